@@ -1,0 +1,99 @@
+"""Every error that this package raises on purpose.
+
+    EdgeAgentError
+    ├── ConfigError          a configuration file is wrong (all problems at once)
+    ├── MappingError         a device mapping is wrong
+    ├── StoreError           the database
+    │   ├── StoreBusy        another process holds it        (transient)
+    │   ├── StoreFull        no space left                   (transient)
+    │   ├── StoreCorrupt     damaged beyond use
+    │   └── SchemaTooNew     written by a newer version
+    ├── BrokerError          an MQTT broker                  (transient)
+    ├── BundleError          a model bundle is refused
+    ├── DataSetError         the replay's public data set is missing or not as expected
+    └── HqError              the HQ receiver
+
+Bad input is no error: it is a `DeadLetter` value. An error says what to do in `hint`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class EdgeAgentError(Exception):
+    """Base of all; carries what an operator can do about it.
+
+    Attributes:
+        message: What is wrong, in one sentence.
+        hint: What to do, in one sentence; empty when there is nothing to do.
+    """
+
+    is_transient: ClassVar[bool] = False
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigError(EdgeAgentError):
+    """A configuration file is wrong; `problems` lists every one, with its place."""
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, message: str, *, problems: tuple[str, ...] = (), hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.problems = problems
+
+
+class MappingError(EdgeAgentError):
+    """A device mapping is wrong."""
+
+
+class StoreError(EdgeAgentError):
+    """The database cannot do what was asked."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class StoreBusy(StoreError):
+    """Another process holds the database's lock."""
+
+    is_transient: ClassVar[bool] = True
+
+
+class StoreFull(StoreError):
+    """No space is left for the database; nothing was taken in."""
+
+    is_transient: ClassVar[bool] = True
+
+
+class StoreCorrupt(StoreError):
+    """The database is damaged."""
+
+
+class SchemaTooNew(StoreError):
+    """The database was written by a newer version of the agent."""
+
+
+class BrokerError(EdgeAgentError):
+    """A broker cannot be reached or refuses us."""
+
+    is_transient: ClassVar[bool] = True
+    exit_code: ClassVar[int] = 3
+
+
+class BundleError(EdgeAgentError):
+    """A model bundle is refused."""
+
+
+class DataSetError(EdgeAgentError):
+    """The public data set that the replay reads is missing or not as expected."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class HqError(EdgeAgentError):
+    """The HQ receiver cannot do what was asked."""
