@@ -1,0 +1,380 @@
+"""HQ's store keeps the same promises on SQLite and on a real PostgreSQL server."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edge_agent.errors import SchemaTooNew, StoreError
+from edge_agent.hq import schema, store
+from edge_agent.hq.inbox import Refused, UpMessage, refused
+from edge_agent.hq.report import Figure, figures_from
+from edge_agent.hq.store import HqStore, opened_store
+from edge_agent.wire.summaries import (
+    Confirmation,
+    CustomerUpdate,
+    GatewayState,
+    Interest,
+    Summary,
+    SummaryCell,
+)
+
+NOW = datetime(2017, 12, 3, 5, tzinfo=UTC)
+OPENING = datetime(2017, 12, 2, 8, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+POSTGRES_START_S: Final = 60
+NUMBERS = itertools.count()
+OpenStore = Callable[[], HqStore]
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL server of the test's own, on a free loopback port."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    assert programs, "PostgreSQL is missing: apt-get install postgresql"
+    folder = Path(tempfile.mkdtemp(prefix="hq-postgres-"))
+    as_server = as_postgres_user(folder)
+    data = folder / "data"
+    run = partial(subprocess.run, check=True, stdout=subprocess.DEVNULL, cwd=folder)
+    run([*as_server, programs[-1] / "initdb", "-D", data, "-U", "hq", "-A", "trust", "--no-sync"])
+    port = free_port()
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
+    control = [*as_server, programs[-1] / "pg_ctl", "-D", data, "-w", "-l", folder / "log"]
+    run([*control, "-t", str(POSTGRES_START_S), "-o", f"{options} -c fsync=off", "start"])
+    try:
+        yield f"postgresql://hq@127.0.0.1:{port}"
+    finally:
+        run([*control, "-m", "immediate", "stop"])
+        shutil.rmtree(folder)
+
+
+def as_postgres_user(folder: Path) -> list[str]:
+    """The words before a command: PostgreSQL refuses to run as root."""
+    if os.geteuid() != 0:
+        return []
+    shutil.chown(folder, "postgres", "postgres")
+    return ["runuser", "-u", "postgres", "--"]
+
+
+def free_port() -> int:
+    """A loopback port that nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def fresh_place(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+    """Makes an empty database at each call and says where it is."""
+    if request.param == "sqlite":
+        return lambda: str(tmp_path / f"hq-{next(NUMBERS)}.db")
+    server: str = request.getfixturevalue("postgres_url")
+
+    def create() -> str:
+        name = f"hq_{next(NUMBERS)}"
+        with psycopg.connect(f"{server}/postgres", autocommit=True) as admin:
+            admin.execute(f'CREATE DATABASE "{name}"')
+        return f"{server}/{name}"
+
+    return create
+
+
+@pytest.fixture
+def open_store(fresh_place: Callable[[], str]) -> Iterator[OpenStore]:
+    """Opens connections to one fresh database, and closes them after the test."""
+    where = fresh_place()
+    opened: list[HqStore] = []
+
+    def open_one() -> HqStore:
+        opened.append(opened_store(where))
+        return opened[-1]
+
+    yield open_one
+    for each in opened:
+        each.close()
+
+
+def summary(
+    store: str = "s42",
+    *,
+    revision: int = 1,
+    hour: int = 0,
+    n_sales: int = 12,
+    amount: str = "0.10",
+) -> Summary:
+    """An hour's sales with a total and one department's cell."""
+    start = OPENING + hour * HOUR
+    cell = SummaryCell(
+        keys={},
+        n_visitors=12,
+        counts={"sales": n_sales},
+        sums={"amount": amount},
+        histogram=(1, 0, n_sales),
+    )
+    department = SummaryCell(keys={"department": "DAIRY"}, n_visitors=10, counts={"sales": 10})
+    return Summary(
+        summary_id=f"{store}-sales-{hour}-{revision}",
+        store=store,
+        kind="sales",
+        period_start=start,
+        period_end=start + HOUR,
+        revision=revision,
+        k=10,
+        cells=(cell, department),
+    )
+
+
+def customer(*, revision: int = 1, choices: tuple[str, ...] = ("1095275",)) -> CustomerUpdate:
+    """One consenting customer's day."""
+    return CustomerUpdate(
+        update_id=f"u-{revision}",
+        reference="crm-1",
+        store="s42",
+        activity_date="2017-12-02",
+        revision=revision,
+        segments=("regular",),
+        interests=(Interest(category="cheese", strength=0.5),),
+        choices=choices,
+    )
+
+
+def state(number: int, *, store: str = "s42") -> GatewayState:
+    """A gateway's state of that minute."""
+    return GatewayState(
+        state_id=f"{store}-{number}",
+        store=store,
+        at=OPENING + timedelta(minutes=number),
+        version=f"0.1.{number}",
+        health="good",
+        counters={"events": number},
+    )
+
+
+CONFIRMATION = Confirmation(
+    confirm_id="c-1", store="s42", command="cmd-1", outcome="refused", reason="expired\x00"
+)
+EVERYTHING: tuple[UpMessage, ...] = (
+    summary(),
+    summary(revision=2, n_sales=20, amount="0.30"),
+    summary(revision=3, n_sales=25, amount="0.35"),
+    summary(hour=1),
+    summary("s43"),
+    customer(),
+    customer(revision=2, choices=("1095275", "1029743")),
+    state(1),
+    state(2),
+    CONFIRMATION,
+)
+
+
+def everything_in(hq: HqStore) -> dict[str, object]:
+    """All that the store holds, apart from when it came."""
+    states = [
+        dict(row, received_at_ms=0) for row in hq.rows(schema.SELECT_LATEST_STATES, store="")
+    ]
+    return {
+        "summaries": hq.rows(schema.SELECT_SUMMARIES),
+        "customers": hq.rows(schema.SELECT_CUSTOMERS),
+        "figures": hq.rows(schema.SELECT_FIGURES, store="", day=""),
+        "states": states,
+        "confirmations": hq.rows(schema.SELECT_CONFIRMATION_COUNTS, store=""),
+        "counts": hq.counts(),
+    }
+
+
+def total(hq: HqStore, name: str, *, store: str = "", day: str = "") -> str | None:
+    """A figure of all matching stores' periods together."""
+    figures: tuple[Figure, ...] = figures_from(hq, store=store, day=day)
+    values = [each.value for each in figures if each.name == name and not each.keys]
+    return str(sum(values[1:], values[0])) if values else None
+
+
+def test_repeat_changes_nothing(open_store: OpenStore) -> None:
+    """A batch that comes twice leaves what it left the first time."""
+    hq = open_store()
+    assert hq.take(EVERYTHING, received_at=NOW)
+    once = everything_in(hq)
+    hq.take(EVERYTHING, received_at=NOW + HOUR)
+    assert everything_in(hq) == once
+
+
+def test_late_older_revision_never_overwrites(open_store: OpenStore) -> None:
+    """Of a summary and a customer's day the highest revision stays, whichever comes last."""
+    hq = open_store()
+    hq.take([summary(revision=3, n_sales=25), customer(revision=2)], received_at=NOW)
+    hq.take([summary(revision=2, n_sales=20), customer(revision=1)], received_at=NOW + HOUR)
+    assert total(hq, "sales") == "25"
+    assert [row["revision"] for row in hq.rows(schema.SELECT_CUSTOMERS)] == [2]
+
+
+def test_higher_revision_replaces_every_cell(open_store: OpenStore) -> None:
+    """A cell that the new revision no longer has is gone."""
+    hq = open_store()
+    hq.take([summary()], received_at=NOW)
+    corrected = summary(revision=2, n_sales=11).model_copy(
+        update={"cells": (SummaryCell(counts={"sales": 11}),)}
+    )
+    hq.take([corrected], received_at=NOW)
+    rows = hq.rows(schema.SELECT_FIGURES, store="", day="")
+    assert [(row["keys"], row["name"], row["value"]) for row in rows] == [("{}", "sales", 11)]
+
+
+def test_stores_and_hours_add_up_exactly(open_store: OpenStore) -> None:
+    """Counts and decimal sums add up over periods and stores without a rounding error."""
+    hq = open_store()
+    hq.take([summary(amount="0.10"), summary(hour=1, amount="0.20")], received_at=NOW)
+    hq.take([summary("s43", amount="12.345678")], received_at=NOW)
+    assert total(hq, "amount", store="s42") == "0.3"
+    assert total(hq, "amount") == "12.645678"
+    assert total(hq, "sales") == "36"
+
+
+def test_day_is_the_stores_own(open_store: OpenStore) -> None:
+    """A period that the store wrote in its local time counts for its local day."""
+    hq = open_store()
+    evening = datetime.fromisoformat("2017-12-02T22:00:00-05:00")
+    late = summary().model_copy(update={"period_start": evening, "period_end": evening + HOUR})
+    hq.take([late], received_at=NOW)
+    assert total(hq, "sales", day="2017-12-02") == "12"
+    assert total(hq, "sales", day="2017-12-03") is None
+
+
+def test_store_filter_matches_that_store_alone(open_store: OpenStore) -> None:
+    """One store's figures hold nothing of another's."""
+    hq = open_store()
+    hq.take([summary(), summary("s43", n_sales=99)], received_at=NOW)
+    assert total(hq, "sales", store="s42") == "12"
+    assert total(hq, "sales", store="s4") is None
+
+
+def test_latest_state_is_the_newest_by_its_own_time(open_store: OpenStore) -> None:
+    """A state that comes late is history, not the present."""
+    hq = open_store()
+    hq.take([state(2)], received_at=NOW)
+    hq.take([state(1), state(1, store="s43")], received_at=NOW + HOUR)
+    rows = hq.rows(schema.SELECT_LATEST_STATES, store="")
+    assert [(row["store"], row["version"]) for row in rows] == [("s42", "0.1.2"), ("s43", "0.1.1")]
+
+
+def test_state_history_is_bounded(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the newest states of a store are kept."""
+    monkeypatch.setattr(store, "STATES_KEPT_PER_STORE", 3)
+    hq = open_store()
+    hq.take([state(number) for number in range(10)], received_at=NOW)
+    assert hq.counts()["state"] == 3
+    assert [row["version"] for row in hq.rows(schema.SELECT_LATEST_STATES, store="")] == ["0.1.9"]
+
+
+def test_refusals_are_kept_and_bounded(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refusals are on disk with their reason; the oldest go first."""
+    monkeypatch.setattr(store, "REFUSALS_KEPT", 3)
+    hq = open_store()
+    refusals = [refused(f"hq/{number}/up", b"x", reason="invalid") for number in range(10)]
+    hq.take([], received_at=NOW, refusals=refusals)
+    assert hq.rows(schema.SELECT_REFUSED_COUNTS) == [{"reason": "invalid", "n": 3}]
+
+
+def test_impossible_value_spares_its_neighbours(open_store: OpenStore) -> None:
+    """A message that the database cannot hold is refused alone; the batch's others are kept."""
+    hq = open_store()
+    giant = summary("s41").model_copy(
+        update={"cells": (SummaryCell(counts={"sales": 2**70}), SummaryCell(keys={"a": "b"}))}
+    )
+    kept = hq.take([giant, summary(), state(1)], received_at=NOW)
+    assert {message.store for message in kept} == {"s42"}
+    assert hq.counts() == {"summary": 1, "customer": 0, "state": 1, "confirm": 0, "refused": 1}
+
+
+def test_versions_rise_over_processes_and_clock_steps(open_store: OpenStore) -> None:
+    """A version is above all earlier ones of its kind and key, even when the clock went back."""
+    first, second = open_store(), open_store()
+    assert first.next_version("campaign", "18", at_least=1_000) == 1_000
+    assert second.next_version("campaign", "18", at_least=500) == 1_001
+    assert first.next_version("campaign", "18", at_least=2_000) == 2_000
+    assert first.next_version("campaign", "19", at_least=7) == 7
+    assert first.next_version("fact", "18", at_least=7) == 7
+
+
+def test_rows_outlive_the_connection(open_store: OpenStore) -> None:
+    """What was taken is there when the database is opened again, tables and all."""
+    hq = open_store()
+    hq.take(EVERYTHING, received_at=NOW)
+    before = everything_in(hq)
+    hq.close()
+    assert everything_in(open_store()) == before
+
+
+def test_two_receivers_at_once_leave_what_one_leaves(open_store: OpenStore) -> None:
+    """Receivers that take the same messages in another order never block or undo each other."""
+    stores = [open_store(), open_store()]
+    failures: list[StoreError] = []
+
+    def take_all(hq: HqStore, messages: tuple[UpMessage, ...]) -> None:
+        for message in messages:
+            try:
+                hq.take([message, *messages], received_at=NOW)
+            except StoreError as error:
+                failures.append(error)
+
+    threads = [
+        threading.Thread(target=take_all, args=arguments)
+        for arguments in zip(stores, (EVERYTHING, EVERYTHING[::-1]), strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert total(stores[0], "sales", store="s42") == "37"
+    assert stores[0].counts()["summary"] == 3
+
+
+def test_newer_tables_are_refused(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program older than the tables says so and touches nothing."""
+    open_store()
+    monkeypatch.setattr(schema, "MIGRATIONS", ())
+    with pytest.raises(SchemaTooNew):
+        open_store()
+
+
+@settings(
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(order=st.permutations(EVERYTHING * 2))
+def test_order_and_repeats_do_not_matter(
+    fresh_place: Callable[[], str], order: list[UpMessage]
+) -> None:
+    """Messages that each come twice, in any order, leave what one orderly batch leaves."""
+    with closing(opened_store(fresh_place())) as hq, closing(opened_store(fresh_place())) as plain:
+        for message in order:
+            hq.take([message], received_at=NOW)
+        plain.take(EVERYTHING, received_at=NOW)
+        assert everything_in(hq) == everything_in(plain)
+        assert total(hq, "sales", store="s42") == "37"
+
+
+def test_refusal_names_no_content(open_store: OpenStore) -> None:
+    """What is kept of a refused message is its topic, size and reason."""
+    hq = open_store()
+    refusal = Refused(topic="hq/s42/up/state", reason="invalid", detail="at: missing", n_bytes=9)
+    hq.take([], received_at=NOW, refusals=[refusal])
+    assert hq.counts()["refused"] == 1
