@@ -30,6 +30,7 @@ OPEN: Final = "allow_anonymous true\nmax_queued_messages 0\nmax_inflight_message
 # MQTT 3.1.1, section 3.1: CONNECT, protocol level 4, clean session, client id "answers?".
 _CONNECT: Final = b"\x10\x14\x00\x04MQTT\x04\x02\x00\x05\x00\x08answers?"
 _CONNACK: Final = 0x20
+_RELOADED: Final = "Reloading config."
 
 
 class BrokerFailedError(Exception):
@@ -143,8 +144,13 @@ class Broker:
         self.start()
 
     def reload(self) -> None:
-        """Have the broker read its roles, passwords and certificates again."""
+        """Have the broker read its roles, passwords and certificates again, and wait for it."""
+        before = self.log.count(_RELOADED)
         os.kill(self.pid, signal.SIGHUP)
+        deadline = time.monotonic() + START_S
+        while self.log.count(_RELOADED) == before:
+            assert time.monotonic() < deadline, "the broker did not reload"
+            time.sleep(POLL_S)
 
     def freeze(self) -> None:
         """Leave the connections open and answer nothing, as a hung machine does."""
