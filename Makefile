@@ -10,6 +10,8 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
 # A lock is complete, so pip need not resolve: it takes exactly these files, or fails.
 LOCKED := $(PIP) install --no-deps --require-hashes
 ARGS   ?=
+SHELL  := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 
 SOURCES := $(shell find edge_agent hardware models/artifacts -type f -not -name '*.pyc' 2>/dev/null)
 say      = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
@@ -92,17 +94,17 @@ $(STAMPS)/demo: $(LOCKS)/requirements-demo.txt $(LOCKS)/requirements-data.txt | 
 
 $(STAMPS)/test: $(LOCKS)/requirements-test.txt $(STAMPS)/demo
 	$(call say,packages of the tests)
-	@$(LOCKED) -r $(LOCKS)/requirements-test.txt
+	@$(LOCKED) -r $(LOCKS)/requirements-test.txt | { grep -v "^Requirement already" || true; }
 	@touch $@
 
 $(STAMPS)/dev: $(LOCKS)/requirements-dev.txt $(STAMPS)/test
 	$(call say,packages of the checks)
-	@$(LOCKED) -r $(LOCKS)/requirements-dev.txt
+	@$(LOCKED) -r $(LOCKS)/requirements-dev.txt | { grep -v "^Requirement already" || true; }
 	@touch $@
 
 $(STAMPS)/train: $(LOCKS)/requirements-train.txt $(STAMPS)/agent
 	$(call say,packages of the training)
-	@$(LOCKED) -r $(LOCKS)/requirements-train.txt
+	@$(LOCKED) -r $(LOCKS)/requirements-train.txt | { grep -v "^Requirement already" || true; }
 	@touch $@
 
 $(STAMPS)/wheel: pyproject.toml README.md LICENSE $(SOURCES) $(STAMPS)/demo
@@ -115,7 +117,7 @@ $(STAMPS)/agent: $(STAMPS)/wheel
 	@$(PIP) install --quiet --no-deps --no-index --force-reinstall dist/edge_agent-*.whl
 	@touch $@
 
-# What the tests drive besides Python: brokers, browsers, databases, the AsyncAPI validator.
+# What the tests drive besides Python: brokers, browsers, databases, the validators.
 $(STAMPS)/tools: tests/tools/setup.sh tests/tools/package.json tests/tools/package-lock.json | $(VENV)/bin/python
 	$(call say,programs that the tests drive)
 	@sh tests/tools/setup.sh

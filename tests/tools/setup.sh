@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes sure that every program the tests drive is there: Debian packages when one is missing (as
-# root; otherwise it prints the command to run and fails), and the AsyncAPI validator in .cache/.
+# root; otherwise it prints the command to run and fails), and the validators in .cache/.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -40,7 +40,7 @@ fi
 
 tools=.cache/tools
 if ! cmp -s tests/tools/package-lock.json "$tools/package-lock.json" || [ ! -e "$tools/complete" ]; then
-    echo "installing the AsyncAPI validator in $tools"
+    echo "installing the validators in $tools"
     rm -rf "$tools"
     mkdir -p "$tools"
     cp tests/tools/package.json tests/tools/package-lock.json "$tools/"
