@@ -1,0 +1,196 @@
+"""`edge-agent screens`: browser pages for the store's screens, staff and dashboard."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from edge_agent.errors import BrokerError, ConfigError, EdgeAgentError
+from edge_agent.shell.mqtt_client import LinkSettings
+from edge_agent.web.server import ScreensServer
+from edge_agent.web.strings import LOCALES
+
+DEFAULT_PORT: Final = 8480
+MQTT_PORT: Final = 1883
+MQTT_TLS_PORT: Final = 8883
+PORT_MAX: Final = 65_535
+# Alerts are not retained: a session this long keeps those of a short break.
+SESSION_EXPIRY_S: Final = 900
+PACKET_BYTES_MAX: Final = 1_048_576
+# A store may start its screens before its broker, so waiting is no failure; then we say so.
+PATIENCE_S: Final = 10.0
+
+HELP: Final = """Serve pages for screens, staff handhelds and the store's dashboard.
+
+Subscribes to the store's broker like any screen, and needs nothing from outside the store. Pages:
+
+\b
+  /                overview of all screens
+  /screen/NAME     one screen, for a signage player or tablet in kiosk mode
+  /staff/TEAM      a team's alerts, for handhelds
+  /store           dashboard
+
+A screen keeps its last good content when a link drops, then shows the store's default.
+
+Examples:
+
+\b
+  edge-agent screens --store s42
+  edge-agent screens --store s42 --broker gateway.local --ca ca.pem --user screens
+  edge-agent screens --store s42 --host 0.0.0.0 --allow-host gateway.local --locale fi
+
+Exit codes: 0 ended by a signal, 2 wrong use, 3 the port or the broker is not there."""
+
+
+def screens(  # noqa: PLR0913 - one parameter per option
+    *,
+    store: Annotated[str, typer.Option(help="The store's name in topics.", show_default=False)],
+    broker: Annotated[
+        str, typer.Option(help="The store broker: HOST or HOST:PORT.")
+    ] = "127.0.0.1",
+    user: Annotated[str | None, typer.Option(help="User name at the broker.")] = None,
+    password_file: Annotated[
+        Path | None, typer.Option(help="File whose first line is the password.")
+    ] = None,
+    ca: Annotated[
+        Path | None, typer.Option(help="CA certificate of the broker; turns TLS on.")
+    ] = None,
+    cert: Annotated[Path | None, typer.Option(help="Own certificate, with --key.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Own private key, with --cert.")] = None,
+    client_id: Annotated[
+        str | None, typer.Option(help="MQTT client id; from the machine's name by default.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to serve on; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to serve on; 0 for a free one.")] = DEFAULT_PORT,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="A name by which browsers call these pages; repeatable."),
+    ] = None,
+    locale: Annotated[str, typer.Option(help="Language of the pages: en or fi.")] = "en",
+    screen: Annotated[
+        list[str] | None, typer.Option(help="A screen to list before it gets content; repeatable.")
+    ] = None,
+    team: Annotated[
+        list[str] | None, typer.Option(help="A team to list before its first alert; repeatable.")
+    ] = None,
+    clock: Annotated[
+        str, typer.Option(help="system, or replay: take the time from a replay's ticks.")
+    ] = "system",
+    wait: Annotated[
+        bool, typer.Option(help="Go on without the broker until it comes, or end with code 3.")
+    ] = True,
+) -> None:
+    """Serve pages for screens, staff handhelds and the store's dashboard."""
+    try:
+        _check_choices(store, locale=locale, clock=clock, port=port)
+        broker_host, broker_port = _broker_address(broker, is_tls=ca is not None)
+        settings = LinkSettings(
+            host=broker_host,
+            port=broker_port,
+            client_id=client_id or f"screens-{store}-{socket.gethostname()}-{port}",
+            username=user,
+            password=_password(password_file),
+            ca_file=_existing(ca, "--ca"),
+            cert_file=_existing(cert, "--cert"),
+            key_file=_existing(key, "--key"),
+            session_expiry_s=SESSION_EXPIRY_S,
+            maximum_packet_bytes=PACKET_BYTES_MAX,
+        )
+        server = ScreensServer(
+            settings,
+            store,
+            host=host,
+            port=port,
+            locale=locale,
+            is_replay=clock == "replay",
+            screens=tuple(screen or ()),
+            teams=tuple(team or ()),
+            allowed_hosts=_own_names() | frozenset(allow_host or ()),
+        )
+        _serve(server, settings, may_wait=wait)
+    except EdgeAgentError as error:
+        _say(f"error: {error.message}")
+        if error.hint:
+            _say(f"  what to do: {error.hint}")
+        raise typer.Exit(error.exit_code) from error
+
+
+screens.__doc__ = HELP
+
+
+def _serve(server: ScreensServer, settings: LinkSettings, *, may_wait: bool) -> None:
+    stopping = threading.Event()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda _number, _frame: stopping.set())
+    server.start()
+    try:
+        print(server.url, flush=True)
+        if not server.wait_linked(PATIENCE_S) and not stopping.is_set():
+            reason = server.link_error or "no answer"
+            message = f"no broker at {settings.host}:{settings.port}: {reason}"
+            hint = "start the broker, or name the right one with --broker HOST:PORT"
+            if not may_wait:
+                raise BrokerError(message, hint=hint)
+            _say(f"waiting: {message}; the pages show their defaults meanwhile")
+        stopping.wait()
+    finally:
+        server.stop()
+
+
+def _check_choices(store: str, *, locale: str, clock: str, port: int) -> None:
+    if not store or any(character in store for character in "/+#") or not store.isprintable():
+        raise ConfigError(
+            f"--store {store!r} cannot be part of a topic", hint="use letters, digits, - and _"
+        )
+    if locale.partition("-")[0] not in LOCALES:
+        raise ConfigError(
+            f"--locale {locale} is not spoken", hint=f"use one of: {', '.join(sorted(LOCALES))}"
+        )
+    if clock not in {"system", "replay"}:
+        raise ConfigError(f"--clock {clock} is not known", hint="use system or replay")
+    if not 0 <= port <= PORT_MAX:
+        raise ConfigError(f"--port {port} is no port", hint=f"use 0 to {PORT_MAX}")
+
+
+def _broker_address(text: str, *, is_tls: bool) -> tuple[str, int]:
+    host, separator, port = text.rpartition(":")
+    if not separator or text.endswith("]"):
+        return text.strip("[]"), MQTT_TLS_PORT if is_tls else MQTT_PORT
+    if not host or not port.isdecimal() or not 0 < int(port) <= PORT_MAX:
+        raise ConfigError(
+            f"--broker {text} is no address", hint="write HOST or HOST:PORT, as in 10.0.0.5:1883"
+        )
+    return host.strip("[]"), int(port)
+
+
+def _password(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="utf-8").partition("\n")[0]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"--password-file {path} cannot be read: {error}",
+            hint="give a UTF-8 text file that this user may read",
+        ) from error
+
+
+def _existing(path: Path | None, option: str) -> Path | None:
+    if path is not None and not path.is_file():
+        raise ConfigError(f"{option} {path} does not exist", hint="give the path of a PEM file")
+    return path
+
+
+def _own_names() -> frozenset[str]:
+    name = socket.gethostname().lower()
+    return frozenset({name, f"{name}.local"})
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
