@@ -63,6 +63,7 @@ class Account:
         password: mosquitto's hash of its password; None when it holds a certificate.
         serials: Serial numbers of its certificates, the newest last.
         revoked: Serial numbers that are no longer valid.
+        expires_at: Last instant of its newest certificate, RFC 3339.
         is_active: Whether it may still come in.
     """
 
@@ -73,6 +74,7 @@ class Account:
     password: str | None = None
     serials: tuple[int, ...] = ()
     revoked: tuple[int, ...] = ()
+    expires_at: str | None = None
     is_active: bool = True
 
 
@@ -132,7 +134,7 @@ def add(folder: Path, account: Account, *, now: datetime) -> tuple[Account, str]
     roster = load(folder)
     _refuse_unfit(roster, account)
     password = secrets.token_urlsafe(PASSWORD_BYTES)
-    earlier = _serials(roster, account.name)
+    earlier = (roster.find(account.name) or account).serials
     account = replace(
         account, password=password_hash(password), serials=earlier, revoked=earlier, is_active=True
     )
@@ -141,9 +143,17 @@ def add(folder: Path, account: Account, *, now: datetime) -> tuple[Account, str]
 
 
 def add_certificate(
-    folder: Path, account: Account, *, now: datetime, days: int = DEVICE_DAYS
+    folder: Path,
+    account: Account,
+    *,
+    now: datetime,
+    days: int = DEVICE_DAYS,
+    is_earlier_kept: bool = False,
 ) -> tuple[bytes, bytes]:
-    """Enrol a name that holds a certificate; an earlier one of the same name stops being valid.
+    """Enrol a name that holds a certificate.
+
+    An earlier one of the same name stops being valid, or is kept until `revoke_earlier`, so that a
+    device can be given its new one in between.
 
     Returns:
         Its private key and its certificate, PEM; the key is stored nowhere else.
@@ -153,11 +163,25 @@ def add_certificate(
     if account.role in LOCAL_ROLES:
         raise EnrolError(f"the {account.role} works on the gateway alone and has a password there")
     issued = pki.issue(_authority(folder), account.name, now=now, days=days)
-    earlier = _serials(roster, account.name)
-    serials = (*earlier, issued.certificate.serial_number)
-    account = replace(account, password=None, serials=serials, revoked=earlier, is_active=True)
+    known = roster.find(account.name) or account
+    account = replace(
+        account,
+        password=None,
+        serials=(*known.serials, issued.certificate.serial_number),
+        revoked=known.revoked if is_earlier_kept else known.serials,
+        expires_at=issued.certificate.not_valid_after_utc.isoformat(),
+        is_active=True,
+    )
     save(folder, roster.having(account), now=now)
     return pki.pem(issued.key), pki.pem(issued.certificate)
+
+
+def revoke_earlier(folder: Path, name: str, *, now: datetime) -> None:
+    """Take back every certificate of a name but its newest."""
+    roster = load(folder)
+    account = _known(roster, name)
+    revoked = tuple(dict.fromkeys((*account.revoked, *account.serials[:-1])))
+    save(folder, roster.having(replace(account, revoked=revoked)), now=now)
 
 
 def revoke(folder: Path, name: str, *, now: datetime) -> Account:
@@ -167,9 +191,7 @@ def revoke(folder: Path, name: str, *, now: datetime) -> Account:
         EnrolError: Nobody of that name is enrolled.
     """
     roster = load(folder)
-    known = roster.find(name)
-    if known is None:
-        raise EnrolError(f"{name} is not enrolled")
+    known = _known(roster, name)
     gone = replace(known, password=None, revoked=known.serials, is_active=False)
     save(folder, roster.having(gone), now=now)
     return gone
@@ -190,6 +212,15 @@ def load(folder: Path) -> Roster:
         for one in raw["accounts"]
     ]
     return Roster(store=raw["store"], hosts=tuple(raw["hosts"]), accounts=tuple(accounts))
+
+
+def find(folder: Path, name: str) -> Account:
+    """The account of that name.
+
+    Raises:
+        EnrolError: Nobody of that name is enrolled.
+    """
+    return _known(load(folder), name)
 
 
 def save(folder: Path, roster: Roster, *, now: datetime) -> None:
@@ -261,9 +292,11 @@ def _authority(folder: Path) -> pki.Issued:
     return pki.load((folder / "ca.key").read_bytes(), (folder / "ca.crt").read_bytes())
 
 
-def _serials(roster: Roster, name: str) -> tuple[int, ...]:
+def _known(roster: Roster, name: str) -> Account:
     known = roster.find(name)
-    return known.serials if known else ()
+    if known is None:
+        raise EnrolError(f"{name} is not enrolled")
+    return known
 
 
 def _refuse_unfit(roster: Roster, account: Account) -> None:
@@ -306,7 +339,7 @@ def _run(options: argparse.Namespace, *, now: datetime) -> None:
         case "init":
             passwords = initialise(folder, options.store, hosts=options.host, now=now)
             for name, password in passwords.items():
-                _hand_over(folder, f"{name}.password", password.encode())
+                hand_over(folder, f"{name}.password", password.encode())
         case "add":
             account = Account(
                 name=options.name, role=options.role, team=options.team, publish=options.publish
@@ -314,7 +347,7 @@ def _run(options: argparse.Namespace, *, now: datetime) -> None:
             _add(folder, account, options, now=now)
         case "revoke":
             revoke(folder, options.name, now=now)
-            print(f"{options.name} may do nothing once the broker reads its files: systemctl reload mosquitto")
+            print(f"{options.name} may do nothing after: systemctl reload mosquitto")
         case _:
             for one in load(folder).accounts:
                 means = "password" if one.password else "certificate"
@@ -324,14 +357,14 @@ def _run(options: argparse.Namespace, *, now: datetime) -> None:
 def _add(folder: Path, account: Account, options: argparse.Namespace, *, now: datetime) -> None:
     if options.password or account.role in LOCAL_ROLES:
         _, password = add(folder, account, now=now)
-        _hand_over(folder, f"{account.name}.password", password.encode())
+        hand_over(folder, f"{account.name}.password", password.encode())
         return
     key, certificate = add_certificate(folder, account, now=now, days=options.days)
-    _hand_over(folder, f"{account.name}.key", key)
-    _hand_over(folder, f"{account.name}.crt", certificate)
+    hand_over(folder, f"{account.name}.key", key)
+    hand_over(folder, f"{account.name}.crt", certificate)
 
 
-def _hand_over(folder: Path, name: str, content: bytes) -> None:
+def hand_over(folder: Path, name: str, content: bytes) -> None:
     """Lay a device's secret where the operator takes it from, and removes it."""
     out = folder / "hand-over"
     out.mkdir(mode=0o700, exist_ok=True)

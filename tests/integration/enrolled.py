@@ -244,7 +244,7 @@ def shipped_config(folder: Path, ports: tuple[int, int]) -> str:
     for shipped, here in zip((8883, 8884), ports, strict=True):
         assert f"listener {shipped}\n" in after
         after = after.replace(f"listener {shipped}\n", f"listener {here} 127.0.0.1\n")
-    # The lines before are global ones, which may stand anywhere; a reload is told at `information`.
+    # The lines before are global, and may stand anywhere; a reload is told at `information`.
     text = f"{after}{before}log_type information\n"
     return text.replace(str(enrol.FOLDER), str(folder)).replace(
         "/var/lib/mosquitto/", f"{folder}/"
