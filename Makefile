@@ -109,7 +109,7 @@ $(STAMPS)/train: $(LOCKS)/requirements-train.txt $(STAMPS)/agent
 
 $(STAMPS)/wheel: pyproject.toml README.md LICENSE $(SOURCES) $(STAMPS)/demo
 	$(call say,edge-agent's own wheel)
-	@rm -rf dist
+	@rm -rf dist && find hardware models/artifacts -name __pycache__ -prune -exec rm -rf {} +
 	@$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 	@touch $@
 
