@@ -38,7 +38,8 @@ from edge_agent.wire.summaries import (
 
 Server = Literal["store", "hq"]
 Direction = Literal["receive", "send"]
-Peer = Literal["sensor", "till", "kiosk", "screen", "handheld", "operator", "replay", "hq"]
+# The roles of provisioning/mosquitto.acl, and the two that have no login at a store's broker.
+Peer = Literal["device", "pos", "screen", "kiosk", "staff", "pages", "replay", "hq"]
 
 SCHEMA_URN: Final = "urn:edge-agent:schema"
 
@@ -134,7 +135,7 @@ def _store_inward() -> tuple[Channel, ...]:
             messages=EVENT_TYPES,
             batch=True,
             about="Canonical events: one CloudEvent, or a JSON array of them.",
-            peers=("sensor", "till", "kiosk", "replay"),
+            peers=("device", "pos", "replay"),
         ),
         Channel(
             name="screenFeedback",
@@ -144,7 +145,7 @@ def _store_inward() -> tuple[Channel, ...]:
             messages=(ScreenShown, ScreenTapped, ScreenDismissed),
             batch=True,
             about="What became of a recommendation on a screen.",
-            peers=("screen",),
+            peers=("screen", "kiosk", "pages"),
         ),
         Channel(
             name="recommendRequest",
@@ -153,7 +154,7 @@ def _store_inward() -> tuple[Channel, ...]:
             direction="receive",
             messages=(RecommendRequest,),
             about="A peer asks for a recommendation and names its response topic.",
-            peers=("kiosk", "handheld", "till"),
+            peers=("kiosk", "staff", "pos"),
             reply="recommendReply",
         ),
         Channel(
@@ -163,7 +164,7 @@ def _store_inward() -> tuple[Channel, ...]:
             direction="receive",
             messages=(StaffFeedback,),
             about="What became of an alert.",
-            peers=("handheld",),
+            peers=("staff", "pages"),
         ),
         Channel(
             name="clock",
@@ -188,7 +189,7 @@ def _store_outward() -> tuple[Channel, ...]:
             retain=True,
             expires=True,
             about="What a screen shows until `valid_until`.",
-            peers=("screen",),
+            peers=("screen", "kiosk", "pages"),
         ),
         Channel(
             name="recommendReply",
@@ -197,8 +198,11 @@ def _store_outward() -> tuple[Channel, ...]:
             direction="send",
             messages=(RecommendReply,),
             expires=True,
-            about="The answer, on the request's response topic and with its correlation data.",
-            peers=("kiosk", "handheld", "till"),
+            about=(
+                "The answer, with the request's correlation data, on its response topic: one that "
+                "the asker may read, below `store/{store}/reply/`."
+            ),
+            peers=("kiosk", "staff", "pos"),
         ),
         Channel(
             name="staffAlert",
@@ -208,7 +212,7 @@ def _store_outward() -> tuple[Channel, ...]:
             messages=(StaffAlert,),
             expires=True,
             about="Somebody may want help from a person.",
-            peers=("handheld",),
+            peers=("staff", "pages"),
         ),
         Channel(
             name="receiptOffer",
@@ -218,7 +222,7 @@ def _store_outward() -> tuple[Channel, ...]:
             messages=(ReceiptOffer,),
             expires=True,
             about="What a till prints on the receipt of an open basket.",
-            peers=("till",),
+            peers=("pos",),
         ),
         Channel(
             name="eventReceipt",
@@ -227,7 +231,7 @@ def _store_outward() -> tuple[Channel, ...]:
             direction="send",
             messages=(EventReceipt,),
             about="For sources that ask: this event is committed (or refused), stop repeating it.",
-            peers=("till",),
+            peers=("pos", "device"),
         ),
         Channel(
             name="agentState",
@@ -237,7 +241,7 @@ def _store_outward() -> tuple[Channel, ...]:
             messages=(AgentState,),
             retain=True,
             about="Online or offline, version, health; the agent's last will says offline.",
-            peers=("screen", "till", "handheld", "operator"),
+            peers=("screen", "kiosk", "pos", "staff", "pages"),
         ),
         Channel(
             name="deadLetter",
@@ -246,7 +250,7 @@ def _store_outward() -> tuple[Channel, ...]:
             direction="send",
             messages=(DeadLetterNotice,),
             about="Why a message was refused; never what was in it.",
-            peers=("operator",),
+            peers=("pages",),
         ),
     )
 

@@ -32,7 +32,8 @@ and means then that its `data` is as `properties.data` of that schema says; ever
 carries `schema_version`. The version rises when a change is not compatible; a field that a
 receiver does not know is ignored.
 
-In `Expires`, yes means an MQTT message expiry as long as the message's own `valid_until`.
+Peers are the roles of `provisioning/mosquitto.acl`; `replay` and `hq` have no login there. In
+`Expires`, yes means an MQTT message expiry as long as the message's own `valid_until`.
 Commands from HQ travel as JWS in compact form (EdDSA over Ed25519); the schema is that of the
 decoded payload, they end at their `expires_at`, and `{{store}}` may be `all`.
 """

@@ -105,16 +105,16 @@ _EVENTS: Final[tuple[Json, ...]] = (
     _event("offer.redeemed", "pos-3", {"campaign": "18", "basket": _BASKET, "visitor": _CARD}),
     _event(
         "consent.granted",
-        "kiosk-1",
+        "pos-3",
         {
             "visitor": _CARD,
             "purposes": ["personal_recommendations", "sending_to_hq"],
             "text_version": "2017-10",
-            "channel": "kiosk",
+            "channel": "till",
             "expires_at": "2018-12-02T00:00:00Z",
         },
     ),
-    _event("consent.withdrawn", "kiosk-1", {"visitor": _CARD, "channel": "kiosk"}),
+    _event("consent.withdrawn", "pos-3", {"visitor": _CARD, "channel": "till"}),
     _event(
         "complaint.opened",
         "desk-1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import inspect
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ from edge_agent.wire.documents import documents
 from edge_agent.wire.events import CloudEvent
 from edge_agent.wire.examples import EXAMPLES
 from edge_agent.wire.schema import text
-from tests.contract.node_programs import SchemaValidator, asyncapi_faults, schema_validator
+from tests.contract.node_programs import ROOT, SchemaValidator, asyncapi_faults, schema_validator
 from tests.strategies import messages
 
 STORE_IN = {
@@ -241,6 +242,37 @@ def test_every_message_model_is_in_the_catalogue() -> None:
         and (issubclass(model, CloudEvent) or "schema_version" in model.model_fields)
     }
     assert versioned == set(MESSAGES)
+
+
+def granted(role: str) -> set[tuple[str, str]]:
+    """Returns what the broker's access list lets a role do: (access, topic), names as `*`."""
+    text = (ROOT / "provisioning/mosquitto.acl").read_text("utf8")
+    block = text.split(f"\nrole {role}\n", 1)[1].split("\nrole ", 1)[0]
+    lines = re.findall(r"^topic (read|write|readwrite) (\S+)$", block, re.MULTILINE)
+    return {(access, re.sub(r"{(name|team)}|\+", "*", topic)) for access, topic in lines}
+
+
+@pytest.mark.parametrize("role", ["device", "pos", "screen", "kiosk", "staff", "pages"])
+def test_catalogue_and_access_list_agree_on_a_role(role: str) -> None:
+    """Whoever the document shows at a topic may use it, and nobody else may."""
+    access = {"receive": "write", "send": "read"}
+    shown = {
+        (access[channel.direction], re.sub(r"{(?!store)\w+}", "*", channel.address))
+        for channel in CHANNELS
+        if role in channel.peers and channel.address is not None
+    }
+    assert {one for one in granted(role) if "/reply/" not in one[1]} == shown
+
+
+def test_agent_may_use_every_topic_of_the_store_broker() -> None:
+    """The access list lets the agent do all that the document says it does, but for a replay."""
+    may = granted("agent")
+    for channel in CHANNELS:
+        if channel.server == "store" and channel.address and channel.peers != ("replay",):
+            access = {"receive": "read", "send": "write"}[channel.direction]
+            topic = re.sub(r"{(?!store)\w+}", "*", channel.address)
+            parent = ("readwrite", f"{topic.rpartition('/')[0]}/#")
+            assert (access, topic) in may or parent in may, channel.name
 
 
 def test_only_what_a_late_subscriber_needs_is_retained() -> None:
