@@ -1,0 +1,443 @@
+"""Loads a model bundle, or refuses it with the reason.
+
+A bundle is a folder: `manifest.json`, the parts that it names (model, tables, catalogue, examples)
+and `manifest.sig`. The manifest holds the sha256 and size of every part, the opset, the features in
+order and a digest of itself; the signature is Ed25519 over the manifest's bytes. Loading checks, in
+this order and each before the next is trusted: the manifest's digest, its signature, every part,
+the model's opset and shapes, and the stored examples, recomputed through the whole path.
+Nothing in a bundle is unpickled and no file that the manifest does not name is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from numpy.typing import NDArray
+
+from edge_agent import __version__
+from edge_agent.domain.ids import ProductId
+from edge_agent.domain.scoring import PastBasket, ScoringRequest
+from edge_agent.errors import BundleError
+from edge_agent.shell.onnx_scorer import Ids, OnnxScorer, open_session
+from edge_agent.state.features import FEATURES, Latent, Neighbours, RankerTables
+
+MANIFEST: Final = "manifest.json"
+SIGNATURE: Final = "manifest.sig"
+FORMAT: Final = 1
+MAX_MANIFEST_BYTES: Final = 256 * 1024
+MAX_BUNDLE_BYTES: Final = 20 * 1000 * 1000
+MAX_UNPACKED_BYTES: Final = 64 * 1024 * 1024
+PARTS: Final = frozenset({"ranker.onnx", "tables.npz", "catalogue.npz", "examples.json"})
+OPSETS: Final[Mapping[str, int]] = {"": 21, "ai.onnx.ml": 4}
+"""The newest operator sets that are accepted, by domain."""
+REPLACE: Final = "Install a bundle that was released for this agent; the old one stays in use."
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueEntry:
+    """What a screen may show of a product."""
+
+    title: str
+    department: str
+    category: str
+    price: str | None
+
+
+class Catalogue(Mapping[ProductId, CatalogueEntry]):
+    """Products by id, kept as arrays: a few bytes for each product instead of objects."""
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        self._ids = arrays["ids"]
+        self._title = arrays["title"]
+        self._department = arrays["department"]
+        self._category = arrays["category"]
+        self._cents = arrays["price_cents"]
+        self._titles = [str(t) for t in arrays["titles"].tolist()]
+        self._departments = [str(t) for t in arrays["departments"].tolist()]
+        self._categories = [str(t) for t in arrays["categories"].tolist()]
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __iter__(self) -> Any:
+        return (ProductId(i.decode()) for i in self._ids)
+
+    def __contains__(self, product: object) -> bool:
+        return isinstance(product, str) and self._at(product) is not None
+
+    def __getitem__(self, product: ProductId) -> CatalogueEntry:
+        at = self._at(product)
+        if at is None:
+            raise KeyError(product)
+        cents = int(self._cents[at])
+        return CatalogueEntry(
+            title=self._titles[int(self._title[at])],
+            department=self._departments[int(self._department[at])],
+            category=self._categories[int(self._category[at])],
+            price=None if cents < 0 else f"{cents // 100}.{cents % 100:02d}",
+        )
+
+    def _at(self, product: str) -> int | None:
+        key = product.encode()
+        at = int(np.searchsorted(self._ids, key))
+        return at if at < len(self._ids) and self._ids[at] == key else None
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A verified bundle, ready to score.
+
+    Attributes:
+        version: Such as `ranker-2026.11.1`.
+        manifest: The manifest as read.
+        catalogue: Title, department, category and price of every product sold in training.
+        scorer: Ranks products.
+    """
+
+    version: str
+    manifest: Mapping[str, Any]
+    catalogue: Catalogue
+    scorer: OnnxScorer
+
+
+def load_bundle(path: Path, *, public_key: bytes | None = None) -> Bundle:
+    """Verifies and opens a bundle.
+
+    Args:
+        path: The bundle's folder.
+        public_key: Raw Ed25519 key (32 bytes) that must have signed it. Without one the bundle is
+            only proven undamaged, against the key that its manifest names.
+
+    Raises:
+        BundleError: It is damaged, foreign, too new, or computes something else than it should.
+    """
+    manifest = read_manifest(path, public_key=public_key)
+    parts = _read_parts(path, manifest)
+    model = parts["ranker.onnx"]
+    _check_model_bytes(model, manifest)
+    tables, ids = _tables(_arrays(parts["tables.npz"]))
+    try:
+        session = open_session(model)
+    except Exception as error:  # onnxruntime raises a dozen types of its own here
+        raise BundleError(f"ranker.onnx cannot be opened: {error}", hint=REPLACE) from error
+    _check_shapes(session)
+    scorer = OnnxScorer(session, tables, ids)
+    catalogue = Catalogue(_arrays(parts["catalogue.npz"]))
+    _check_examples(scorer, json.loads(parts["examples.json"]), float(manifest["tolerance"]))
+    return Bundle(
+        version=str(manifest["version"]), manifest=manifest, catalogue=catalogue, scorer=scorer
+    )
+
+
+def canonical(manifest: Mapping[str, Any]) -> bytes:
+    """Returns the only bytes in which a manifest may be written, its digest filled in."""
+    rest = {key: value for key, value in manifest.items() if key != "digest"}
+    digest = hashlib.sha256(_dump(rest)).hexdigest()
+    return _dump({**rest, "digest": digest})
+
+
+def _dump(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=True) + "\n").encode()
+
+
+def read_manifest(path: Path, *, public_key: bytes | None = None) -> dict[str, Any]:
+    """Reads and verifies a bundle's manifest and signature.
+
+    Raises:
+        BundleError: It is missing, damaged, of another format or signed by somebody else.
+    """
+    raw = _read(path / MANIFEST, MAX_MANIFEST_BYTES)
+    try:
+        manifest = json.loads(raw)
+        whole = isinstance(manifest, dict) and canonical(manifest) == raw
+    except (ValueError, RecursionError) as error:
+        raise BundleError("manifest.json is not readable JSON", hint=REPLACE) from error
+    if not whole:
+        raise BundleError("manifest.json does not match its own digest", hint=REPLACE)
+    _check_signature(path, raw, manifest, public_key)
+    _check_manifest(manifest)
+    return dict(manifest)
+
+
+def _check_signature(
+    path: Path, raw: bytes, manifest: Mapping[str, Any], public_key: bytes | None
+) -> None:
+    named = manifest.get("public_key")
+    if public_key is None and named is None:
+        return
+    try:
+        key = bytes.fromhex(str(named)) if public_key is None else public_key
+        signature = bytes.fromhex(_read(path / SIGNATURE, 1024).decode("ascii").strip())
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, raw)
+    except (InvalidSignature, ValueError) as error:
+        raise BundleError(
+            "the signature does not fit this key and manifest", hint=REPLACE
+        ) from error
+
+
+def _check_manifest(manifest: Mapping[str, Any]) -> None:
+    if manifest.get("format") != FORMAT:
+        raise BundleError(f"bundle format {manifest.get('format')} is not known", hint=REPLACE)
+    if _numbers(str(manifest.get("minimum_agent"))) > _numbers(__version__):
+        raise BundleError(
+            f"the bundle needs agent {manifest.get('minimum_agent')}, this is {__version__}",
+            hint="Update the agent first.",
+        )
+    if tuple(manifest.get("features", ())) != FEATURES:
+        raise BundleError("the bundle's features are not this agent's", hint=REPLACE)
+    if set(manifest.get("parts", {})) != PARTS:
+        raise BundleError("the manifest names other parts than a bundle has", hint=REPLACE)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
+def _read_parts(path: Path, manifest: Mapping[str, Any]) -> dict[str, bytes]:
+    named = manifest["parts"]
+    if sum(int(part["size"]) for part in named.values()) > MAX_BUNDLE_BYTES:
+        raise BundleError(f"the bundle exceeds {MAX_BUNDLE_BYTES} bytes", hint=REPLACE)
+    parts: dict[str, bytes] = {}
+    for name in sorted(named):
+        data = _read(path / name, int(named[name]["size"]))
+        if len(data) != named[name]["size"]:
+            raise BundleError(f"{name} is not as long as its manifest says", hint=REPLACE)
+        if hashlib.sha256(data).hexdigest() != named[name]["sha256"]:
+            raise BundleError(f"{name} does not match its sha256", hint=REPLACE)
+        parts[name] = data
+    return parts
+
+
+def _read(path: Path, limit: int) -> bytes:
+    """Returns a file of at most `limit` bytes; links are not followed out of the bundle."""
+    if path.is_symlink():
+        raise BundleError(f"{path.name} is a link", hint=REPLACE)
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise BundleError(f"{path.name} cannot be read: {error.strerror}", hint=REPLACE) from error
+    if len(data) > limit:
+        raise BundleError(f"{path.name} is longer than allowed", hint=REPLACE)
+    return data
+
+
+def _check_model_bytes(model: bytes, manifest: Mapping[str, Any]) -> None:
+    """Refuses external data and operator sets that the manifest does not name."""
+    if b"location" in model:
+        raise BundleError("ranker.onnx refers to external data", hint=REPLACE)
+    found = opsets(model)
+    if found != manifest.get("opset"):
+        raise BundleError("ranker.onnx has another opset than its manifest says", hint=REPLACE)
+    for domain, version in found.items():
+        if version > OPSETS.get(domain, 0):
+            raise BundleError(f"operator set {domain!r} {version} is not accepted", hint=REPLACE)
+
+
+OPSET_FIELD: Final = 8
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+
+
+def opsets(model: bytes) -> dict[str, int]:
+    """Returns the operator sets of an ONNX model, domain -> version.
+
+    Source: ModelProto.opset_import in onnx.proto; protobuf's encoding of messages.
+    """
+    try:
+        found = {}
+        for field, value in _fields(model):
+            if field == OPSET_FIELD and isinstance(value, bytes):
+                entry = dict(_fields(value))
+                domain, version = entry.get(1, b""), entry.get(2, 0)
+                found[domain.decode() if isinstance(domain, bytes) else ""] = (
+                    version if isinstance(version, int) else 0
+                )
+    except (IndexError, ValueError) as error:
+        raise BundleError("ranker.onnx is not an ONNX file", hint=REPLACE) from error
+    return found
+
+
+def _fields(message: bytes) -> list[tuple[int, int | bytes]]:
+    fields: list[tuple[int, int | bytes]] = []
+    at = 0
+    while at < len(message):
+        tag, at = _varint(message, at)
+        kind = tag & 7
+        if kind == VARINT:
+            number, at = _varint(message, at)
+            fields.append((tag >> 3, number))
+            continue
+        if kind == BYTES:
+            length, at = _varint(message, at)
+        elif kind in (FIXED32, FIXED64):
+            length = 4 if kind == FIXED32 else 8
+        else:
+            raise ValueError(kind)
+        if at + length > len(message):
+            raise ValueError(length)
+        fields.append((tag >> 3, message[at : at + length]))
+        at += length
+    return fields
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:  # noqa: PLR2004 - protobuf's continuation bit
+            return value, at
+        shift += 7
+
+
+def _check_shapes(session: Any) -> None:
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    fits = (
+        len(inputs) == 1
+        and len(outputs) == 1
+        and inputs[0].type == "tensor(float)"
+        and outputs[0].type == "tensor(float)"
+        and list(inputs[0].shape[1:]) == [len(FEATURES)]
+    )
+    if not fits:
+        raise BundleError("ranker.onnx has other inputs or outputs than a ranker", hint=REPLACE)
+
+
+def _arrays(part: bytes) -> dict[str, NDArray[Any]]:
+    """Returns the arrays of an npz file; pickled ones are refused, so are zip bombs."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(part)) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > MAX_UNPACKED_BYTES:
+                raise BundleError("a table unpacks to more than allowed", hint=REPLACE)
+        with np.load(io.BytesIO(part), allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+        raise BundleError(f"a table cannot be read: {error}", hint=REPLACE) from error
+
+
+def _tables(arrays: dict[str, NDArray[Any]]) -> tuple[RankerTables, Ids]:
+    try:
+        return unpack(arrays)
+    except (KeyError, ValueError, IndexError) as error:
+        raise BundleError(
+            f"tables.npz lacks what the ranker needs: {error}", hint=REPLACE
+        ) from error
+
+
+PLAIN: Final = (
+    "pop_all",
+    "pop_recent",
+    "pop_latest",
+    "hour_lift",
+    "weekday_lift",
+    "store_starts",
+    "store_items",
+    "store_share",
+    "store_weight",
+    "log_price",
+    "private",
+    "rebuy",
+    "own_lift",
+    "kind",
+    "category",
+    "department",
+    "display_lift",
+    "mailer_lift",
+    "plan_stores",
+)
+LATENT: Final = ("item", "basket", "history", "bias", "context")
+
+
+def pack(tables: RankerTables, products: list[str], stores: list[str]) -> dict[str, NDArray[Any]]:
+    """Returns the tables as plain arrays, as `tables.npz` holds them."""
+    keys = sorted(tables.plans)
+    arrays: dict[str, NDArray[Any]] = {name: getattr(tables, name) for name in PLAIN}
+    for name in ("basket_near", "household_near"):
+        arrays[f"{name}.index"] = getattr(tables, name).index
+        arrays[f"{name}.weight"] = getattr(tables, name).weight
+    if tables.latent is not None:
+        for name in LATENT:
+            arrays[f"latent.{name}"] = getattr(tables.latent, name)
+    arrays["plan_keys"] = np.array(keys, dtype=np.int32).reshape(-1, 2)
+    arrays["plan_ends"] = np.cumsum([len(tables.plans[key]) for key in keys], dtype=np.int64)
+    arrays["plan_bytes"] = np.frombuffer(b"".join(tables.plans[k] for k in keys), dtype=np.uint8)
+    weeks = sorted(tables.chain_plans)
+    arrays["chain_weeks"] = np.array(weeks, dtype=np.int32)
+    empty = np.zeros((0, 2, tables.n_items), dtype=np.uint8)
+    arrays["chain_plans"] = np.stack([tables.chain_plans[w] for w in weeks]) if weeks else empty
+    arrays["products"] = np.array([p.encode() for p in products], dtype=np.bytes_)
+    arrays["stores"] = np.array([s.encode() for s in stores], dtype=np.bytes_)
+    return arrays
+
+
+def unpack(arrays: dict[str, NDArray[Any]]) -> tuple[RankerTables, Ids]:
+    """Returns tables and names from the arrays of `tables.npz`."""
+    keys, ends = arrays["plan_keys"].tolist(), arrays["plan_ends"].tolist()
+    packed = arrays["plan_bytes"].tobytes()
+    starts = [0, *ends[:-1]]
+    plans = {
+        (week, store): packed[start:end]
+        for (week, store), start, end in zip(keys, starts, ends, strict=False)
+    }
+    chain = dict(zip(arrays["chain_weeks"].tolist(), arrays["chain_plans"], strict=True))
+    latent = None
+    if "latent.item" in arrays:
+        latent = Latent(**{name: arrays[f"latent.{name}"] for name in LATENT})
+    tables = RankerTables(
+        **{name: arrays[name] for name in PLAIN},
+        basket_near=Neighbours(arrays["basket_near.index"], arrays["basket_near.weight"]),
+        household_near=Neighbours(arrays["household_near.index"], arrays["household_near.weight"]),
+        plans=plans,
+        chain_plans=chain,
+        latent=latent,
+    )
+    products = tuple(ProductId(p.decode()) for p in arrays["products"].tolist())
+    stores = {s.decode(): i for i, s in enumerate(arrays["stores"].tolist())}
+    position = {str(p): i for i, p in enumerate(products)}
+    return tables, Ids(products=products, position=position, stores=stores)
+
+
+def _check_examples(scorer: OnnxScorer, examples: Any, tolerance: float) -> None:
+    """Recomputes the stored examples; a bundle that answers otherwise is refused."""
+    if not isinstance(examples, list) or not examples:
+        raise BundleError("the bundle stores no examples", hint=REPLACE)
+    for number, example in enumerate(examples):
+        answered = {s.product: s.propensity for s in scorer.rank(request_of(example["request"]))}
+        expected = {ProductId(p): float(score) for p, score in example["scores"].items()}
+        lowest = min(answered.values(), default=0.0)
+        off = [abs(answered.get(p, lowest) - score) for p, score in expected.items()]
+        if not answered or not off or not max(off) <= tolerance:
+            raise BundleError(f"example {number} is answered otherwise than stored", hint=REPLACE)
+
+
+def request_of(stored: Mapping[str, Any]) -> ScoringRequest:
+    """Returns a stored example's request."""
+    return ScoringRequest(
+        now=_instant(stored["now"]),
+        hour=int(stored["hour"]),
+        weekday=int(stored["weekday"]),
+        week=stored["week"],
+        store=stored["store"],
+        basket=tuple(ProductId(p) for p in stored["basket"]),
+        history=tuple(
+            PastBasket(at=_instant(b["at"]), products=tuple(ProductId(p) for p in b["products"]))
+            for b in stored["history"]
+        ),
+        limit=int(stored["limit"]),
+    )
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)

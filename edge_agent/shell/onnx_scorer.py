@@ -1,0 +1,248 @@
+"""Scores products with onnxruntime on one thread; popularity when there is nothing to score.
+
+The network is a function of the features alone. A reason is found by ablation: the features of one
+group are set to what they are for somebody of whom nothing is known, and the group whose absence
+lowers the score most is the reason. So reason and score cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from edge_agent.domain.ids import ProductId
+from edge_agent.domain.scoring import ScoredProduct, ScoringRequest
+from edge_agent.state.features import (
+    FEATURES,
+    HOURS_PER_BIN,
+    LONG_AGO_DAYS,
+    Floats,
+    Items,
+    RankerTables,
+    Situation,
+    Surroundings,
+    describe,
+    surroundings,
+)
+
+DAY_S: Final = 86_400.0
+MAX_HOUR: Final = 23
+WEEKDAYS: Final = 7
+KEPT_SURROUNDINGS: Final = 4
+"""Hour bins, weeks and weekdays follow each other slowly, so a few are enough."""
+KEPT_ZONES: Final = 64
+MAX_HISTORY_BASKETS: Final = 400
+"""About a year of daily shopping; older baskets change no feature by a visible amount."""
+
+REASONS: Final[Mapping[str, Mapping[str, float]]] = {
+    "bought_together": {
+        name: 0.0
+        for name in FEATURES
+        if name.startswith("basket_") or name == "latent_basket_gain"
+    },
+    "you_often_buy": {
+        "history_household_sum": 0.0,
+        "history_household_max": 0.0,
+        "history_count": 0.0,
+        "history_share": 0.0,
+        "history_fast": 0.0,
+        "history_slow": 0.0,
+        "days_since_bought": LONG_AGO_DAYS,
+        "gap_ratio": -1.0,
+        "in_last_baskets": 0.0,
+        "kind_slow": 0.0,
+        "kind_share": 0.0,
+        "days_since_kind": LONG_AGO_DAYS,
+        "category_slow": 0.0,
+        "department_slow": 0.0,
+        "latent_history_gain": 0.0,
+    },
+    "on_offer": {
+        "display_lift": 0.0,
+        "mailer_lift": 0.0,
+        "chain_display": 0.0,
+        "chain_mailer": 0.0,
+        "own_promotion_lift": 0.0,
+    },
+    "popular_now": {"hour_lift": 0.0, "weekday_lift": 0.0, "store_lift": 0.0, "trend": 0.0},
+}
+"""Reason code -> the features it rests on, with their values when nothing is known."""
+
+FALLBACK_REASON: Final = "popular"
+MIN_EFFECT: Final = 0.02
+"""An ablation that changes the score by less than this share of it is no reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """Names of items and stores, and their positions in the tables."""
+
+    products: tuple[ProductId, ...]
+    position: Mapping[str, int]
+    stores: Mapping[str, int]
+
+
+def open_session(model: bytes) -> ort.InferenceSession:
+    """Opens a model on one thread, without arena growth or memory patterns."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+class OnnxScorer:
+    """Ranks products for a request; deterministic, and total over odd requests."""
+
+    def __init__(self, session: ort.InferenceSession, tables: RankerTables, ids: Ids) -> None:
+        self._session = session
+        self._input = session.get_inputs()[0].name
+        self._tables = tables
+        self._ids = ids
+        self._kept: OrderedDict[tuple[int | None, int | None, int, int], Surroundings]
+        self._kept = OrderedDict()
+        self._zones: OrderedDict[frozenset[ProductId], NDArray[np.bool_]] = OrderedDict()
+        self._columns = {
+            reason: [
+                (FEATURES.index(name), value)
+                for name, value in features.items()
+                if name in FEATURES
+            ]
+            for reason, features in REASONS.items()
+        }
+
+    def rank(self, request: ScoringRequest) -> tuple[ScoredProduct, ...]:
+        """Returns the likeliest products, best first, ties by product id."""
+        situation = self.situation(request)
+        around = self._surroundings(situation)
+        description = describe(self._tables, situation, around)
+        if not len(description.items) or request.limit < 1:
+            return ()
+        scores = self.score(description.matrix)
+        top = np.argsort(-scores, kind="stable")[: request.limit]
+        reasons = self._reasons(description.matrix[top], scores[top])
+        return self._answer(description.items[top], scores[top], reasons)
+
+    def popular(self, request: ScoringRequest) -> tuple[ScoredProduct, ...]:
+        """Returns what sells best in this store, week and hour, whoever asks."""
+        situation = self.situation(request)
+        around = self._surroundings(situation)
+        free = np.ones(self._tables.n_items, dtype=bool)
+        if situation.allowed is not None:
+            free = situation.allowed.copy()
+        free[situation.basket] = False
+        top = around.popular[free[around.popular]][: max(request.limit, 0)]
+        scores = np.minimum(np.exp(around.now[top]), np.float32(1.0))
+        now = around.hour_lift[top] + around.weekday_lift[top] + around.store_lift[top] > 0
+        reasons = ["popular_now" if is_now else FALLBACK_REASON for is_now in now]
+        return self._answer(top, scores, reasons)
+
+    def score(self, matrix: Floats) -> Floats:
+        """Returns the probability of each row, float32 (n_candidates,)."""
+        answer = self._session.run(None, {self._input: matrix})[0]
+        return np.asarray(answer, dtype=np.float32).reshape(-1)
+
+    def situation(self, request: ScoringRequest) -> Situation:
+        """Returns the request in the tables' own terms; what they do not know is left out."""
+        past = request.history[-MAX_HISTORY_BASKETS:]
+        found = [self._positions(sorted(set(basket.products))) for basket in past]
+        kept = [(basket, items) for basket, items in zip(past, found, strict=True) if items]
+        now = request.now
+        ago = [max((now - basket.at).total_seconds(), 0.0) / DAY_S for basket, _ in kept]
+        return Situation(
+            hour=min(max(request.hour, 0), MAX_HOUR),
+            weekday=request.weekday % WEEKDAYS,
+            week=request.week,
+            store=self._ids.stores.get(request.store) if request.store is not None else None,
+            basket=_array(dict.fromkeys(self._positions(request.basket))),
+            bought=_array(item for _, items in kept for item in items),
+            bought_basket=np.repeat(np.arange(len(kept)), [len(items) for _, items in kept]),
+            ago_days=np.array(ago, dtype=np.float64),
+            allowed=self._allowed(request),
+        )
+
+    def _positions(self, products: Iterable[str]) -> list[int]:
+        known = self._ids.position
+        return [known[product] for product in products if product in known]
+
+    def _allowed(self, request: ScoringRequest) -> NDArray[np.bool_] | None:
+        zone = request.zone_products
+        if zone is None and not request.exclude:
+            return None
+        allowed = np.ones(self._tables.n_items, dtype=bool)
+        if zone is not None:
+            allowed = self._zone(zone).copy()
+        allowed[self._positions(request.exclude)] = False
+        return allowed
+
+    def _zone(self, zone: frozenset[ProductId]) -> NDArray[np.bool_]:
+        found = self._zones.get(zone)
+        if found is None:
+            found = np.zeros(self._tables.n_items, dtype=bool)
+            found[self._positions(zone)] = True
+            self._zones[zone] = found
+            if len(self._zones) > KEPT_ZONES:
+                self._zones.popitem(last=False)
+        return found
+
+    def _surroundings(self, situation: Situation) -> Surroundings:
+        key = (
+            situation.store,
+            situation.week,
+            situation.hour // HOURS_PER_BIN,
+            situation.weekday,
+        )
+        found = self._kept.get(key)
+        if found is None:
+            found = surroundings(
+                self._tables,
+                store=situation.store,
+                week=situation.week,
+                hour=situation.hour,
+                weekday=situation.weekday,
+            )
+            self._kept[key] = found
+            if len(self._kept) > KEPT_SURROUNDINGS:
+                self._kept.popitem(last=False)
+        else:
+            self._kept.move_to_end(key)
+        return found
+
+    def _reasons(self, rows: Floats, scores: Floats) -> list[str]:
+        """Returns for each row the group whose absence lowers its score most."""
+        codes = list(self._columns)
+        without = np.repeat(rows[None], len(codes), axis=0)
+        for group, code in enumerate(codes):
+            for column, value in self._columns[code]:
+                without[group, :, column] = value
+        changed = self.score(without.reshape(-1, rows.shape[1])).reshape(len(codes), -1)
+        unmoved = (without == rows[None]).all(axis=2)
+        effect = np.where(unmoved, 0.0, scores[None] - changed)
+        strongest = effect.argmax(axis=0)
+        return [
+            codes[group] if effect[group, i] > MIN_EFFECT * scores[i] else FALLBACK_REASON
+            for i, group in enumerate(strongest)
+        ]
+
+    def _answer(
+        self, items: Items, scores: Floats, reasons: list[str]
+    ) -> tuple[ScoredProduct, ...]:
+        products = self._ids.products
+        return tuple(
+            ScoredProduct(product=products[item], propensity=score, reason=reason)
+            for item, score, reason in zip(items.tolist(), scores.tolist(), reasons, strict=True)
+        )
+
+
+def _array(values: Iterable[int]) -> Items:
+    return np.fromiter(values, dtype=np.int64)

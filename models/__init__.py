@@ -1,0 +1,1 @@
+"""Training and evaluation of the ranker; run from the repository, not installed."""

@@ -1,0 +1,256 @@
+"""Writes a bundle: the trees as ONNX, the tables, the catalogue, examples, manifest, signature.
+
+Export fails unless ONNX answers what the trained trees answer, within `TOLERANCE`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from edge_agent.shell.bundles import MANIFEST, SIGNATURE, canonical, opsets
+from edge_agent.shell.onnx_scorer import open_session
+from edge_agent.state.features import FEATURES
+from models.dataset import Dataset
+
+OPSET, OPSET_ML, IR_VERSION = 17, 3, 8
+TOLERANCE = 1e-5
+ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Probability = sigmoid(slope * score + offset)."""
+
+    slope: float
+    offset: float
+
+    def of(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns probabilities of raw scores."""
+        return np.asarray(1.0 / (1.0 + np.exp(-(self.slope * scores + self.offset))))
+
+
+class _Nodes:
+    """Collects the attributes of a TreeEnsembleRegressor."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[int, int, int, str, float, int, int]] = []
+        self.leaves: list[tuple[int, int, float]] = []
+
+    def add(self, tree: int, node: Mapping[str, Any], ids: list[int]) -> int:
+        here = ids[0]
+        ids[0] += 1
+        if "leaf_value" in node:
+            self.rows.append((tree, here, 0, "LEAF", 0.0, 0, 0))
+            self.leaves.append((tree, here, float(node["leaf_value"])))
+            return here
+        at = len(self.rows)
+        self.rows.append((tree, here, 0, "", 0.0, 0, 0))
+        left = self.add(tree, node["left_child"], ids)
+        right = self.add(tree, node["right_child"], ids)
+        threshold = _not_above(float(node["threshold"]))
+        feature = int(node["split_feature"])
+        self.rows[at] = (tree, here, feature, "BRANCH_LEQ", threshold, left, right)
+        return here
+
+
+def _not_above(value: float) -> float:
+    """Returns the largest float32 not above a double: `x <= value` is the same for float32 x."""
+    single = np.float32(value)
+    if float(single) > value:
+        single = np.nextafter(single, np.float32(-np.inf))
+    return float(single)
+
+
+def onnx_of_trees(trees: Iterable[Mapping[str, Any]], calibration: Calibration) -> bytes:
+    """Returns the ONNX model of LightGBM's dumped trees with the calibration baked in."""
+    nodes = _Nodes()
+    for number, tree in enumerate(trees):
+        nodes.add(number, tree["tree_structure"], [0])
+    columns = list(zip(*nodes.rows, strict=True))
+    leaves = list(zip(*nodes.leaves, strict=True))
+    ensemble = helper.make_node(
+        "TreeEnsembleRegressor",
+        ["features"],
+        ["score"],
+        domain="ai.onnx.ml",
+        n_targets=1,
+        aggregate_function="SUM",
+        nodes_treeids=columns[0],
+        nodes_nodeids=columns[1],
+        nodes_featureids=columns[2],
+        nodes_modes=columns[3],
+        nodes_values=columns[4],
+        nodes_truenodeids=columns[5],
+        nodes_falsenodeids=columns[6],
+        nodes_missing_value_tracks_true=[0] * len(columns[0]),
+        target_treeids=leaves[0],
+        target_nodeids=leaves[1],
+        target_ids=[0] * len(leaves[0]),
+        target_weights=leaves[2],
+    )
+    constants = [
+        numpy_helper.from_array(np.array([value], dtype=np.float32), name)
+        for name, value in (("slope", calibration.slope), ("offset", calibration.offset))
+    ]
+    graph = helper.make_graph(
+        [
+            ensemble,
+            helper.make_node("Mul", ["score", "slope"], ["scaled"]),
+            helper.make_node("Add", ["scaled", "offset"], ["logit"]),
+            helper.make_node("Sigmoid", ["logit"], ["propensity"]),
+        ],
+        "ranker",
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, [None, len(FEATURES)])],
+        [helper.make_tensor_value_info("propensity", TensorProto.FLOAT, [None, 1])],
+        constants,
+    )
+    model = helper.make_model(
+        graph,
+        opset_imports=[
+            helper.make_opsetid("", OPSET),
+            helper.make_opsetid("ai.onnx.ml", OPSET_ML),
+        ],
+        ir_version=IR_VERSION,
+    )
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def check_parity(
+    model: bytes, matrix: NDArray[np.float32], expected: NDArray[np.float64]
+) -> float:
+    """Returns the largest difference between ONNX and the trained model.
+
+    Raises:
+        ValueError: It is above `TOLERANCE`.
+    """
+    answer = open_session(model).run(None, {"features": matrix})[0].reshape(-1)
+    worst = float(np.abs(answer - expected).max())
+    if not worst <= TOLERANCE:
+        raise ValueError(f"ONNX differs from the trained model by {worst:.3g}")
+    return worst
+
+
+def npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Returns an npz file whose bytes depend on the arrays alone."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name in sorted(arrays):
+            entry = io.BytesIO()
+            np.save(entry, np.ascontiguousarray(arrays[name]), allow_pickle=False)
+            info = zipfile.ZipInfo(f"{name}.npy", date_time=ZIP_DATE)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, entry.getvalue(), compresslevel=9)
+    return out.getvalue()
+
+
+def title_of(kind: str, size: str) -> str:
+    """Returns a readable title: `APPLE SAUCE`, `50 OZ` -> `Apple sauce, 50 oz`."""
+    words = re.sub(r"\s+", " ", kind.replace("/", " / ")).strip().lower()
+    title = words[:1].upper() + words[1:]
+    return f"{title}, {size.strip().lower()}" if size.strip() else title
+
+
+def catalogue(data: Dataset, n: int, prices: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+    """Returns the catalogue of every product sold in the first `n` baskets."""
+    sold = np.unique(data.lines.values[: data.lines.starts[n]])
+    products = data.products
+    names = np.array(
+        [
+            title_of(str(kind or category or "Product"), str(size))
+            for kind, category, size in zip(
+                products.kind[sold], products.category[sold], products.size[sold], strict=True
+            )
+        ]
+    )
+    titles, title = np.unique(names, return_inverse=True)
+    departments, department = np.unique(products.department[sold], return_inverse=True)
+    categories, category = np.unique(products.category[sold], return_inverse=True)
+    cents = np.where(np.isfinite(prices[sold]), np.rint(prices[sold] * 100), -1)
+    ids = np.array([i.encode() for i in products.ids[sold].tolist()], dtype=np.bytes_)
+    order = np.argsort(ids, kind="stable")
+    return {
+        "ids": ids[order],
+        "title": title[order].astype(np.uint32),
+        "department": department[order].astype(np.uint16),
+        "category": category[order].astype(np.uint16),
+        "price_cents": cents[order].astype(np.int32),
+        "titles": titles,
+        "departments": departments,
+        "categories": categories,
+    }
+
+
+def write_bundle(
+    folder: Path,
+    *,
+    parts: Mapping[str, bytes],
+    facts: Mapping[str, Any],
+    key: Ed25519PrivateKey | None,
+) -> None:
+    """Writes parts, manifest and signature into a folder.
+
+    Args:
+        folder: Made when it is not there.
+        parts: Name -> bytes.
+        facts: Everything else that the manifest says.
+        key: Signs the manifest; without one the bundle is unsigned.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    public = None
+    if key is not None:
+        public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
+    manifest = {
+        **facts,
+        "features": list(FEATURES),
+        "opset": opsets(parts["ranker.onnx"]),
+        "parts": {
+            name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            for name, data in sorted(parts.items())
+        },
+        "public_key": public,
+        "tolerance": 1e-4,
+    }
+    raw = canonical(manifest)
+    for name, data in parts.items():
+        (folder / name).write_bytes(data)
+    (folder / MANIFEST).write_bytes(raw)
+    (folder / SIGNATURE).unlink(missing_ok=True)
+    if key is not None:
+        (folder / SIGNATURE).write_text(key.sign(raw).hex() + "\n")
+
+
+def signing_key(path: Path | None) -> Ed25519PrivateKey | None:
+    """Returns the key in a file of 32 raw bytes; makes one, readable by its owner alone."""
+    if path is None:
+        return None
+    if not path.exists():
+        path.touch(mode=0o600)
+        made = Ed25519PrivateKey.generate()
+        path.write_bytes(made.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption()))
+    return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
+
+
+def dump_examples(examples: list[dict[str, Any]]) -> bytes:
+    """Returns the stored examples as JSON."""
+    return (json.dumps(examples, indent=1, sort_keys=True) + "\n").encode()
