@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 from queue import Empty, SimpleQueue
-from typing import Final
+from typing import Final, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -33,7 +33,6 @@ from edge_agent.hq.inbox import (
     message_from,
     message_id,
 )
-from edge_agent.hq.store import HqStore
 from edge_agent.shell.mqtt_client import Incoming, LinkSettings, MqttLink, Subscription
 from edge_agent.shell.signing import DEMO_KEY_ID, sign_command
 from edge_agent.wire import topics
@@ -50,6 +49,20 @@ QUEUE_BYTES_MAX: Final = 64 * 1024 * 1024
 ACK_VALID_FOR: Final = timedelta(days=1)
 RETRY_FIRST_S: Final = 0.2
 RETRY_CEILING_S: Final = 10.0
+
+
+class MessageStore(Protocol):
+    """What a receiver asks of HQ's store."""
+
+    def take(
+        self,
+        messages: Sequence[UpMessage],
+        *,
+        received_at: datetime,
+        refusals: Sequence[Refused] = (),
+    ) -> tuple[UpMessage, ...]:
+        """Keeps a batch durably and returns those of its messages that are kept."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +112,7 @@ class HqReceiver:
     def __init__(
         self,
         link_settings: LinkSettings,
-        store: HqStore,
+        store: MessageStore,
         signing_key: Ed25519PrivateKey,
         *,
         key_id: str = DEMO_KEY_ID,
@@ -217,22 +230,19 @@ class HqReceiver:
         refusals = [each for each in told_apart if isinstance(each, Refused)]
         messages = [each for each in told_apart if not isinstance(each, Refused)]
         kept = self._store.take(messages, received_at=self._now(), refusals=refusals)
+        self._count(batch, kept=kept)
         self.link.ack(batch)
-        n_acks = self._acknowledge(kept)
-        self._count(batch, kept=kept, n_acks=n_acks)
+        self._acknowledge(kept)
         if len(kept) < len(batch):
             log.warning("hq_refused", extra={"fields": {"n": len(batch) - len(kept)}})
 
-    def _acknowledge(self, kept: Sequence[UpMessage]) -> int:
+    def _acknowledge(self, kept: Sequence[UpMessage]) -> None:
         ids_by_store: defaultdict[str, list[str]] = defaultdict(list)
         for message in kept:
             ids_by_store[message.store].append(message_id(message))
-        n_acks = 0
         for store, ids in sorted(ids_by_store.items()):
             for some in _portions(tuple(dict.fromkeys(ids))):
                 self._send_ack(store, some)
-                n_acks += 1
-        return n_acks
 
     def _send_ack(self, store: str, ids: tuple[str, ...]) -> None:
         now = self._now()
@@ -254,13 +264,14 @@ class HqReceiver:
             sign_command(command, key=self._key, key_id=self._key_id),
             expiry_s=int(ACK_VALID_FOR.total_seconds()),
         )
+        with self._lock:
+            self._tally.n_acks += 1
 
-    def _count(self, batch: Sequence[Incoming], *, kept: Sequence[UpMessage], n_acks: int) -> None:
+    def _count(self, batch: Sequence[Incoming], *, kept: Sequence[UpMessage]) -> None:
         with self._lock:
             tally = self._tally
             tally.n_messages += len(batch)
             tally.n_refused += len(batch) - len(kept)
-            tally.n_acks += n_acks
             for each in batch:
                 tally.n_bytes[kind_of(each.topic) or "other"] += len(each.payload)
                 self._queued_bytes -= len(each.payload)
