@@ -1,1 +1,1 @@
-"""."""
+"""Decisions become messages for screens, receipts, staff and those who asked."""

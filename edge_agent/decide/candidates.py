@@ -1,0 +1,65 @@
+"""Candidates for a moment: what the scorer ranks, given what the moment may rest on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.decide.eligibility import may_use_history, refusal_of
+from edge_agent.domain.decisions import Candidate
+from edge_agent.domain.scoring import ScoringRequest
+from edge_agent.domain.time import datetime_from_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edge_agent.domain.decisions import Moment, Suppression
+    from edge_agent.domain.ids import ProductId
+    from edge_agent.domain.policy import Policy
+    from edge_agent.domain.scoring import PastBasket, ScoredProduct
+    from edge_agent.domain.time import LocalTime
+
+# Asked beyond what is shown, so that gates may rule some out and places are still filled.
+CANDIDATES_BEYOND: Final = 12
+
+
+def request_for(
+    moment: Moment,
+    *,
+    now_ms: int,
+    local: LocalTime,
+    history: tuple[PastBasket, ...],
+    zone_products: frozenset[ProductId] | None,
+    n_logged: int,
+) -> ScoringRequest:
+    """Returns the scoring request of a moment; history only where its audience may see it."""
+    return ScoringRequest(
+        now=datetime_from_ms(now_ms),
+        hour=local.hour,
+        weekday=local.weekday,
+        basket=moment.in_basket,
+        history=history if may_use_history(moment.place.audience) else (),
+        zone_products=zone_products,
+        limit=max(n_logged, moment.limit + CANDIDATES_BEYOND + len(moment.in_basket)),
+    )
+
+
+def gated(
+    scored: tuple[ScoredProduct, ...],
+    moment: Moment,
+    *,
+    out_of_stock: frozenset[ProductId],
+    departments: Mapping[ProductId, str],
+    policy: Policy,
+) -> tuple[tuple[Candidate, ...], tuple[Suppression, ...]]:
+    """Returns the candidates that pass every gate, and why the others do not."""
+    kept: list[Candidate] = []
+    refused: list[Suppression] = []
+    for each in scored:
+        refusal = refusal_of(
+            each.product, moment, out_of_stock=out_of_stock, departments=departments, policy=policy
+        )
+        if refusal is None:
+            kept.append(Candidate(scored=each))
+        else:
+            refused.append(refusal)
+    return tuple(kept), tuple(refused)

@@ -1,0 +1,62 @@
+"""Hard gates, in a written order; each refusal is recorded with its reason.
+
+    1. complaint    an open complaint silences everything
+    2. stock        the store has none
+    3. in_basket    already lifted, scanned or in the basket
+    4. sensitive    departments that no public screen names
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_agent.domain.decisions import Suppression
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edge_agent.domain.decisions import Moment
+    from edge_agent.domain.ids import ProductId
+    from edge_agent.domain.policy import Policy
+    from edge_agent.domain.visitor import Visitor
+
+
+def silence_for(people: tuple[Visitor, ...]) -> Suppression | None:
+    """Returns why nothing may be said to these people; None when something may.
+
+    Args:
+        people: The visitor and whoever he is linked to: the stricter of all holds.
+    """
+    if any(person.has_open_complaint for person in people):
+        return Suppression(product="*", gate="complaint", reason="a complaint is open")
+    return None
+
+
+def refusal_of(
+    product: ProductId,
+    moment: Moment,
+    *,
+    out_of_stock: frozenset[ProductId],
+    departments: Mapping[ProductId, str],
+    policy: Policy,
+) -> Suppression | None:
+    """Returns the first gate that rules a product out; None when it may be shown."""
+    if product in out_of_stock:
+        return Suppression(product=product, gate="stock", reason="the store has none")
+    if product in moment.in_basket:
+        return Suppression(product=product, gate="in_basket", reason="already in hand or basket")
+    if moment.place.audience == "public":
+        department = departments.get(product)
+        if department is not None and department in policy.sensitive_departments:
+            return Suppression(
+                product=product, gate="sensitive", reason="not shown on a public screen"
+            )
+    return None
+
+
+def may_use_history(audience: str) -> bool:
+    """Returns whether an identified person's history may be used before this audience.
+
+    A public screen never shows what would give it away, so it never even enters the score.
+    """
+    return audience != "public"

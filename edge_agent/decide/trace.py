@@ -1,0 +1,121 @@
+"""The record of a decision: every input it rests on, in canonical JSON, and nothing measured.
+
+The same inputs give the same bytes, so that a replay can be compared with what was decided.
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_agent.domain.ids import DecisionId
+from edge_agent.domain.time import ms_from_datetime
+
+if TYPE_CHECKING:
+    from edge_agent.domain.decisions import Candidate, Cause, Moment, Place, Suppression
+    from edge_agent.domain.ids import ProductId
+    from edge_agent.domain.scoring import ScoringRequest
+
+# Crockford's base 32, as ULIDs use it: sorts as its numbers do, no letters that are misread.
+_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_TIME_DIGITS: Final = 10
+_CHANCE_DIGITS: Final = 16
+_CHANCE_BYTES: Final = 10
+_BITS_PER_DIGIT: Final = 5
+# Digits of a probability in a record: more than a calibrated model can tell apart.
+PROPENSITY_DIGITS: Final = 6
+
+
+def decision_id_from(cause: Cause, kind: str, place: Place, *, now_ms: int, seed: str) -> DecisionId:
+    """Returns the id (in ULID's form) of the decision on one moment: no chance is involved.
+
+    Source: the ULID specification, 48 bits of milliseconds and 80 bits that tell ids apart.
+    """
+    where = place.screen or place.register or place.team or ""
+    text = "\x00".join((seed, cause.source, cause.id, kind, place.channel, where))
+    chance = int.from_bytes(blake2b(text.encode(), digest_size=_CHANCE_BYTES).digest(), "big")
+    return DecisionId(_base32(now_ms, _TIME_DIGITS) + _base32(chance, _CHANCE_DIGITS))
+
+
+def record_of(
+    decision: DecisionId,
+    moment: Moment,
+    *,
+    now_ms: int,
+    request: ScoringRequest | None,
+    candidates: tuple[Candidate, ...],
+    suppressions: tuple[Suppression, ...],
+    chosen: tuple[Candidate, ...],
+    popular: tuple[ProductId, ...],
+    level: str,
+    model: str,
+    policy: str,
+    seed: str,
+) -> str:
+    """Returns the record as canonical JSON: sorted keys, no white space."""
+    place = moment.place
+    document: dict[str, Any] = {
+        "decision": decision,
+        "moment": moment.kind,
+        "now": now_ms,
+        "cause": {"source": moment.cause.source, "id": moment.cause.id},
+        "place": {
+            "channel": place.channel,
+            "screen": place.screen,
+            "register": place.register,
+            "team": place.team,
+            "zone": place.zone,
+            "audience": place.audience,
+        },
+        "visitor": moment.visitor,
+        "visit": moment.visit,
+        "member": moment.member,
+        "request": None if request is None else _request(request),
+        "candidates": [_candidate(each) for each in candidates],
+        "ruled_out": [[each.product, each.gate, each.reason] for each in suppressions],
+        "chosen": [each.scored.product for each in chosen],
+        "popular": list(popular),
+        # One action is taken with certainty: there is no exploration yet.
+        "action_probability": 1.0,
+        "arm": "treated",
+        "level": level,
+        "model": model,
+        "policy": policy,
+        "seed": seed,
+        "dwell_ms": moment.dwell_ms,
+    }
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _request(request: ScoringRequest) -> dict[str, Any]:
+    return {
+        "hour": request.hour,
+        "weekday": request.weekday,
+        "week": request.week,
+        "store": request.store,
+        "basket": list(request.basket),
+        "history": [[ms_from_datetime(each.at), list(each.products)] for each in request.history],
+        "zone_products": None if request.zone_products is None else len(request.zone_products),
+        "limit": request.limit,
+    }
+
+
+def _candidate(candidate: Candidate) -> list[Any]:
+    return [
+        candidate.scored.product,
+        round(candidate.scored.propensity, PROPENSITY_DIGITS),
+        candidate.value,
+        candidate.context,
+        candidate.lever,
+        round(candidate.score, PROPENSITY_DIGITS),
+        candidate.scored.reason,
+    ]
+
+
+def _base32(number: int, digits: int) -> str:
+    text = ""
+    for _ in range(digits):
+        text = _ALPHABET[number & (2**_BITS_PER_DIGIT - 1)] + text
+        number >>= _BITS_PER_DIGIT
+    return text

@@ -1,0 +1,76 @@
+"""Baskets at the till and what became of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from edge_agent.domain.ids import BasketId, ProductId, RegisterId, VisitorId
+
+
+@dataclass(frozen=True, slots=True)
+class LineChange:
+    """A line that came into (`quantity` > 0) or went out of (< 0) an open basket."""
+
+    at_ms: int
+    tie: int
+    product: ProductId
+    quantity: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a finished sale."""
+
+    product: ProductId
+    quantity: Decimal
+    amount: Decimal
+    discount: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sale:
+    """What was paid."""
+
+    completed_at_ms: int
+    currency: str
+    total: Decimal
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basket:
+    """One basket, under its pseudonym.
+
+    Attributes:
+        carrier: The visitor it belongs to: who shares an identifier with it, else the only one
+            standing at the register, else a visitor of its own.
+        shared: A visitor named by one of the basket's own events (not by a loyalty card).
+        member: The consenting card holder whose card was read with it.
+        day: Store-local day of its first event, whose key its pseudonym was made with.
+        paid_mark_at_ms: Time of the mark of having paid that the carrier's visit holds for it.
+    """
+
+    id: BasketId
+    day: str
+    register: RegisterId
+    first_at_ms: int
+    last_at_ms: int
+    opened_at_ms: int | None = None
+    carrier: VisitorId | None = None
+    shared: VisitorId | None = None
+    member: VisitorId | None = None
+    changes: tuple[LineChange, ...] = ()
+    sale: Sale | None = None
+    voided_at_ms: int | None = None
+    paid_mark_at_ms: int | None = None
+
+    @property
+    def products(self) -> tuple[ProductId, ...]:
+        """Products in it now, in the order in which they first came in."""
+        if self.sale is not None:
+            return tuple(dict.fromkeys(line.product for line in self.sale.lines))
+        totals: dict[ProductId, Decimal] = {}
+        for change in self.changes:
+            totals[change.product] = totals.get(change.product, Decimal(0)) + change.quantity
+        return tuple(product for product, quantity in totals.items() if quantity > 0)

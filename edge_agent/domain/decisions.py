@@ -1,0 +1,106 @@
+"""Moments that ask for a decision, and decisions with everything they rest on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge_agent.domain.ids import (
+    DecisionId,
+    ProductId,
+    RegisterId,
+    ScreenId,
+    TeamId,
+    VisitId,
+    VisitorId,
+    ZoneId,
+)
+from edge_agent.domain.scoring import ScoredProduct
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """The event, request or wake-up that a decision answers."""
+
+    source: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a decision is answered: one of screen, register, team or a caller's own topic."""
+
+    channel: str
+    screen: ScreenId | None = None
+    register: RegisterId | None = None
+    team: TeamId | None = None
+    zone: ZoneId | None = None
+    audience: str = "private"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """Something that asks for a decision.
+
+    Attributes:
+        kind: `zone_entered`, `item_handled`, `basket_line`, `long_dwell`, `request` or
+            `store_default`.
+        in_basket: What this visit visibly holds, oldest first; may always be used.
+        visitor: For whom; None for the store's default and for a caller who names nobody.
+        member: The identified, consenting person behind the visitor.
+    """
+
+    kind: str
+    cause: Cause
+    place: Place
+    visitor: VisitorId | None = None
+    visit: VisitId | None = None
+    member: VisitorId | None = None
+    in_basket: tuple[ProductId, ...] = ()
+    limit: int = 3
+    dwell_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suppression:
+    """Something that was ruled out: which (`*` is everything), by which gate, why."""
+
+    product: str
+    gate: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A product that may be answered, with the four factors of its score."""
+
+    scored: ScoredProduct
+    value: float = 1.0
+    context: float = 1.0
+    lever: float = 1.0
+
+    @property
+    def score(self) -> float:
+        """Propensity x value x context weight x lever."""
+        return self.scored.propensity * self.value * self.context * self.lever
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One answer to one moment; `record` holds every input, in canonical JSON.
+
+    Attributes:
+        level: How it was found: `model`, `popularity`, `default`, `rule` or `silence`.
+        popular: What popularity alone would have answered in the same place: the comparison.
+    """
+
+    id: DecisionId
+    moment: Moment
+    decided_at_ms: int
+    chosen: tuple[Candidate, ...]
+    popular: tuple[ProductId, ...]
+    suppressions: tuple[Suppression, ...]
+    level: str
+    model: str
+    policy: str
+    valid_until_ms: int
+    record: str

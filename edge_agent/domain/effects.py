@@ -1,0 +1,184 @@
+"""What a step asks the shell to do, as data. The shell carries all of it out in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge_agent.domain.basket import Basket
+from edge_agent.domain.decisions import Decision
+from edge_agent.domain.ids import DecisionId, ProductId, VisitId, VisitorId, ZoneId
+from edge_agent.domain.store import Product, Showing
+from edge_agent.domain.visitor import Mark, Visit, Visitor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VisitsChanged:
+    """A visitor's visits after a mark.
+
+    Attributes:
+        visits: New or changed ones, oldest first.
+        removed: Ids of those that a late mark folded into others.
+        mark: The mark that did it; None when time alone did.
+    """
+
+    visitor: VisitorId
+    visits: tuple[Visit, ...]
+    removed: tuple[VisitId, ...] = ()
+    mark: Mark | None = None
+
+
+Change = Visitor | VisitsChanged | Basket | Showing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publish:
+    """A message for the store broker; it waits in the outbox until the broker has it."""
+
+    topic: str
+    payload: bytes
+    retain: bool = False
+    expires_at_ms: int | None = None
+    correlation: bytes | None = None
+    # Replaces an earlier message on the same topic that has not gone out yet.
+    replaces: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendToHq:
+    """A message for HQ; its row goes when HQ's own ack names `message_id`, and not before."""
+
+    message_id: str
+    topic: str
+    payload: bytes
+    kind: str
+    visitor: VisitorId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordDecision:
+    """Writes a decision into the log."""
+
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordOutcome:
+    """Writes what became of a decision: `shown`, `tapped`, `dismissed`, `helped`, ..."""
+
+    decision: DecisionId
+    kind: str
+    at_ms: int
+    product: ProductId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinPurchases:
+    """Joins a sale to the decisions that named its products before it."""
+
+    visitors: tuple[VisitorId, ...]
+    products: tuple[ProductId, ...]
+    at_ms: int
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountPeople:
+    """Adds an aggregate sensor's count to its period."""
+
+    source: str
+    zone: ZoneId | None
+    at_ms: int
+    entries: int
+    exits: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetLevel:
+    """Sets a level that a sensor measured (occupancy, queue length); the newest one holds."""
+
+    kind: str
+    zone: ZoneId
+    at_ms: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountReturn:
+    """Writes goods that came back."""
+
+    tie: int
+    at_ms: int
+    currency: str
+    total: str
+    lines: tuple[tuple[ProductId, str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleWake:
+    """Asks to be woken: `kind` and `key` come back in a `Wake` once `due_ms` has passed."""
+
+    due_ms: int
+    kind: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryTouched:
+    """State of a past instant changed: its period's summaries are to be made again."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetStock:
+    """Sets stock levels, in pieces or the product's unit."""
+
+    rows: tuple[tuple[ProductId, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetCatalogue:
+    """Adds or changes products as the store sells them."""
+
+    rows: tuple[Product, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirm:
+    """Tells HQ what became of a command; `reason` is None when it was taken."""
+
+    command: str
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Counts something for the health report."""
+
+    name: str
+
+
+Effect = (
+    Publish
+    | SendToHq
+    | RecordDecision
+    | RecordOutcome
+    | JoinPurchases
+    | CountPeople
+    | SetLevel
+    | CountReturn
+    | ScheduleWake
+    | SummaryTouched
+    | SetStock
+    | SetCatalogue
+    | Confirm
+    | Count
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one input led to: the changed state, and what the shell is to do."""
+
+    changes: tuple[Change, ...] = ()
+    effects: tuple[Effect, ...] = ()

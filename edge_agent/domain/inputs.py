@@ -1,0 +1,83 @@
+"""What reaches the engine: pseudonymised events and requests, and the passing of time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edge_agent.domain.decisions import Cause
+from edge_agent.domain.ids import BasketId
+from edge_agent.domain.visitor import Subject
+
+if TYPE_CHECKING:
+    from edge_agent.wire.downlink import AnyCommand
+    from edge_agent.wire.events import Event
+    from edge_agent.wire.screens import RecommendRequest
+    from edge_agent.wire.staff import StaffFeedback
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One event, its identifiers already pseudonyms.
+
+    Attributes:
+        event: The event; its raw identifiers are not read behind this point.
+        at_ms: The event time that counts.
+        tie: Orders events of the same instant by what they are.
+        may_decide: Whether its moment is still there.
+        day: Store-local day of the event, ISO 8601.
+        subject: Pseudonym of the event's visitor; None when it names nobody.
+        basket: Pseudonym of its basket.
+        case: Keyed hash of its complaint's case number.
+    """
+
+    event: Event
+    at_ms: int
+    tie: int
+    may_decide: bool
+    day: str
+    subject: Subject | None = None
+    basket: BasketId | None = None
+    case: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Time has come: a wake-up that was asked for, or that follows from the state at start."""
+
+    due_ms: int
+    kind: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A kiosk, handheld or till asks for a recommendation."""
+
+    request: RecommendRequest
+    cause: Cause
+    response_topic: str
+    correlation: bytes | None
+    subject: Subject | None
+    basket: BasketId | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaffAnswered:
+    """A staff team answered an alert."""
+
+    feedback: StaffFeedback
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commanded:
+    """HQ's command, its signature, store, expiry and version already checked."""
+
+    command: AnyCommand
+    day: str
+    subject: Subject | None = None
+    case: str | None = None
+
+
+Input = Arrival | Wake | Asked | StaffAnswered | Commanded

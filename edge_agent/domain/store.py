@@ -1,0 +1,102 @@
+"""The store: what it is made of, and the little that is known of it right now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from edge_agent.domain.ids import (
+    DecisionId,
+    ProductId,
+    RegisterId,
+    ScreenId,
+    SourceId,
+    TeamId,
+    VisitorId,
+    ZoneId,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Zone:
+    """A part of the store.
+
+    Attributes:
+        departments: Names of the catalogue's departments sold here.
+        is_exit: Leaving this zone ends a visit that has paid.
+        long_dwell_s: Dwell without a lifted item after which `team` is told; None: never.
+    """
+
+    id: ZoneId
+    name: str
+    departments: tuple[str, ...] = ()
+    is_exit: bool = False
+    long_dwell_s: int | None = None
+    team: TeamId = TeamId("floor")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Screen:
+    """A screen and who can see it."""
+
+    id: ScreenId
+    zone: ZoneId
+    audience: str = "public"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Register:
+    """A till and the zone in which its customer stands."""
+
+    id: RegisterId
+    zone: ZoneId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Zones, screens and registers, as the configuration says."""
+
+    zones: Mapping[ZoneId, Zone] = field(default_factory=lambda: MappingProxyType({}))
+    screens: Mapping[ScreenId, Screen] = field(default_factory=lambda: MappingProxyType({}))
+    registers: Mapping[RegisterId, Register] = field(default_factory=lambda: MappingProxyType({}))
+    receipt_sources: frozenset[SourceId] = frozenset()
+    audiences: Mapping[SourceId, str] = field(default_factory=lambda: MappingProxyType({}))
+    screens_by_zone: Mapping[ZoneId, tuple[Screen, ...]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+
+    def audience_of(self, source: SourceId) -> str:
+        """Returns who can see what a source is answered; `public` unless it is configured."""
+        return self.audiences.get(source, "public")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """What a screen needs to show a product."""
+
+    id: ProductId
+    title: str
+    price: str | None = None
+    currency: str | None = None
+    department: str | None = None
+    image: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Showing:
+    """What a screen shows, for whom, until when; `visitor` is None for the store's default."""
+
+    screen: ScreenId
+    decision: DecisionId
+    visitor: VisitorId | None
+    valid_until_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtRegister:
+    """Somebody who stands, or stood, in a register's zone."""
+
+    visitor: VisitorId
+    entered_at_ms: int
+    left_at_ms: int | None

@@ -1,0 +1,152 @@
+"""People as the store knows them: visitors, their visits, what they said and what they want."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from edge_agent.domain.chain import Chain
+from edge_agent.domain.ids import ProductId, Pseudonym, VisitId, VisitorId, ZoneId
+from edge_agent.domain.scoring import PastBasket
+
+# Kinds whose pseudonyms last beyond a day, because the person gave the identifier on purpose.
+IDENTIFIED_KINDS = frozenset({"app", "loyalty", "receipt", "customer"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """An identifier after it became a pseudonym: the only form in which the core sees one."""
+
+    kind: str
+    pseudonym: Pseudonym
+
+    @property
+    def is_identified(self) -> bool:
+        """Whether the kind names a person who chose to be recognised."""
+        return self.kind in IDENTIFIED_KINDS
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One piece of evidence about where somebody was or what he did; visits are folded from marks.
+
+    Attributes:
+        at_ms: Event time.
+        tie: Orders marks of the same instant, by event and not by arrival.
+        kind: `start`, `enter`, `leave`, `dwell`, `seen`, `lift`, `return`, `scan`, `paid`
+            or `end`.
+    """
+
+    at_ms: int
+    tie: int
+    kind: str
+    zone: ZoneId | None = None
+    product: ProductId | None = None
+    dwell_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneStay:
+    """One stay in one zone, `[entered_at_ms, left_at_ms)`."""
+
+    zone: ZoneId
+    entered_at_ms: int
+    left_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """One stay in the store.
+
+    Attributes:
+        zone: Where the visitor is now; None between zones.
+        zone_entered_at_ms: Since when.
+        in_hand: Products lifted or scanned and not put back, oldest first.
+        n_handled_in_zone: Lifts and scans since the zone was entered.
+        ended_by: `exit`, `sale_exit` or `timeout`; None while the visit is open.
+    """
+
+    id: VisitId
+    visitor: VisitorId
+    started_at_ms: int
+    last_at_ms: int
+    last_tie: int
+    zone: ZoneId | None = None
+    zone_entered_at_ms: int = 0
+    n_handled_in_zone: int = 0
+    in_hand: tuple[ProductId, ...] = ()
+    has_paid: bool = False
+    marks: Chain[Mark] | None = None
+    stays: Chain[ZoneStay] | None = None
+    ended_at_ms: int | None = None
+    ended_by: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the visitor is still here as far as the marks say."""
+        return self.ended_at_ms is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentStatement:
+    """One entry of the consent ledger; the newest statement of a purpose holds."""
+
+    purpose: str
+    granted: bool
+    stated_at_ms: int
+    source: str
+    text_version: str | None = None
+    channel: str | None = None
+    expires_at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complaint:
+    """A complaint by its case number, as a keyed hash."""
+
+    case: str
+    opened_at_ms: int | None
+    closed_at_ms: int | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether marketing must be silent; a closing without an opening silences nothing."""
+        if self.opened_at_ms is None:
+            return False
+        return self.closed_at_ms is None or self.closed_at_ms < self.opened_at_ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What is known of an identified customer beyond this visit, with his consent."""
+
+    reference: str | None = None
+    history: tuple[PastBasket, ...] = ()
+    segments: tuple[str, ...] = ()
+    interests: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visitor:
+    """One pseudonymous person: a universal id, and what was stated about him."""
+
+    id: VisitorId
+    kind: str
+    pseudonym: Pseudonym
+    first_seen_at_ms: int
+    last_seen_at_ms: int
+    # The identified person this anonymous visitor turned out to be; a link, so it can be undone.
+    alias_of: VisitorId | None = None
+    consents: tuple[ConsentStatement, ...] = ()
+    complaints: tuple[Complaint, ...] = ()
+    profile: Profile = field(default_factory=Profile)
+    n_decisions: int = 0
+
+    @property
+    def is_identified(self) -> bool:
+        """Whether this is a person who chose to be recognised."""
+        return self.kind in IDENTIFIED_KINDS
+
+    @property
+    def has_open_complaint(self) -> bool:
+        """Whether all marketing must be silent."""
+        return any(complaint.is_open for complaint in self.complaints)

@@ -1,0 +1,71 @@
+"""Request and response: a kiosk, handheld or till asks and gets the best there is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_agent.domain.decisions import Moment, Place
+from edge_agent.domain.effects import Publish, RecordDecision
+from edge_agent.domain.ids import ProductId, SourceId, ZoneId
+from edge_agent.engine import deciding
+from edge_agent.publish.screens import reply_of
+
+if TYPE_CHECKING:
+    from edge_agent.domain.inputs import Asked
+    from edge_agent.engine.draft import Draft
+
+
+def answer(draft: Draft, asked: Asked) -> None:
+    """Decides what was asked and publishes it to the asker's response topic."""
+    moment = _moment(draft, asked)
+    decision = deciding.decision_on(draft, moment)
+    context = draft.context
+    reply = reply_of(
+        decision,
+        products=context.catalogue.product,
+        locale=context.locale,
+        currency=context.currency,
+    )
+    draft.add(
+        RecordDecision(decision=decision),
+        Publish(
+            topic=asked.response_topic,
+            payload=reply.model_dump_json().encode(),
+            expires_at_ms=decision.valid_until_ms,
+            correlation=asked.correlation,
+        ),
+    )
+
+
+def _moment(draft: Draft, asked: Asked) -> Moment:
+    request = asked.request
+    visitor = None if asked.subject is None else draft.visitor_of(asked.subject)
+    basket = None if asked.basket is None else draft.basket(asked.basket)
+    if visitor is None and basket is not None:
+        visitor = draft.visitor(basket.carrier)
+    visit = None if visitor is None else draft.visit_of(visitor.id)
+    is_present = visit is not None and visit.is_open
+    held = [ProductId(product) for product in request.products]
+    if visit is not None and is_present:
+        held.extend(deciding.in_basket(draft, visit))
+    if basket is not None:
+        held.extend(basket.products)
+    member = None
+    if visitor is not None:
+        member = visitor.id if visitor.is_identified else visitor.alias_of
+    return Moment(
+        kind="request",
+        cause=asked.cause,
+        place=Place(
+            channel="reply",
+            zone=None if request.zone is None else ZoneId(request.zone),
+            # Whoever types a number is not thereby its owner: personal only where the
+            # configuration says that the asking device is seen by its user alone.
+            audience=draft.context.layout.audience_of(SourceId(request.source)),
+        ),
+        visitor=None if visitor is None else visitor.id,
+        visit=visit.id if visit is not None and is_present else None,
+        member=member,
+        in_basket=tuple(dict.fromkeys(held)),
+        limit=request.limit,
+    )

@@ -1,0 +1,135 @@
+"""HQ's commands, after their signature, store, expiry and version were checked.
+
+HQ may tighten at once. It may grant a consent or close a complaint only by a statement later than
+any withdrawal or complaint that the store knows. Every command is confirmed: taken, or refused
+and why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, assert_never
+
+from edge_agent.domain.decisions import Cause
+from edge_agent.domain.effects import Confirm, SetCatalogue, SetStock
+from edge_agent.domain.ids import ProductId
+from edge_agent.domain.store import Product
+from edge_agent.domain.time import ms_from_datetime
+from edge_agent.domain.visitor import ConsentStatement
+from edge_agent.engine.rights import silence_screens, with_complaint
+from edge_agent.identify.consent import (
+    PURPOSES,
+    has_any_consent,
+    may_hq_loosen,
+    with_statements,
+)
+from edge_agent.state.profile import with_hq_profile
+from edge_agent.wire import downlink
+
+if TYPE_CHECKING:
+    from edge_agent.domain.inputs import Commanded
+    from edge_agent.domain.visitor import Visitor
+    from edge_agent.engine.draft import Draft
+
+HQ_SOURCE = "hq"
+
+
+def obey(draft: Draft, commanded: Commanded) -> None:
+    """Carries out a command, or refuses it with a reason; HQ hears which."""
+    command = commanded.command
+    reason: str | None
+    match command:
+        case downlink.ProfileCommand():
+            reason = _profile(draft, commanded, command.body)
+        case downlink.ConsentCommand():
+            reason = _consent(draft, commanded, command.body)
+        case downlink.ComplaintCommand():
+            reason = _complaint(draft, commanded, command.body)
+        case downlink.StockCommand():
+            rows = command.body.rows
+            draft.add(SetStock(rows=tuple((ProductId(r.product), r.quantity) for r in rows)))
+            reason = None
+        case downlink.CatalogueCommand():
+            draft.add(SetCatalogue(rows=tuple(_product(row) for row in command.body.rows)))
+            reason = None
+        case downlink.AckCommand():
+            return
+        case (
+            downlink.CampaignCommand()
+            | downlink.JourneyCommand()
+            | downlink.SegmentCommand()
+            | downlink.ConfigCommand()
+            | downlink.PromotionCommand()
+            | downlink.FactCommand()
+            | downlink.ModelCommand()
+        ):
+            reason = f"this version of the agent does not carry out {command.kind} commands"
+        case _:
+            assert_never(command)
+    draft.add(Confirm(command=command.command, reason=reason))
+
+
+def _person(draft: Draft, commanded: Commanded, at_ms: int) -> Visitor | None:
+    if commanded.subject is None or not commanded.subject.is_identified:
+        return None
+    return draft.visitor_for(commanded.subject, day=commanded.day, at_ms=at_ms)
+
+
+def _profile(draft: Draft, commanded: Commanded, body: downlink.ProfileBody) -> str | None:
+    known = None if commanded.subject is None else draft.visitor_of(commanded.subject)
+    if known is None or not has_any_consent(known, now_ms=draft.context.now_ms):
+        return "no consent of this customer is on record here"
+    draft.put_visitor(replace(known, profile=with_hq_profile(known.profile, body)))
+    return None
+
+
+def _consent(draft: Draft, commanded: Commanded, body: downlink.ConsentBody) -> str | None:
+    at_ms = ms_from_datetime(body.stated_at)
+    visitor = _person(draft, commanded, at_ms)
+    if visitor is None:
+        return "not an identified customer"
+    granted = body.action == "grant"
+    purposes = sorted(set(body.purposes) or set(PURPOSES))
+    if granted and not all(may_hq_loosen(visitor, p, stated_at_ms=at_ms) for p in purposes):
+        return "the store knows a later withdrawal"
+    expires_at_ms = None if body.expires_at is None else ms_from_datetime(body.expires_at)
+    statements = tuple(
+        ConsentStatement(
+            purpose=purpose,
+            granted=granted,
+            stated_at_ms=at_ms,
+            source=HQ_SOURCE,
+            text_version=body.text_version,
+            expires_at_ms=expires_at_ms,
+        )
+        for purpose in purposes
+    )
+    draft.put_visitor(replace(visitor, consents=with_statements(visitor, statements)))
+    return None
+
+
+def _complaint(draft: Draft, commanded: Commanded, body: downlink.ComplaintBody) -> str | None:
+    at_ms = ms_from_datetime(body.stated_at)
+    visitor = _person(draft, commanded, at_ms)
+    if visitor is None or commanded.case is None:
+        return "not an identified customer"
+    opened = body.action == "open"
+    known = next((each for each in visitor.complaints if each.case == commanded.case), None)
+    if not opened and known is not None and (known.opened_at_ms or 0) >= at_ms:
+        return "the store knows a later complaint"
+    visitor = with_complaint(visitor, commanded.case, at_ms=at_ms, opened=opened)
+    draft.put_visitor(visitor)
+    cause = Cause(source=HQ_SOURCE, id=commanded.command.command)
+    silence_screens(draft, visitor, cause=cause)
+    return None
+
+
+def _product(row: downlink.CatalogueRow) -> Product:
+    return Product(
+        id=ProductId(row.product),
+        title=row.title,
+        price=None if row.price is None else str(row.price),
+        currency=row.currency,
+        department=row.department,
+        image=row.image,
+    )

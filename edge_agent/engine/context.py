@@ -1,0 +1,44 @@
+"""Everything a step may rest on besides the state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from edge_agent.domain.ids import StoreId, ZoneId
+    from edge_agent.domain.policy import Policy
+    from edge_agent.domain.store import Layout
+    from edge_agent.domain.time import LocalTime
+    from edge_agent.ports import Catalogue, Scorer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """Clock, chance, rules and knowledge, handed in.
+
+    Attributes:
+        now_ms: The agent's present.
+        local: The same on the store's wall.
+        zone: The store's time zone.
+        closed_until_ms: Summaries of periods before this instant were made already.
+        exits: Zones whose leaving ends a visit that has paid.
+        register_zones: Zones in which a register's customer stands.
+    """
+
+    now_ms: int
+    local: LocalTime
+    zone: tzinfo
+    seed: str
+    store: StoreId
+    locale: str
+    currency: str
+    policy: Policy
+    layout: Layout
+    catalogue: Catalogue
+    scorer: Scorer
+    closed_until_ms: int
+    exits: frozenset[ZoneId]
+    register_zones: frozenset[ZoneId]

@@ -1,0 +1,245 @@
+"""One moment becomes one decision and its message: candidates, gates, arbitration, trace."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_agent.decide.arbitration import arbitrated
+from edge_agent.decide.candidates import gated, request_for
+from edge_agent.decide.eligibility import silence_for
+from edge_agent.decide.moments import store_default
+from edge_agent.decide.pressure import cap_reached, is_cooling_down
+from edge_agent.decide.trace import decision_id_from, record_of
+from edge_agent.domain.decisions import Decision, Suppression
+from edge_agent.domain.effects import Count, Publish, RecordDecision, ScheduleWake
+from edge_agent.domain.store import Showing
+from edge_agent.domain.time import SECOND_MS
+from edge_agent.identify.consent import has_consent
+from edge_agent.publish.screens import receipt_offer_of, recommendation_of
+from edge_agent.wire import topics
+
+if TYPE_CHECKING:
+    from edge_agent.domain.decisions import Candidate, Cause, Moment
+    from edge_agent.domain.ids import ProductId, VisitorId, ZoneId
+    from edge_agent.domain.scoring import PastBasket, ScoringRequest
+    from edge_agent.domain.visitor import Visit, Visitor
+    from edge_agent.engine.draft import Draft
+
+
+def decide(draft: Draft, moment: Moment) -> Decision | None:
+    """Takes a decision, records it and publishes its message; None when it is too soon for one."""
+    if _is_too_soon(draft, moment):
+        draft.add(Count("decision_too_soon"))
+        return None
+    decision = decision_on(draft, moment)
+    draft.add(RecordDecision(decision=decision))
+    if moment.place.channel == "screen" and decision.level != "silence":
+        _show(draft, decision)
+    elif moment.place.channel == "receipt" and decision.chosen:
+        _print(draft, decision)
+    return decision
+
+
+def decision_on(draft: Draft, moment: Moment) -> Decision:
+    """Returns the decision on a moment, with its record."""
+    silence = _silence(draft, moment)
+    if silence is not None:
+        return _decision(draft, moment, None, (), (silence,), level="silence")
+    context = draft.context
+    place = moment.place
+    zone = place.zone if moment.kind == "store_default" else None
+    request = request_for(
+        moment,
+        now_ms=context.now_ms,
+        local=context.local,
+        history=_history(draft, moment),
+        zone_products=None if zone is None else context.catalogue.products_in(zone),
+        n_logged=context.policy.n_logged_candidates,
+    )
+    scorer = context.scorer
+    is_default = moment.kind == "store_default"
+    scored = scorer.popular(request) if is_default else scorer.rank(request)
+    candidates, refused = gated(
+        scored,
+        moment,
+        out_of_stock=draft.state.out_of_stock(),
+        departments=draft.state.departments(),
+        policy=context.policy,
+    )
+    level = "default" if is_default or not candidates else scorer.level
+    return _decision(draft, moment, request, candidates, refused, level=level)
+
+
+def rule_decision(draft: Draft, moment: Moment) -> Decision:
+    """Returns the decision on a moment that a rule answers, not the scorer."""
+    # Help by a person is no marketing: a complaint is a reason to come, not to stay away.
+    return _decision(draft, moment, None, (), (), level="rule")
+
+
+def in_basket(draft: Draft, visit: Visit) -> tuple[ProductId, ...]:
+    """Returns what a visit visibly holds: in hand, then in its open baskets."""
+    held = list(visit.in_hand)
+    for basket in draft.state.baskets_of(visit.visitor):
+        if basket.first_at_ms >= visit.started_at_ms:
+            held.extend(basket.products)
+    return tuple(dict.fromkeys(held))
+
+
+def revert_screens(draft: Draft, zone: ZoneId, visitor: VisitorId, *, cause: Cause) -> None:
+    """Gives a zone's screens back to the store where they show something for this visitor."""
+    for screen in draft.context.layout.screens_by_zone.get(zone, ()):
+        showing = draft.showing(screen.id)
+        if showing is not None and showing.visitor == visitor:
+            decide(draft, store_default(screen, cause=cause, policy=draft.context.policy))
+
+
+def _people(draft: Draft, moment: Moment) -> tuple[Visitor, ...]:
+    visitor = draft.visitor(moment.visitor)
+    alias = None if visitor is None else draft.visitor(visitor.alias_of)
+    found = (visitor, alias, draft.visitor(moment.member))
+    return tuple(person for person in found if person is not None)
+
+
+def _silence(draft: Draft, moment: Moment) -> Suppression | None:
+    silence = silence_for(_people(draft, moment))
+    if silence is not None or moment.visit is None:
+        return silence
+    return cap_reached(draft.state.n_decisions(moment.visit), policy=draft.context.policy)
+
+
+def _is_too_soon(draft: Draft, moment: Moment) -> bool:
+    cooldown_s = draft.context.policy.screen_cooldown_s
+    screen = moment.place.screen
+    if cooldown_s == 0 or screen is None or moment.visitor is None:
+        return False
+    showing = draft.showing(screen)
+    if showing is None or showing.visitor != moment.visitor:
+        return False
+    shown_ms = showing.valid_until_ms - draft.context.policy.screen_show_s * SECOND_MS
+    return is_cooling_down(shown_ms, now_ms=draft.context.now_ms, cooldown_s=cooldown_s)
+
+
+def _history(draft: Draft, moment: Moment) -> tuple[PastBasket, ...]:
+    member = draft.visitor(moment.member)
+    if member is None:
+        return ()
+    if not has_consent(member, "personal_recommendations", now_ms=draft.context.now_ms):
+        return ()
+    return member.profile.history
+
+
+def _decision(
+    draft: Draft,
+    moment: Moment,
+    request: ScoringRequest | None,
+    candidates: tuple[Candidate, ...],
+    suppressions: tuple[Suppression, ...],
+    *,
+    level: str,
+) -> Decision:
+    context = draft.context
+    policy = context.policy
+    decision_id = decision_id_from(
+        moment.cause, moment.kind, moment.place, now_ms=context.now_ms, seed=context.seed
+    )
+    chosen = arbitrated(candidates, limit=moment.limit)
+    popular = _popular(draft, moment, request)
+    model = context.scorer.version
+    record = record_of(
+        decision_id,
+        moment,
+        now_ms=context.now_ms,
+        request=request,
+        candidates=candidates[: policy.n_logged_candidates],
+        suppressions=suppressions,
+        chosen=chosen,
+        popular=popular,
+        level=level,
+        model=model,
+        policy=policy.version,
+        seed=context.seed,
+    )
+    return Decision(
+        id=decision_id,
+        moment=moment,
+        decided_at_ms=context.now_ms,
+        chosen=chosen,
+        popular=popular,
+        suppressions=suppressions,
+        level=level,
+        model=model,
+        policy=policy.version,
+        valid_until_ms=context.now_ms + _valid_s(draft, moment) * SECOND_MS,
+        record=record,
+    )
+
+
+def _valid_s(draft: Draft, moment: Moment) -> int:
+    policy = draft.context.policy
+    if moment.kind == "store_default":
+        return policy.default_show_s
+    if moment.kind == "long_dwell":
+        return policy.alert_valid_s
+    return policy.receipt_valid_s if moment.place.channel == "receipt" else policy.screen_show_s
+
+
+def _popular(
+    draft: Draft, moment: Moment, request: ScoringRequest | None
+) -> tuple[ProductId, ...]:
+    if request is None or moment.visitor is None:
+        return ()
+    candidates, _ = gated(
+        draft.context.scorer.popular(request),
+        moment,
+        out_of_stock=draft.state.out_of_stock(),
+        departments=draft.state.departments(),
+        policy=draft.context.policy,
+    )
+    return tuple(each.scored.product for each in candidates[: moment.limit])
+
+
+def _show(draft: Draft, decision: Decision) -> None:
+    context = draft.context
+    message = recommendation_of(
+        decision,
+        products=context.catalogue.product,
+        locale=context.locale,
+        currency=context.currency,
+    )
+    draft.add(
+        Publish(
+            topic=topics.recommendation(context.store, message.screen),
+            payload=message.model_dump_json().encode(),
+            retain=True,
+            expires_at_ms=decision.valid_until_ms,
+            replaces=True,
+        ),
+        ScheduleWake(due_ms=decision.valid_until_ms, kind="screen_default", key=message.screen),
+    )
+    screen = decision.moment.place.screen
+    if screen is not None:
+        draft.put_showing(
+            Showing(
+                screen=screen,
+                decision=decision.id,
+                visitor=decision.moment.visitor,
+                valid_until_ms=decision.valid_until_ms,
+            )
+        )
+
+
+def _print(draft: Draft, decision: Decision) -> None:
+    context = draft.context
+    message = receipt_offer_of(
+        decision,
+        products=context.catalogue.product,
+        locale=context.locale,
+        currency=context.currency,
+    )
+    draft.add(
+        Publish(
+            topic=topics.receipt_offer(context.store, message.register_),
+            payload=message.model_dump_json(by_alias=True).encode(),
+            expires_at_ms=decision.valid_until_ms,
+        )
+    )

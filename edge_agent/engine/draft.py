@@ -1,0 +1,200 @@
+"""What one step has changed so far, laid over the state that it reads.
+
+It lives for one step only. The state itself is never written, so a step that fails leaves
+nothing behind: that is each event's savepoint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from edge_agent.domain.effects import ScheduleWake, Step, SummaryTouched, VisitsChanged
+from edge_agent.domain.time import SECOND_MS
+from edge_agent.domain.visitor import Visitor
+from edge_agent.identify.pseudonyms import visitor_id_from
+from edge_agent.state.visits import advance, is_in_order, refolded
+
+if TYPE_CHECKING:
+    from edge_agent.domain.basket import Basket
+    from edge_agent.domain.effects import Change, Effect
+    from edge_agent.domain.ids import BasketId, ScreenId, VisitId, VisitorId
+    from edge_agent.domain.store import Showing
+    from edge_agent.domain.visitor import Mark, Subject, Visit
+    from edge_agent.engine.context import Context
+    from edge_agent.ports import State
+
+
+class Draft:
+    """Reads through to the state, collects changes and effects."""
+
+    def __init__(self, state: State, context: Context) -> None:
+        self.state = state
+        self.context = context
+        self._effects: list[Effect] = []
+        self._marked: list[VisitsChanged] = []
+        self._visitors: dict[VisitorId, Visitor] = {}
+        self._visits: dict[VisitorId, Visit | None] = {}
+        self._baskets: dict[BasketId, Basket] = {}
+        self._showings: dict[ScreenId, Showing] = {}
+
+    def finished(self) -> Step:
+        """Returns all that was collected; visitors first, because the rest refers to them."""
+        changes: list[Change] = [*self._visitors.values(), *self._marked]
+        changes += self._baskets.values()
+        changes += self._showings.values()
+        return Step(tuple(changes), tuple(self._effects))
+
+    def add(self, *effects: Effect) -> None:
+        """Collects effects, in the order in which they are to be carried out."""
+        self._effects.extend(effects)
+
+    def touch_summaries(self, at_ms: int) -> None:
+        """Notes that a period whose summaries were made already has changed."""
+        if at_ms < self.context.closed_until_ms:
+            self._effects.append(SummaryTouched(at_ms=at_ms))
+
+    # --- visitors -----------------------------------------------------------------------------
+
+    def visitor(self, visitor: VisitorId | None) -> Visitor | None:
+        """Returns a visitor by id."""
+        if visitor is None:
+            return None
+        return self._visitors.get(visitor) or self.state.visitor(visitor)
+
+    def visitor_of(self, subject: Subject) -> Visitor | None:
+        """Returns the visitor that an identifier leads to."""
+        known = self.state.visitor_of(subject)
+        return known if known is None else self._visitors.get(known.id, known)
+
+    def visitor_for(self, subject: Subject, *, day: str, at_ms: int) -> Visitor:
+        """Returns the visitor that an identifier leads to, a new one if it leads to none."""
+        known = self.visitor_of(subject)
+        if known is not None:
+            return known
+        visitor_id = visitor_id_from(subject, day=day)
+        if visitor_id in self._visitors:
+            return self._visitors[visitor_id]
+        fresh = Visitor(
+            id=visitor_id,
+            kind=subject.kind,
+            pseudonym=subject.pseudonym,
+            first_seen_at_ms=at_ms,
+            last_seen_at_ms=at_ms,
+        )
+        self._visitors[visitor_id] = fresh
+        return fresh
+
+    def put_visitor(self, visitor: Visitor) -> None:
+        """Replaces a visitor."""
+        self._visitors[visitor.id] = visitor
+
+    # --- visits -------------------------------------------------------------------------------
+
+    def visit_of(self, visitor: VisitorId) -> Visit | None:
+        """Returns a visitor's newest visit."""
+        if visitor in self._visits:
+            return self._visits[visitor]
+        return self.state.visit_of(visitor)
+
+    def add_mark(self, visitor: Visitor, mark: Mark) -> Visit:
+        """Folds a mark into its visitor's visits and returns the visit that it is now part of."""
+        newest = self.visit_of(visitor.id)
+        context = self.context
+        if not is_in_order(newest, mark):
+            held = self.refold(visitor.id, mark, at_ms=mark.at_ms)
+            if held is not None:
+                return held
+        ended, visit = advance(
+            newest, mark, visitor=visitor.id, policy=context.policy, exits=context.exits
+        )
+        visits = (visit,) if ended is None else (ended, visit)
+        self.put_visits(visitor.id, visits, mark=mark)
+        if newest is None or newest.id != visit.id:
+            if visitor.last_seen_at_ms < visit.started_at_ms:
+                self.put_visitor(replace(visitor, last_seen_at_ms=visit.started_at_ms))
+            self.watch((visit,))
+        self.touch_summaries(mark.at_ms)
+        return visit
+
+    def refold(
+        self, visitor: VisitorId, mark: Mark | None, *, at_ms: int, without: int | None = None
+    ) -> Visit | None:
+        """Folds the visits around an instant again, with a late mark or without one taken back."""
+        context = self.context
+        newest = self.visit_of(visitor)
+        margin_ms = context.policy.visit_timeout_s * SECOND_MS
+        near = {
+            visit.id: visit
+            for visit in self.state.visits_near(visitor, at_ms=at_ms, margin_ms=margin_ms)
+        }
+        if newest is not None and (newest.id in near or not near):
+            near[newest.id] = newest
+        visits = refolded(
+            tuple(near.values()),
+            mark,
+            visitor=visitor,
+            policy=context.policy,
+            exits=context.exits,
+            without=without,
+        )
+        kept = {visit.id for visit in visits}
+        removed = tuple(sorted(visit for visit in near if visit not in kept))
+        self.put_visits(visitor, visits, removed=removed)
+        self.touch_summaries(min((visit.started_at_ms for visit in visits), default=at_ms))
+        self.watch(visits)
+        return _holding(visits, at_ms)
+
+    def put_visits(
+        self,
+        visitor: VisitorId,
+        visits: tuple[Visit, ...],
+        *,
+        removed: tuple[VisitId, ...] = (),
+        mark: Mark | None = None,
+    ) -> None:
+        """Replaces visits; the newest of them, if it is the visitor's newest, is the current one."""
+        newest = self.visit_of(visitor)
+        last = visits[-1] if visits else None
+        if last is not None and (
+            newest is None or newest.id in removed or last.started_at_ms >= newest.started_at_ms
+        ):
+            self._visits[visitor] = last
+        elif last is None and newest is not None and newest.id in removed:
+            self._visits[visitor] = None
+        self._marked.append(
+            VisitsChanged(visitor=visitor, visits=visits, removed=removed, mark=mark)
+        )
+
+    def watch(self, visits: tuple[Visit, ...]) -> None:
+        """Asks to be woken when open visits have timed out."""
+        timeout_ms = self.context.policy.visit_timeout_s * SECOND_MS
+        for visit in visits:
+            if visit.is_open:
+                due_ms = visit.last_at_ms + timeout_ms
+                self.add(ScheduleWake(due_ms=due_ms, kind="visit_timeout", key=visit.visitor))
+
+    # --- baskets and screens ------------------------------------------------------------------
+
+    def basket(self, basket: BasketId) -> Basket | None:
+        """Returns a basket."""
+        return self._baskets.get(basket) or self.state.basket(basket)
+
+    def put_basket(self, basket: Basket) -> None:
+        """Replaces a basket."""
+        self._baskets[basket.id] = basket
+
+    def showing(self, screen: ScreenId) -> Showing | None:
+        """Returns what a screen shows."""
+        return self._showings.get(screen) or self.state.showing(screen)
+
+    def put_showing(self, showing: Showing) -> None:
+        """Replaces what a screen shows."""
+        self._showings[showing.screen] = showing
+
+
+def _holding(visits: tuple[Visit, ...], at_ms: int) -> Visit | None:
+    for visit in visits:
+        if visit.started_at_ms <= at_ms <= visit.last_at_ms:
+            return visit
+    return visits[-1] if visits else None

@@ -1,0 +1,72 @@
+"""What a sale adds to a consenting customer's profile, and what HQ may hear of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from edge_agent.domain.effects import SendToHq
+from edge_agent.identify.consent import has_consent
+from edge_agent.state.profile import interests_from, with_purchase
+from edge_agent.sync.customers import update_for
+from edge_agent.domain.time import SECOND_MS, local_time, ms_from_datetime
+from edge_agent.wire import topics
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from edge_agent.domain.basket import Basket
+    from edge_agent.domain.ids import ProductId
+    from edge_agent.domain.visitor import Visitor
+    from edge_agent.engine.draft import Draft
+
+
+def remember(draft: Draft, basket: Basket) -> None:
+    """Adds a sale to its member's profile and sends his day to HQ, each if he allows it."""
+    member = draft.visitor(basket.member)
+    if member is None or basket.sale is None:
+        return
+    at_ms = basket.sale.completed_at_ms
+    context = draft.context
+    if has_consent(member, "profiling", now_ms=at_ms):
+        profile = with_purchase(
+            member.profile,
+            at_ms=at_ms,
+            products=basket.products,
+            departments=draft.state.departments(),
+        )
+        member = replace(member, profile=profile)
+        draft.put_visitor(member)
+    if has_consent(member, "sending_to_hq", now_ms=at_ms):
+        update = update_for(
+            member,
+            store=context.store,
+            day=basket.day,
+            revision=_revision(at_ms),
+            choices=(*_bought_on(member, basket.day, zone=context.zone), *basket.products),
+            interests=interests_from(member.profile.history, draft.state.departments()),
+        )
+        if update is not None:
+            draft.add(
+                SendToHq(
+                    message_id=update.update_id,
+                    topic=topics.hq_up(context.store, "customer"),
+                    payload=update.model_dump_json().encode(),
+                    kind="customer",
+                    visitor=member.id,
+                )
+            )
+
+
+def _revision(at_ms: int) -> int:
+    # Rises with every sale of a day, in whatever order they are heard of.
+    return at_ms // SECOND_MS + 1
+
+
+def _bought_on(member: Visitor, day: str, *, zone: tzinfo) -> tuple[ProductId, ...]:
+    return tuple(
+        product
+        for past in member.profile.history
+        if local_time(ms_from_datetime(past.at), zone).day == day
+        for product in past.products
+    )

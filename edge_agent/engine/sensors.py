@@ -1,0 +1,51 @@
+"""Aggregate sensors and goods that came back: they belong to nobody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_agent.domain.effects import CountPeople, CountReturn, SetLevel
+from edge_agent.domain.ids import ProductId, ZoneId
+from edge_agent.wire import events as wire
+
+if TYPE_CHECKING:
+    from edge_agent.domain.inputs import Arrival
+    from edge_agent.engine.draft import Draft
+
+
+def measured(draft: Draft, arrival: Arrival) -> None:
+    """Takes in a count, a level or a return."""
+    event, at_ms = arrival.event, arrival.at_ms
+    if isinstance(event, wire.PeopleCounted):
+        data = event.data
+        draft.add(
+            CountPeople(
+                source=event.source,
+                zone=None if data.zone is None else ZoneId(data.zone),
+                at_ms=at_ms,
+                entries=data.entries,
+                exits=data.exits,
+            )
+        )
+    elif isinstance(event, wire.ZoneOccupancy):
+        zone = ZoneId(event.data.zone)
+        draft.add(SetLevel(kind="occupancy", zone=zone, at_ms=at_ms, value=event.data.count))
+    elif isinstance(event, wire.QueueMeasured):
+        zone = ZoneId(event.data.zone)
+        draft.add(SetLevel(kind="queue", zone=zone, at_ms=at_ms, value=event.data.length))
+    elif isinstance(event, wire.SaleReturned):
+        draft.add(_returned(event, arrival))
+    draft.touch_summaries(at_ms)
+
+
+def _returned(event: wire.SaleReturned, arrival: Arrival) -> CountReturn:
+    return CountReturn(
+        tie=arrival.tie,
+        at_ms=arrival.at_ms,
+        currency=event.data.currency,
+        total=str(event.data.total),
+        lines=tuple(
+            (ProductId(line.product), str(line.quantity), str(line.amount))
+            for line in event.data.lines
+        ),
+    )

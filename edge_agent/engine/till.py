@@ -1,0 +1,257 @@
+"""What happens at a till: baskets, cards, sales, and whose they are.
+
+Whose a basket is follows from who stood at the register, and is read again whenever a late event
+changes that. So the answer does not depend on the order in which events arrive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.decide.moments import at_receipt
+from edge_agent.domain.decisions import Cause
+from edge_agent.domain.effects import Count, JoinPurchases
+from edge_agent.domain.ids import ProductId, Pseudonym, RegisterId
+from edge_agent.domain.store import AtRegister
+from edge_agent.domain.time import SECOND_MS
+from edge_agent.domain.visitor import Mark, Subject
+from edge_agent.engine import deciding, purchases
+from edge_agent.identify.links import alias_after, carrier_of, may_link
+from edge_agent.identify.pseudonyms import visitor_id_from
+from edge_agent.state import baskets
+from edge_agent.state.visits import all_stays, folded
+from edge_agent.wire import events as wire
+
+if TYPE_CHECKING:
+    from edge_agent.domain.basket import Basket
+    from edge_agent.domain.ids import VisitorId, ZoneId
+    from edge_agent.domain.inputs import Arrival
+    from edge_agent.domain.visitor import Visit
+    from edge_agent.engine.draft import Draft
+
+# Shortens a basket's pseudonym to a mark's tie: 60 bits, positive in SQLite.
+_TIE_HEX_DIGITS: Final = 15
+
+
+def at_till(draft: Draft, arrival: Arrival) -> None:
+    """Takes in one till event."""
+    event = arrival.event
+    if arrival.basket is None:
+        _card_away_from_till(draft, arrival)
+        return
+    named = getattr(event.data, "register_", None)
+    basket = baskets.touched(
+        draft.basket(arrival.basket),
+        basket_id=arrival.basket,
+        day=arrival.day,
+        register=RegisterId(named or event.source),
+        at_ms=arrival.at_ms,
+    )
+    basket = _with_people(draft, arrival, _with_event(basket, arrival))
+    basket = _resolve(draft, basket, fresh=None)
+    draft.touch_summaries(basket.first_at_ms)
+    if isinstance(event, wire.SaleCompleted):
+        _sold(draft, basket)
+    if isinstance(event, wire.BasketItemAdded) and arrival.may_decide:
+        _offer(draft, arrival, basket)
+
+
+def resolve_near(draft: Draft, visit: Visit, *, zones: frozenset[ZoneId], from_ms: int) -> None:
+    """Reads again whose the baskets are that were opened while somebody came to or left a till.
+
+    Args:
+        draft: The step.
+        visit: The visit whose mark was just folded.
+        zones: Register zones that the mark may concern.
+        from_ms: Baskets opened before this are settled.
+    """
+    span_ms = draft.context.policy.basket_stay_s * SECOND_MS
+    for zone in sorted(zones):
+        near = draft.state.baskets_near(zone, from_ms=from_ms - span_ms, to_ms=visit.last_at_ms)
+        for basket in near:
+            _resolve(draft, draft.basket(basket.id) or basket, fresh=visit)
+
+
+def _with_event(basket: Basket, arrival: Arrival) -> Basket:
+    event, at_ms = arrival.event, arrival.at_ms
+    if isinstance(event, wire.BasketOpened):
+        return baskets.with_opening(basket, at_ms=at_ms)
+    if isinstance(event, (wire.BasketItemAdded, wire.BasketItemVoided)):
+        quantity = event.data.quantity
+        if isinstance(event, wire.BasketItemVoided):
+            quantity = Decimal(0) - quantity
+        return baskets.with_line(
+            basket,
+            at_ms=at_ms,
+            tie=arrival.tie,
+            product=ProductId(event.data.product),
+            quantity=quantity,
+        )
+    if isinstance(event, wire.SaleCompleted):
+        return baskets.with_sale(basket, event.data, at_ms=at_ms)
+    if isinstance(event, wire.SaleVoided):
+        return baskets.with_void(basket, at_ms=at_ms)
+    return basket
+
+
+def _with_people(draft: Draft, arrival: Arrival, basket: Basket) -> Basket:
+    subject = arrival.subject
+    if subject is None or subject.kind == "basket":
+        return basket
+    if subject.kind != "loyalty":
+        shared = draft.visitor_for(subject, day=arrival.day, at_ms=arrival.at_ms)
+        return replace(basket, shared=shared.id)
+    member = draft.visitor_of(subject)
+    if member is None or not may_link(member, now_ms=arrival.at_ms):
+        # Nothing on record means no: an unconsented card leaves no trace.
+        draft.add(Count("card_without_consent"))
+        return basket
+    return replace(basket, member=member.id)
+
+
+def _resolve(draft: Draft, basket: Basket, *, fresh: Visit | None) -> Basket:
+    """Settles whose basket it is, as far as is known now, and moves what follows from that."""
+    own = visitor_id_from(_own_subject(basket), day=basket.day)
+    carrier = carrier_of(basket, _people_at(draft, basket, fresh), policy=draft.context.policy)
+    carrier = carrier or own
+    previous = basket.carrier
+    if previous is not None and previous != carrier:
+        basket = _given_up(draft, basket, previous, own=own)
+    basket = replace(basket, carrier=carrier)
+    if carrier == own:
+        _visit_of_its_own(draft, basket)
+    else:
+        basket = _with_paid_mark(draft, basket, carrier)
+    draft.put_basket(basket)
+    for visitor in (carrier, previous):
+        if visitor not in {None, own}:
+            _link(draft, basket, visitor)
+    return basket
+
+
+def _people_at(draft: Draft, basket: Basket, fresh: Visit | None) -> tuple[AtRegister, ...]:
+    register = draft.context.layout.registers.get(basket.register)
+    if basket.opened_at_ms is None or register is None or register.zone is None:
+        return ()
+    from_ms = basket.opened_at_ms
+    to_ms = from_ms + draft.context.policy.basket_stay_s * SECOND_MS
+    people = draft.state.at_register(register.zone, from_ms=from_ms, to_ms=to_ms)
+    if fresh is None:
+        return people
+    # The state does not know yet what this very step changed.
+    others = tuple(each for each in people if each.visitor != fresh.visitor)
+    return (*others, *_stays_at(fresh, register.zone))
+
+
+def _stays_at(visit: Visit, zone: ZoneId) -> tuple[AtRegister, ...]:
+    stays = [
+        AtRegister(visitor=visit.visitor, entered_at_ms=s.entered_at_ms, left_at_ms=s.left_at_ms)
+        for s in all_stays(visit)
+        if s.zone == zone
+    ]
+    if visit.zone == zone:
+        stays[-1] = replace(stays[-1], left_at_ms=None)
+    return tuple(stays)
+
+
+def _own_subject(basket: Basket) -> Subject:
+    return Subject(kind="basket", pseudonym=Pseudonym(basket.id))
+
+
+def _tie(basket: Basket) -> int:
+    return int(basket.id[:_TIE_HEX_DIGITS], 16)
+
+
+def _given_up(draft: Draft, basket: Basket, previous: VisitorId, *, own: VisitorId) -> Basket:
+    if previous == own:
+        visit = draft.visit_of(own)
+        if visit is not None:
+            draft.put_visits(own, (), removed=(visit.id,))
+        return basket
+    if basket.paid_mark_at_ms is not None:
+        draft.refold(previous, None, at_ms=basket.paid_mark_at_ms, without=_tie(basket))
+    return replace(basket, paid_mark_at_ms=None)
+
+
+def _visit_of_its_own(draft: Draft, basket: Basket) -> None:
+    visitor = draft.visitor_for(_own_subject(basket), day=basket.day, at_ms=basket.first_at_ms)
+    tie = _tie(basket)
+    marks = [Mark(basket.first_at_ms, tie, "seen"), Mark(basket.last_at_ms, tie + 1, "seen")]
+    if basket.sale is not None:
+        marks.append(Mark(basket.sale.completed_at_ms, tie + 2, "paid"))
+    marks.sort(key=lambda mark: (mark.at_ms, mark.tie))
+    before = draft.visit_of(visitor.id)
+    visits = folded(tuple(marks), visitor=visitor.id, policy=draft.context.policy)
+    kept = {visit.id for visit in visits}
+    removed = () if before is None or before.id in kept else (before.id,)
+    draft.put_visits(visitor.id, visits, removed=removed)
+    if before is None:
+        draft.watch(visits)
+
+
+def _with_paid_mark(draft: Draft, basket: Basket, carrier: VisitorId) -> Basket:
+    if basket.sale is None or basket.paid_mark_at_ms == basket.sale.completed_at_ms:
+        return basket
+    visitor = draft.visitor(carrier)
+    if visitor is None:
+        return basket
+    if basket.paid_mark_at_ms is not None:
+        draft.refold(carrier, None, at_ms=basket.paid_mark_at_ms, without=_tie(basket))
+    at_ms = basket.sale.completed_at_ms
+    draft.add_mark(visitor, Mark(at_ms, _tie(basket), "paid"))
+    return replace(basket, paid_mark_at_ms=at_ms)
+
+
+def _link(draft: Draft, basket: Basket, visitor_id: VisitorId | None) -> None:
+    visitor = draft.visitor(visitor_id)
+    if visitor is None or visitor_id is None or visitor.kind == "loyalty":
+        return
+    current = {each.id: each for each in draft.state.baskets_of(visitor_id)}
+    current[basket.id] = basket
+    members = frozenset(
+        each.member
+        for each in current.values()
+        if each.member is not None and each.carrier == visitor_id
+    )
+    alias = alias_after(visitor, members)
+    if alias != visitor.alias_of:
+        draft.put_visitor(replace(visitor, alias_of=alias))
+
+
+def _card_away_from_till(draft: Draft, arrival: Arrival) -> None:
+    if arrival.subject is None or not isinstance(arrival.event, wire.LoyaltyScanned):
+        draft.add(Count("event_of_nobody"))
+        return
+    member = draft.visitor_of(arrival.subject)
+    if member is None or not may_link(member, now_ms=arrival.at_ms):
+        draft.add(Count("card_without_consent"))
+        return
+    draft.add_mark(member, Mark(arrival.at_ms, arrival.tie, "seen"))
+
+
+def _sold(draft: Draft, basket: Basket) -> None:
+    if basket.sale is None or basket.carrier is None:
+        return
+    at_ms = basket.sale.completed_at_ms
+    since_ms = at_ms - draft.context.policy.bought_within_s * SECOND_MS
+    draft.add(
+        JoinPurchases(
+            visitors=(basket.carrier,), products=basket.products, at_ms=at_ms, since_ms=since_ms
+        )
+    )
+    purchases.remember(draft, basket)
+
+
+def _offer(draft: Draft, arrival: Arrival, basket: Basket) -> None:
+    visit = None if basket.carrier is None else draft.visit_of(basket.carrier)
+    in_hand = () if visit is None else visit.in_hand
+    moment = at_receipt(
+        basket,
+        cause=Cause(source=arrival.event.source, id=arrival.event.id),
+        visit=visit,
+        in_basket=tuple(dict.fromkeys((*in_hand, *basket.products))),
+        policy=draft.context.policy,
+    )
+    deciding.decide(draft, moment)

@@ -1,0 +1,114 @@
+"""The passing of time: visits time out, long dwell calls staff, screens go back to the store.
+
+A wake-up is a question, not an order: what it finds decides. So one that comes twice, or after a
+restart, does nothing new.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.decide.moments import store_default
+from edge_agent.decide.pressure import is_cooling_down
+from edge_agent.domain.decisions import Cause, Moment, Place
+from edge_agent.domain.effects import Count, Publish, RecordDecision, ScheduleWake
+from edge_agent.domain.ids import ScreenId, VisitorId
+from edge_agent.domain.time import SECOND_MS
+from edge_agent.engine import deciding
+from edge_agent.publish.staff import alert_of
+from edge_agent.state.visits import timed_out
+from edge_agent.wire import topics
+
+if TYPE_CHECKING:
+    from edge_agent.domain.inputs import Wake
+    from edge_agent.domain.store import Zone
+    from edge_agent.domain.visitor import Visit
+    from edge_agent.engine.draft import Draft
+
+AGENT_SOURCE: Final = "edge-agent"
+
+
+def wake(draft: Draft, given: Wake) -> None:
+    """Does what is due."""
+    if given.kind == "visit_timeout":
+        _visit_timeout(draft, VisitorId(given.key))
+    elif given.kind == "long_dwell":
+        _long_dwell(draft, VisitorId(given.key))
+    elif given.kind == "screen_default":
+        _screen_default(draft, ScreenId(given.key))
+
+
+def _visit_timeout(draft: Draft, visitor: VisitorId) -> None:
+    visit = draft.visit_of(visitor)
+    if visit is None or not visit.is_open:
+        return
+    policy = draft.context.policy
+    due_ms = visit.last_at_ms + (policy.visit_timeout_s + policy.lateness_s) * SECOND_MS
+    if draft.context.now_ms < due_ms:
+        draft.add(ScheduleWake(due_ms=due_ms, kind="visit_timeout", key=visitor))
+        return
+    draft.put_visits(visitor, (timed_out(visit),))
+    draft.touch_summaries(visit.last_at_ms)
+    if visit.zone is not None:
+        cause = Cause(source=AGENT_SOURCE, id=f"timeout-{visit.id}")
+        deciding.revert_screens(draft, visit.zone, visitor, cause=cause)
+
+
+def _long_dwell(draft: Draft, visitor: VisitorId) -> None:
+    visit = draft.visit_of(visitor)
+    if visit is None or not visit.is_open or visit.zone is None:
+        return
+    zone = draft.context.layout.zones.get(visit.zone)
+    if zone is None or zone.long_dwell_s is None:
+        return
+    due_ms = visit.zone_entered_at_ms + zone.long_dwell_s * SECOND_MS
+    if draft.context.now_ms < due_ms:
+        draft.add(ScheduleWake(due_ms=due_ms, kind="long_dwell", key=visitor))
+    elif visit.n_handled_in_zone == 0 and not visit.has_paid:
+        _alert(draft, visit, zone)
+
+
+def _alert(draft: Draft, visit: Visit, zone: Zone) -> None:
+    context = draft.context
+    cause = Cause(source=AGENT_SOURCE, id=f"dwell-{visit.id}-{visit.zone_entered_at_ms}")
+    place = Place(channel="staff", team=zone.team, zone=zone.id)
+    if draft.state.has_alerted(cause.id):
+        return
+    last_ms = draft.state.last_alert_ms(zone.id)
+    if is_cooling_down(last_ms, now_ms=context.now_ms, cooldown_s=context.policy.alert_cooldown_s):
+        draft.add(Count("alert_cooled_down"))
+        return
+    moment = Moment(
+        kind="long_dwell",
+        cause=cause,
+        place=place,
+        visitor=visit.visitor,
+        visit=visit.id,
+        dwell_ms=context.now_ms - visit.zone_entered_at_ms,
+        limit=0,
+    )
+    decision = deciding.rule_decision(draft, moment)
+    draft.add(RecordDecision(decision=decision))
+    alert = alert_of(decision, zone=zone, locale=context.locale)
+    draft.add(
+        Publish(
+            topic=topics.alert(context.store, zone.team),
+            payload=alert.model_dump_json().encode(),
+            expires_at_ms=decision.valid_until_ms,
+        )
+    )
+
+
+def _screen_default(draft: Draft, screen_id: ScreenId) -> None:
+    screen = draft.context.layout.screens.get(screen_id)
+    if screen is None:
+        return
+    showing = draft.showing(screen_id)
+    now_ms = draft.context.now_ms
+    if showing is not None and now_ms < showing.valid_until_ms:
+        due_ms = showing.valid_until_ms
+        draft.add(ScheduleWake(due_ms=due_ms, kind="screen_default", key=screen_id))
+        return
+    due_ms = now_ms if showing is None else showing.valid_until_ms
+    cause = Cause(source=AGENT_SOURCE, id=f"default-{screen_id}-{due_ms}")
+    deciding.decide(draft, store_default(screen, cause=cause, policy=draft.context.policy))

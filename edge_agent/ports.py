@@ -1,0 +1,131 @@
+"""What the core asks of the world, as protocols; `shell` has the real ones, tests have fakes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edge_agent.domain.basket import Basket
+    from edge_agent.domain.ids import (
+        BasketId,
+        ProductId,
+        ScreenId,
+        VisitId,
+        VisitorId,
+        ZoneId,
+    )
+    from edge_agent.domain.scoring import ScoredProduct, ScoringRequest
+    from edge_agent.domain.store import AtRegister, Product, Showing
+    from edge_agent.domain.visitor import Subject, Visit, Visitor
+
+
+class Clock(Protocol):
+    """Wall time for records, monotonic time for waiting."""
+
+    def now_ms(self) -> int:
+        """Returns the present instant; never earlier than one it returned before."""
+        ...
+
+    def monotonic_s(self) -> float:
+        """Returns seconds that only ever grow."""
+        ...
+
+
+class Scorer(Protocol):
+    """Ranks products; the same request always gets the same answer."""
+
+    @property
+    def version(self) -> str:
+        """Name of the model, as it stands in every decision."""
+        ...
+
+    @property
+    def level(self) -> str:
+        """How it ranks: `model` or `popularity`."""
+        ...
+
+    def rank(self, request: ScoringRequest) -> tuple[ScoredProduct, ...]:
+        """Returns the best products, best first."""
+        ...
+
+    def popular(self, request: ScoringRequest) -> tuple[ScoredProduct, ...]:
+        """Returns the most popular products of this store and hour, best first."""
+        ...
+
+
+class Catalogue(Protocol):
+    """What the store sells."""
+
+    def product(self, product: ProductId) -> Product | None:
+        """Returns a product, or None when it is not known."""
+        ...
+
+    def products_in(self, zone: ZoneId) -> frozenset[ProductId] | None:
+        """Returns the products that a zone sells; None when its departments are not known."""
+        ...
+
+    def department(self, product: ProductId) -> str | None:
+        """Returns a product's department."""
+        ...
+
+
+class State(Protocol):
+    """The state as the engine reads it: a snapshot that a step never changes."""
+
+    def visitor_of(self, subject: Subject) -> Visitor | None:
+        """Returns the visitor that an identifier leads to."""
+        ...
+
+    def visitor(self, visitor: VisitorId) -> Visitor | None:
+        """Returns a visitor by his id."""
+        ...
+
+    def visit_of(self, visitor: VisitorId) -> Visit | None:
+        """Returns a visitor's newest visit."""
+        ...
+
+    def visits_near(self, visitor: VisitorId, *, at_ms: int, margin_ms: int) -> tuple[Visit, ...]:
+        """Returns a visitor's visits whose interval, widened by a margin, holds an instant."""
+        ...
+
+    def basket(self, basket: BasketId) -> Basket | None:
+        """Returns a basket."""
+        ...
+
+    def baskets_of(self, visitor: VisitorId) -> tuple[Basket, ...]:
+        """Returns the baskets that a visitor carries."""
+        ...
+
+    def baskets_near(self, zone: ZoneId, *, from_ms: int, to_ms: int) -> tuple[Basket, ...]:
+        """Returns baskets opened in an interval at the registers of a zone."""
+        ...
+
+    def at_register(self, zone: ZoneId, *, from_ms: int, to_ms: int) -> tuple[AtRegister, ...]:
+        """Returns who stood in a register's zone at some time of an interval."""
+        ...
+
+    def showing(self, screen: ScreenId) -> Showing | None:
+        """Returns what a screen shows."""
+        ...
+
+    def n_decisions(self, visit: VisitId) -> int:
+        """Returns how many decisions a visit has had over all channels."""
+        ...
+
+    def last_alert_ms(self, zone: ZoneId) -> int | None:
+        """Returns when staff were last alerted to a zone."""
+        ...
+
+    def has_alerted(self, cause: str) -> bool:
+        """Returns whether staff were alerted for this cause already."""
+        ...
+
+    def out_of_stock(self) -> frozenset[ProductId]:
+        """Returns the products that the store has none of."""
+        ...
+
+    def departments(self) -> Mapping[ProductId, str]:
+        """Returns the department of each product of the catalogue."""
+        ...

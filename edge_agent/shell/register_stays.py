@@ -1,0 +1,125 @@
+"""Who stood at which till in the last hours, and which baskets began there: an index in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.domain.store import AtRegister
+from edge_agent.domain.time import HOUR_MS
+from edge_agent.state.visits import all_stays
+
+if TYPE_CHECKING:
+    from edge_agent.domain.basket import Basket
+    from edge_agent.domain.effects import VisitsChanged
+    from edge_agent.domain.ids import BasketId, RegisterId, VisitorId, ZoneId
+    from edge_agent.domain.store import Layout
+
+# How far back the index goes; older questions, which only late events ask, go to the database.
+HORIZON_MS: Final = 3 * HOUR_MS
+
+
+class RegisterStays:
+    """Stays in register zones, by zone and visitor, and baskets by zone."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._zone_of: dict[RegisterId, ZoneId] = {
+            register.id: register.zone
+            for register in layout.registers.values()
+            if register.zone is not None
+        }
+        self.zones = tuple(sorted(set(self._zone_of.values())))
+        self._stays: dict[ZoneId, dict[VisitorId, dict[int, int | None]]] = {
+            zone: {} for zone in self.zones
+        }
+        self._baskets: dict[ZoneId, dict[BasketId, int]] = {zone: {} for zone in self.zones}
+        self._newest_ms = 0
+        self._from_ms = 0
+
+    def begin_from(self, newest_ms: int) -> int:
+        """Sets how far back the index is complete and returns it."""
+        self._newest_ms = newest_ms
+        self._from_ms = max(0, newest_ms - HORIZON_MS)
+        return self._from_ms
+
+    def reaches(self, from_ms: int) -> bool:
+        """Returns whether everything since an instant is in memory."""
+        return from_ms >= self._from_ms
+
+    def of_zone(self, zone: ZoneId) -> tuple[RegisterId, ...]:
+        """Returns a zone's registers."""
+        return tuple(register for register, at in self._zone_of.items() if at == zone)
+
+    def stays(self, zone: ZoneId, *, from_ms: int, to_ms: int) -> tuple[AtRegister, ...]:
+        """Returns who was in a zone at some time of an interval, in a fixed order."""
+        found = [
+            AtRegister(visitor=visitor, entered_at_ms=entered, left_at_ms=left)
+            for visitor, stays in self._stays.get(zone, {}).items()
+            for entered, left in stays.items()
+            if entered <= to_ms and (left is None or left >= from_ms)
+        ]
+        return tuple(sorted(found, key=lambda each: (each.visitor, each.entered_at_ms)))
+
+    def baskets(self, zone: ZoneId, *, from_ms: int, to_ms: int) -> tuple[BasketId, ...]:
+        """Returns the baskets that began at a zone's registers in an interval."""
+        found = [
+            (opened_at_ms, basket)
+            for basket, opened_at_ms in self._baskets.get(zone, {}).items()
+            if from_ms <= opened_at_ms <= to_ms
+        ]
+        return tuple(basket for _, basket in sorted(found))
+
+    def put_visits(self, visitor: VisitorId, change: VisitsChanged) -> None:
+        """Takes in a visitor's changed visits."""
+        from_ms = min((visit.started_at_ms for visit in change.visits), default=None)
+        for zone in self.zones:
+            known = self._stays[zone].get(visitor, {})
+            if from_ms is None or change.removed:
+                kept: dict[int, int | None] = {}
+            else:
+                kept = {entered: left for entered, left in known.items() if entered < from_ms}
+            for visit in change.visits:
+                if visit.stays is None and visit.zone != zone:
+                    continue
+                for stay in all_stays(visit):
+                    if stay.zone == zone:
+                        kept[stay.entered_at_ms] = stay.left_at_ms
+                if visit.zone == zone:
+                    kept[visit.zone_entered_at_ms] = None
+                self._newest_ms = max(self._newest_ms, visit.last_at_ms)
+            if kept:
+                self._stays[zone][visitor] = kept
+            else:
+                self._stays[zone].pop(visitor, None)
+
+    def put_stay(
+        self, zone: ZoneId, visitor: VisitorId, entered_at_ms: int, left_at_ms: int
+    ) -> None:
+        """Takes in one stay that is over."""
+        self._stays[zone].setdefault(visitor, {})[entered_at_ms] = left_at_ms
+
+    def put_basket(self, basket: Basket) -> None:
+        """Takes in a basket."""
+        if basket.opened_at_ms is not None:
+            self.put_opening(basket.register, basket.id, basket.opened_at_ms)
+
+    def put_opening(self, register: RegisterId, basket: BasketId, opened_at_ms: int) -> None:
+        """Takes in when a basket began."""
+        zone = self._zone_of.get(register)
+        if zone is not None:
+            self._baskets[zone][basket] = opened_at_ms
+            self._newest_ms = max(self._newest_ms, opened_at_ms)
+
+    def prune(self) -> None:
+        """Lets go of what is older than the horizon."""
+        self._from_ms = max(self._from_ms, self._newest_ms - HORIZON_MS)
+        for zone in self.zones:
+            self._baskets[zone] = {
+                basket: opened for basket, opened in self._baskets[zone].items()
+                if opened >= self._from_ms
+            }
+            for visitor, stays in list(self._stays[zone].items()):
+                kept = {e: left for e, left in stays.items() if left is None or left >= self._from_ms}
+                if kept:
+                    self._stays[zone][visitor] = kept
+                else:
+                    del self._stays[zone][visitor]

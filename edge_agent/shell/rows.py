@@ -1,0 +1,249 @@
+"""Domain values to rows and back. No SQL and no rule lives here."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+from edge_agent.domain.basket import Basket, Line, LineChange, Sale
+from edge_agent.domain.chain import Chain, values_of
+from edge_agent.domain.ids import (
+    BasketId,
+    ProductId,
+    Pseudonym,
+    RegisterId,
+    VisitId,
+    VisitorId,
+    ZoneId,
+)
+from edge_agent.domain.scoring import PastBasket
+from edge_agent.domain.time import datetime_from_ms, ms_from_datetime
+from edge_agent.domain.visitor import (
+    Complaint,
+    ConsentStatement,
+    Mark,
+    Profile,
+    Visit,
+    Visitor,
+    ZoneStay,
+)
+
+Row = tuple[Any, ...]
+
+
+def canonical_json(document: object) -> str:
+    """Returns JSON with sorted keys and no white space: equal values, equal bytes."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def visitor_row(visitor: Visitor) -> Row:
+    """Returns a visitor as (id, kind, first_seen_at_ms, last_seen_at_ms, profile)."""
+    profile = visitor.profile
+    text = None if profile == Profile() else canonical_json(_profile_document(profile))
+    return (visitor.id, visitor.kind, visitor.first_seen_at_ms, visitor.last_seen_at_ms, text)
+
+
+def visitor_from(
+    row: Row,
+    *,
+    pseudonym: str,
+    alias_of: str | None,
+    consents: list[Row],
+    complaints: list[Row],
+) -> Visitor:
+    """Returns the visitor of a row and of what refers to it."""
+    visitor_id, kind, first_seen_at_ms, last_seen_at_ms, profile = row
+    return Visitor(
+        id=VisitorId(visitor_id),
+        kind=kind,
+        pseudonym=Pseudonym(pseudonym),
+        first_seen_at_ms=first_seen_at_ms,
+        last_seen_at_ms=last_seen_at_ms,
+        alias_of=None if alias_of is None else VisitorId(alias_of),
+        consents=tuple(_consent(each) for each in consents),
+        complaints=tuple(
+            Complaint(case=case, opened_at_ms=opened, closed_at_ms=closed)
+            for case, opened, closed in complaints
+        ),
+        profile=Profile() if profile is None else _profile(json.loads(profile)),
+    )
+
+
+def consent_row(visitor: VisitorId, statement: ConsentStatement) -> Row:
+    """Returns a statement as a row of `consent`."""
+    return (
+        visitor,
+        statement.purpose,
+        statement.stated_at_ms,
+        int(statement.granted),
+        statement.source,
+        statement.text_version,
+        statement.channel,
+        statement.expires_at_ms,
+    )
+
+
+def visit_row(visit: Visit) -> Row:
+    """Returns a visit as a row; its marks go in only when it is closed."""
+    trail = None if visit.is_open else canonical_json([_mark_list(m) for m in values_of(visit.marks)])
+    return (
+        visit.id,
+        visit.visitor,
+        visit.started_at_ms,
+        visit.last_at_ms,
+        visit.ended_at_ms,
+        visit.ended_by,
+        int(visit.has_paid),
+        trail,
+    )
+
+
+def marks_from_trail(trail: str | None) -> tuple[Mark, ...]:
+    """Returns the marks of a closed visit."""
+    return tuple(mark_from(tuple(each)) for each in json.loads(trail or "[]"))
+
+
+def mark_row(row_id: int, visit: VisitId, mark: Mark) -> Row:
+    """Returns a mark as a row of the journal."""
+    return (row_id, visit, *_mark_list(mark))
+
+
+def mark_from(row: Row) -> Mark:
+    """Returns a mark from (at_ms, tie, kind, zone, product, dwell_ms)."""
+    at_ms, tie, kind, zone, product, dwell_ms = row
+    return Mark(
+        at_ms,
+        tie,
+        kind,
+        None if zone is None else ZoneId(zone),
+        None if product is None else ProductId(product),
+        dwell_ms,
+    )
+
+
+def closed_visit_from(row: Row, stays: list[Row]) -> Visit:
+    """Returns a closed visit from its row and its stays (zone, entered, left)."""
+    visit_id, visitor, started_at_ms, last_at_ms, ended_at_ms, ended_by, has_paid, trail = row
+    marks = marks_from_trail(trail)
+    return Visit(
+        id=VisitId(visit_id),
+        visitor=VisitorId(visitor),
+        started_at_ms=started_at_ms,
+        last_at_ms=last_at_ms,
+        last_tie=marks[-1].tie if marks else 0,
+        has_paid=bool(has_paid),
+        marks=chain_of(marks),
+        stays=chain_of(tuple(ZoneStay(ZoneId(zone), entered, left) for zone, entered, left in stays)),
+        ended_at_ms=ended_at_ms,
+        ended_by=ended_by,
+    )
+
+
+def chain_of(values: tuple[Any, ...]) -> Chain[Any] | None:
+    """Returns a chain of values, oldest first."""
+    chain: Chain[Any] | None = None
+    for value in values:
+        chain = Chain(value, chain)
+    return chain
+
+
+def basket_row(basket: Basket) -> Row:
+    """Returns a basket as a row."""
+    return (
+        basket.id,
+        basket.day,
+        basket.register,
+        basket.first_at_ms,
+        basket.last_at_ms,
+        basket.opened_at_ms,
+        basket.carrier,
+        basket.shared,
+        basket.member,
+        basket.voided_at_ms,
+        basket.paid_mark_at_ms,
+    )
+
+
+def basket_from(row: Row, changes: list[Row], sale: Row | None, lines: list[Row]) -> Basket:
+    """Returns a basket from its rows."""
+    (basket_id, day, register, first, last, opened, carrier, shared, member, voided, paid) = row
+    return Basket(
+        id=BasketId(basket_id),
+        day=day,
+        register=RegisterId(register),
+        first_at_ms=first,
+        last_at_ms=last,
+        opened_at_ms=opened,
+        carrier=None if carrier is None else VisitorId(carrier),
+        shared=None if shared is None else VisitorId(shared),
+        member=None if member is None else VisitorId(member),
+        changes=tuple(
+            LineChange(at_ms, tie, ProductId(product), Decimal(quantity))
+            for at_ms, tie, product, quantity in changes
+        ),
+        sale=None if sale is None else _sale(sale, lines),
+        voided_at_ms=voided,
+        paid_mark_at_ms=paid,
+    )
+
+
+def sale_rows(basket: BasketId, sale: Sale) -> tuple[Row, list[Row]]:
+    """Returns a sale's row and those of its lines."""
+    head = (basket, sale.completed_at_ms, sale.currency, str(sale.total))
+    lines: list[Row] = [
+        (basket, position, line.product, str(line.quantity), str(line.amount), str(line.discount))
+        for position, line in enumerate(sale.lines)
+    ]
+    return head, lines
+
+
+def _sale(row: Row, lines: list[Row]) -> Sale:
+    completed_at_ms, currency, total = row
+    return Sale(
+        completed_at_ms=completed_at_ms,
+        currency=currency,
+        total=Decimal(total),
+        lines=tuple(
+            Line(ProductId(product), Decimal(quantity), Decimal(amount), Decimal(discount))
+            for product, quantity, amount, discount in lines
+        ),
+    )
+
+
+def _mark_list(mark: Mark) -> list[Any]:
+    return [mark.at_ms, mark.tie, mark.kind, mark.zone, mark.product, mark.dwell_ms]
+
+
+def _consent(row: Row) -> ConsentStatement:
+    purpose, stated_at_ms, granted, source, text_version, channel, expires_at_ms = row
+    return ConsentStatement(
+        purpose=purpose,
+        granted=bool(granted),
+        stated_at_ms=stated_at_ms,
+        source=source,
+        text_version=text_version,
+        channel=channel,
+        expires_at_ms=expires_at_ms,
+    )
+
+
+def _profile_document(profile: Profile) -> dict[str, Any]:
+    return {
+        "reference": profile.reference,
+        "history": [[ms_from_datetime(each.at), list(each.products)] for each in profile.history],
+        "segments": list(profile.segments),
+        "interests": [list(each) for each in profile.interests],
+    }
+
+
+def _profile(document: dict[str, Any]) -> Profile:
+    return Profile(
+        reference=document["reference"],
+        history=tuple(
+            PastBasket(at=datetime_from_ms(at_ms), products=tuple(map(ProductId, products)))
+            for at_ms, products in document["history"]
+        ),
+        segments=tuple(document["segments"]),
+        interests=tuple((name, share) for name, share in document["interests"]),
+    )

@@ -1,0 +1,270 @@
+"""The database's tables, as an append-only list of migrations.
+
+Ids of visits and decisions begin with their time, so that what is written together lies
+together: on an SD card each touched page is a page written.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sqlite_utils.migrations import Migrations
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+migrations: Final = Migrations("edge-agent")
+
+# Rises with every migration; a database of a higher one is refused.
+SCHEMA_VERSION: Final = 1
+
+_FIRST: Final = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+-- (source, id) of every event taken in, as a 63-bit mark.
+CREATE TABLE inbox (mark INTEGER PRIMARY KEY, day INTEGER NOT NULL) STRICT;
+
+CREATE TABLE visitor (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    first_seen_at_ms INTEGER NOT NULL,
+    last_seen_at_ms INTEGER NOT NULL,
+    profile TEXT
+) STRICT, WITHOUT ROWID;
+
+-- Identifier (or anonymous visitor, kind 'visitor') to visitor, ended by `until_ms`, never moved.
+CREATE TABLE link (
+    kind TEXT NOT NULL,
+    pseudonym TEXT NOT NULL,
+    visitor TEXT NOT NULL REFERENCES visitor (id) ON DELETE CASCADE,
+    since_ms INTEGER NOT NULL,
+    until_ms INTEGER,
+    basis TEXT NOT NULL,
+    PRIMARY KEY (kind, pseudonym, visitor)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX link_visitor ON link (visitor);
+
+CREATE TABLE consent (
+    visitor TEXT NOT NULL REFERENCES visitor (id) ON DELETE CASCADE,
+    purpose TEXT NOT NULL,
+    stated_at_ms INTEGER NOT NULL,
+    granted INTEGER NOT NULL,
+    source TEXT NOT NULL,
+    text_version TEXT,
+    channel TEXT,
+    expires_at_ms INTEGER,
+    PRIMARY KEY (visitor, purpose, stated_at_ms, granted, source)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE complaint (
+    visitor TEXT NOT NULL REFERENCES visitor (id) ON DELETE CASCADE,
+    case_hash TEXT NOT NULL,
+    opened_at_ms INTEGER,
+    closed_at_ms INTEGER,
+    PRIMARY KEY (visitor, case_hash)
+) STRICT, WITHOUT ROWID;
+
+-- `trail` holds a closed visit's marks, so that a late one can be folded in.
+CREATE TABLE visit (
+    id TEXT PRIMARY KEY,
+    visitor TEXT NOT NULL,
+    started_at_ms INTEGER NOT NULL,
+    last_at_ms INTEGER NOT NULL,
+    ended_at_ms INTEGER,
+    ended_by TEXT,
+    has_paid INTEGER NOT NULL,
+    trail TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX visit_visitor ON visit (visitor, started_at_ms);
+
+-- Journal of the open visits' marks: appended, and emptied as visits close.
+CREATE TABLE mark (
+    id INTEGER PRIMARY KEY,
+    visit TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    tie INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    zone TEXT,
+    product TEXT,
+    dwell_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE zone_stay (
+    visit TEXT NOT NULL,
+    entered_at_ms INTEGER NOT NULL,
+    zone TEXT NOT NULL,
+    left_at_ms INTEGER NOT NULL,
+    visitor TEXT NOT NULL,
+    PRIMARY KEY (visit, entered_at_ms, zone)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE basket (
+    id TEXT PRIMARY KEY,
+    day TEXT NOT NULL,
+    register TEXT NOT NULL,
+    first_at_ms INTEGER NOT NULL,
+    last_at_ms INTEGER NOT NULL,
+    opened_at_ms INTEGER,
+    carrier TEXT,
+    shared TEXT,
+    member TEXT,
+    voided_at_ms INTEGER,
+    paid_mark_at_ms INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX basket_carrier ON basket (carrier);
+
+CREATE TABLE basket_line (
+    basket TEXT NOT NULL REFERENCES basket (id) ON DELETE CASCADE,
+    at_ms INTEGER NOT NULL,
+    tie INTEGER NOT NULL,
+    product TEXT NOT NULL,
+    quantity TEXT NOT NULL,
+    PRIMARY KEY (basket, at_ms, tie)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE sale (
+    basket TEXT PRIMARY KEY REFERENCES basket (id) ON DELETE CASCADE,
+    completed_at_ms INTEGER NOT NULL,
+    currency TEXT NOT NULL,
+    total TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sale_completed ON sale (completed_at_ms);
+
+CREATE TABLE sale_line (
+    basket TEXT NOT NULL REFERENCES basket (id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    product TEXT NOT NULL,
+    quantity TEXT NOT NULL,
+    amount TEXT NOT NULL,
+    discount TEXT NOT NULL,
+    PRIMARY KEY (basket, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE sale_return (
+    id INTEGER PRIMARY KEY,
+    at_ms INTEGER NOT NULL,
+    currency TEXT NOT NULL,
+    total TEXT NOT NULL,
+    lines TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE decision (
+    id TEXT PRIMARY KEY,
+    at_ms INTEGER NOT NULL,
+    moment TEXT NOT NULL,
+    visitor TEXT,
+    visit TEXT,
+    channel TEXT NOT NULL,
+    place TEXT,
+    zone TEXT,
+    level TEXT NOT NULL,
+    items TEXT NOT NULL,
+    popular TEXT NOT NULL,
+    record TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX decision_visitor ON decision (visitor, at_ms) WHERE visitor IS NOT NULL;
+
+CREATE TABLE outcome (
+    decision TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    product TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    PRIMARY KEY (decision, kind, product)
+) STRICT, WITHOUT ROWID;
+
+-- Staff alerts, by what caused them: one stay is told once.
+CREATE TABLE alert (
+    cause TEXT PRIMARY KEY,
+    zone TEXT NOT NULL,
+    at_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE showing (
+    screen TEXT PRIMARY KEY,
+    decision TEXT NOT NULL,
+    visitor TEXT,
+    valid_until_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE people_count (
+    source TEXT NOT NULL,
+    zone TEXT NOT NULL,
+    period_start_ms INTEGER NOT NULL,
+    entries INTEGER NOT NULL,
+    exits INTEGER NOT NULL,
+    PRIMARY KEY (period_start_ms, source, zone)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE zone_level (
+    kind TEXT NOT NULL,
+    zone TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    value INTEGER NOT NULL,
+    PRIMARY KEY (kind, zone)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE outbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    link TEXT NOT NULL,
+    topic TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    retain INTEGER NOT NULL,
+    expires_at_ms INTEGER,
+    correlation BLOB,
+    message_id TEXT,
+    kind TEXT NOT NULL,
+    visitor TEXT
+) STRICT;
+CREATE INDEX outbox_message ON outbox (message_id) WHERE message_id IS NOT NULL;
+
+CREATE TABLE dead_letter (
+    id TEXT PRIMARY KEY,
+    at_ms INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    topic TEXT NOT NULL,
+    source TEXT,
+    event TEXT,
+    payload BLOB
+) STRICT, WITHOUT ROWID;
+
+-- How far summaries were made, what the last revision said, and what must be made again.
+CREATE TABLE summary_watermark (
+    kind TEXT NOT NULL,
+    period_start_ms INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    cells TEXT NOT NULL,
+    is_dirty INTEGER NOT NULL,
+    PRIMARY KEY (kind, period_start_ms)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE command (
+    kind TEXT NOT NULL,
+    key TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    command TEXT NOT NULL,
+    reason TEXT,
+    at_ms INTEGER NOT NULL,
+    PRIMARY KEY (kind, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE stock (product TEXT PRIMARY KEY, quantity REAL NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE TABLE catalogue (
+    product TEXT PRIMARY KEY,
+    title TEXT NOT NULL,
+    price TEXT,
+    currency TEXT,
+    department TEXT,
+    image TEXT
+) STRICT, WITHOUT ROWID;
+"""
+
+
+@migrations()
+def m001_first(database: Database) -> None:
+    """Creates every table of the first version."""
+    for statement in _FIRST.split(";"):
+        if statement.strip():
+            database.execute(statement)
+    database.execute("INSERT INTO meta (key, value) VALUES ('schema_version', '1')")

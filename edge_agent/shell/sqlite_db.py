@@ -1,0 +1,148 @@
+"""Opening the database: pragmas, integrity, migrations, backup. One writer, all others read-only."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Final
+
+import sqlite_utils
+
+from edge_agent.errors import SchemaTooNew, StoreBusy, StoreCorrupt, StoreError, StoreFull
+from edge_agent.shell.schema import SCHEMA_VERSION, migrations
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Small pages keep small commits small; measured against 4096: a third of the bytes an event.
+PAGE_BYTES: Final = 1_024
+# 4 MiB of log before it is folded back: each checkpoint costs two syncs.
+CHECKPOINT_PAGES: Final = 4_096
+JOURNAL_LIMIT_BYTES: Final = 8 * 1_024 * 1_024
+CACHE_KIB: Final = 8_192
+BUSY_TIMEOUT_MS: Final = 5_000
+
+_SYNCHRONOUS: Final = {"power-loss": "FULL", "process-crash": "NORMAL"}
+
+
+def open_for_writing(path: Path, *, durability: str = "power-loss") -> sqlite3.Connection:
+    """Opens the database as its one writer, creating or migrating it as needed.
+
+    Raises:
+        SchemaTooNew: A newer version of the agent wrote it.
+        StoreCorrupt: It is damaged.
+        StoreError: It cannot be opened.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    is_new = not path.exists() or path.stat().st_size == 0
+    try:
+        connection = _connect(path)
+        _set_pragmas(connection, durability=durability)
+        if not is_new:
+            _refuse_newer(connection, path)
+            _check(connection, path)
+        _migrate(connection, path, is_new=is_new)
+    except sqlite3.Error as error:
+        raise store_error(error, path) from error
+    return connection
+
+
+def open_for_reading(path: Path) -> sqlite3.Connection:
+    """Opens the database read-only, beside a running agent.
+
+    Raises:
+        StoreError: There is no database.
+    """
+    if not path.exists():
+        raise StoreError(f"no database at {path}", hint="has the agent run with this state folder?")
+    try:
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+        connection.row_factory = sqlite3.Row
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        connection.execute("SELECT 1 FROM meta LIMIT 1")
+    except sqlite3.Error as error:
+        raise store_error(error, path) from error
+    return connection
+
+
+def store_error(error: sqlite3.Error, path: Path) -> StoreError:
+    """Returns our error for one of SQLite's."""
+    name = getattr(error, "sqlite_errorname", "") or ""
+    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
+        return StoreFull(f"{path}: {error}", hint="free space on the disk, or check the card")
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return StoreBusy(f"{path}: {error}", hint="is another agent running on this state folder?")
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return StoreCorrupt(f"{path}: {error}", hint="the agent sets it aside and starts anew")
+    return StoreError(f"{path}: {error}", hint="see edge-agent doctor")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # Handed from the thread that opens it to the one that runs the road; never used by two.
+    return sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, cached_statements=256
+    )
+
+
+def _set_pragmas(connection: sqlite3.Connection, *, durability: str) -> None:
+    for pragma in (
+        f"page_size = {PAGE_BYTES}",
+        "journal_mode = WAL",
+        f"synchronous = {_SYNCHRONOUS[durability]}",
+        "secure_delete = ON",
+        "foreign_keys = ON",
+        f"busy_timeout = {BUSY_TIMEOUT_MS}",
+        f"journal_size_limit = {JOURNAL_LIMIT_BYTES}",
+        f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
+        f"cache_size = -{CACHE_KIB}",
+        "temp_store = MEMORY",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _refuse_newer(connection: sqlite3.Connection, path: Path) -> None:
+    version = _schema_version(connection)
+    if version > SCHEMA_VERSION:
+        raise SchemaTooNew(
+            f"{path} has schema {version}, this agent knows {SCHEMA_VERSION}",
+            hint="install the newer agent again, or restore the backup beside the database",
+        )
+
+
+def _schema_version(connection: sqlite3.Connection) -> int:
+    try:
+        row = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
+    except sqlite3.OperationalError:
+        return 0
+    return 0 if row is None else int(row[0])
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    found = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found is None or found[0] != "ok":
+        raise StoreCorrupt(
+            f"{path} is damaged: {found[0] if found else 'no answer'}",
+            hint="the agent sets it aside and starts anew",
+        )
+
+
+def _migrate(connection: sqlite3.Connection, path: Path, *, is_new: bool) -> None:
+    if _schema_version(connection) == SCHEMA_VERSION:
+        return
+    if not is_new:
+        _back_up(connection, path)
+    database = sqlite_utils.Database(connection)
+    migrations.apply(database)
+
+
+def _back_up(connection: sqlite3.Connection, path: Path) -> None:
+    version = _schema_version(connection)
+    target = path.with_name(f"{path.name}.schema-{version}.bak")
+    partial = target.with_name(target.name + ".partial")
+    with closing(sqlite3.connect(partial)) as copy:
+        connection.backup(copy)
+    descriptor = os.open(partial, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+    partial.rename(target)

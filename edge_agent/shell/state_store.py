@@ -1,0 +1,489 @@
+"""The state in SQLite, with what is in use held in memory: the engine's `State`.
+
+One process and one writer own the database, so what is cached here is never stale. Changes of a
+batch are laid over the cache first and written by the unit of work; if that fails, the cache is
+forgotten and read again. Reading is all that happens here.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from edge_agent.domain.basket import Basket
+from edge_agent.domain.effects import VisitsChanged
+from edge_agent.domain.ids import (
+    BasketId,
+    DecisionId,
+    ProductId,
+    ScreenId,
+    VisitId,
+    VisitorId,
+    ZoneId,
+)
+from edge_agent.domain.store import AtRegister, Product, Showing
+from edge_agent.domain.visitor import Visitor
+from edge_agent.shell import rows
+from edge_agent.shell.register_stays import RegisterStays
+from edge_agent.state.visits import folded
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping
+
+    from edge_agent.domain.effects import Change
+    from edge_agent.domain.policy import Policy
+    from edge_agent.domain.store import Layout
+    from edge_agent.domain.visitor import Mark, Subject, Visit
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+# Visitors and baskets in memory; the rest waits on the disk. 20,000 visitors are some 20 MiB.
+CACHED_VISITORS: Final = 20_000
+CACHED_BASKETS: Final = 5_000
+
+
+class StateStore:
+    """What is known, as the engine reads it."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        *,
+        layout: Layout,
+        policy: Policy,
+        departments: Mapping[ProductId, str],
+    ) -> None:
+        self._db = connection
+        self._layout = layout
+        self._policy = policy
+        self._bundle_departments = departments
+        self._exits = frozenset(zone.id for zone in layout.zones.values() if zone.is_exit)
+        self.journal: dict[VisitId, list[int]] = {}
+        self.next_mark_id = 1
+        self.reload()
+
+    def reload(self) -> None:
+        """Forgets all that is cached and reads again what must be in memory."""
+        self._visitors: OrderedDict[VisitorId, Visitor] = OrderedDict()
+        self._ids: dict[tuple[str, str], VisitorId | None] = {}
+        self._visits: dict[VisitorId, Visit | None] = {}
+        self._baskets: OrderedDict[BasketId, Basket] = OrderedDict()
+        self._carried: dict[VisitorId, tuple[BasketId, ...]] = {}
+        self._n_decisions: dict[VisitId, int] = {}
+        self._registers = RegisterStays(self._layout)
+        self._showings = {
+            ScreenId(screen): Showing(
+                screen=ScreenId(screen),
+                decision=DecisionId(decision),
+                visitor=None if visitor is None else VisitorId(visitor),
+                valid_until_ms=valid_until_ms,
+            )
+            for screen, decision, visitor, valid_until_ms in self._db.execute(
+                "SELECT screen, decision, visitor, valid_until_ms FROM showing"
+            )
+        }
+        self._alerts: dict[str, tuple[ZoneId, int]] = {}
+        self._last_alerts = {
+            ZoneId(zone): at_ms
+            for zone, at_ms in self._db.execute("SELECT zone, max(at_ms) FROM alert GROUP BY zone")
+        }
+        self._out_of_stock = frozenset(
+            ProductId(product)
+            for (product,) in self._db.execute("SELECT product FROM stock WHERE quantity <= 0")
+        )
+        self._load_catalogue()
+        self._load_open_visits()
+
+    # --- State, as the engine reads it --------------------------------------------------------
+
+    def visitor_of(self, subject: Subject) -> Visitor | None:
+        """Returns the visitor that an identifier leads to."""
+        key = (subject.kind, subject.pseudonym)
+        if key in self._ids:
+            return self.visitor(self._ids[key])
+        row = self._db.execute(
+            "SELECT visitor FROM link WHERE kind = ? AND pseudonym = ? AND until_ms IS NULL", key
+        ).fetchone()
+        found = None if row is None else VisitorId(row[0])
+        if found is not None:
+            self._ids[key] = found
+        return self.visitor(found)
+
+    def visitor(self, visitor: VisitorId | None) -> Visitor | None:
+        """Returns a visitor by his id."""
+        if visitor is None:
+            return None
+        known = self._visitors.get(visitor)
+        if known is None:
+            known = self._load_visitor(visitor)
+            if known is not None:
+                self._visitors[visitor] = known
+        return known
+
+    def visit_of(self, visitor: VisitorId) -> Visit | None:
+        """Returns a visitor's newest visit."""
+        if visitor in self._visits:
+            return self._visits[visitor]
+        row = self._db.execute(
+            f"SELECT {_VISIT} FROM visit WHERE visitor = ? ORDER BY started_at_ms DESC LIMIT 1",
+            (visitor,),
+        ).fetchone()
+        visit = None if row is None else self._closed_visit(row)
+        self._visits[visitor] = visit
+        return visit
+
+    def visits_near(self, visitor: VisitorId, *, at_ms: int, margin_ms: int) -> tuple[Visit, ...]:
+        """Returns a visitor's visits whose interval, widened by a margin, holds an instant."""
+        newest = self.visit_of(visitor)
+        found = {
+            visit.id: visit
+            for visit in map(
+                self._closed_visit,
+                self._db.execute(
+                    f"SELECT {_VISIT} FROM visit WHERE visitor = ? AND started_at_ms <= ?"
+                    " AND last_at_ms >= ? AND ended_at_ms IS NOT NULL ORDER BY started_at_ms",
+                    (visitor, at_ms + margin_ms, at_ms - margin_ms),
+                ).fetchall(),
+            )
+            if visit.id not in self._superseded
+        }
+        for visit in self._unsaved.get(visitor, ()):
+            found[visit.id] = visit
+        if newest is not None:
+            found[newest.id] = newest
+        return tuple(
+            visit
+            for visit in sorted(found.values(), key=lambda each: each.started_at_ms)
+            if visit.started_at_ms - margin_ms <= at_ms <= visit.last_at_ms + margin_ms
+        )
+
+    def basket(self, basket: BasketId) -> Basket | None:
+        """Returns a basket."""
+        known = self._baskets.get(basket)
+        if known is None:
+            known = self._load_basket(basket)
+            if known is not None:
+                self._baskets[basket] = known
+        return known
+
+    def baskets_of(self, visitor: VisitorId) -> tuple[Basket, ...]:
+        """Returns the baskets that a visitor carries, oldest first."""
+        if visitor not in self._carried:
+            self._carried[visitor] = tuple(
+                BasketId(basket)
+                for (basket,) in self._db.execute(
+                    "SELECT id FROM basket WHERE carrier = ? ORDER BY first_at_ms, id", (visitor,)
+                )
+            )
+        found = (self.basket(each) for each in self._carried[visitor])
+        return tuple(each for each in found if each is not None)
+
+    def baskets_near(self, zone: ZoneId, *, from_ms: int, to_ms: int) -> tuple[Basket, ...]:
+        """Returns baskets opened in an interval at the registers of a zone."""
+        ids = self._registers.baskets(zone, from_ms=from_ms, to_ms=to_ms)
+        if self._registers.reaches(from_ms):
+            found = (self.basket(each) for each in ids)
+            return tuple(each for each in found if each is not None)
+        registers = self._registers.of_zone(zone)
+        marks = ",".join("?" for _ in registers)
+        query = (
+            f"SELECT id FROM basket WHERE register IN ({marks})"  # noqa: S608 - placeholders only
+            " AND opened_at_ms BETWEEN ? AND ? ORDER BY opened_at_ms, id"
+        )
+        stored = [BasketId(b) for (b,) in self._db.execute(query, (*registers, from_ms, to_ms))]
+        found = (self.basket(each) for each in dict.fromkeys((*stored, *ids)))
+        return tuple(each for each in found if each is not None)
+
+    def at_register(self, zone: ZoneId, *, from_ms: int, to_ms: int) -> tuple[AtRegister, ...]:
+        """Returns who stood in a register's zone at some time of an interval."""
+        recent = self._registers.stays(zone, from_ms=from_ms, to_ms=to_ms)
+        if self._registers.reaches(from_ms):
+            return recent
+        stored = {
+            (visitor, entered): AtRegister(
+                visitor=VisitorId(visitor), entered_at_ms=entered, left_at_ms=left
+            )
+            for visitor, entered, left in self._db.execute(
+                "SELECT visitor, entered_at_ms, left_at_ms FROM zone_stay"
+                " WHERE zone = ? AND entered_at_ms <= ? AND left_at_ms >= ?",
+                (zone, to_ms, from_ms),
+            )
+        }
+        for stay in recent:
+            stored[stay.visitor, stay.entered_at_ms] = stay
+        return tuple(stored[key] for key in sorted(stored))
+
+    def showing(self, screen: ScreenId) -> Showing | None:
+        """Returns what a screen shows."""
+        return self._showings.get(screen)
+
+    def n_decisions(self, visit: VisitId) -> int:
+        """Returns how many decisions a visit has had over all channels."""
+        known = self._n_decisions.get(visit)
+        if known is None:
+            # A visit that began in this process has none on the disk that are not counted here.
+            row = self._db.execute(
+                "SELECT count(*) FROM decision WHERE visit = ? AND visitor ="
+                " (SELECT visitor FROM visit WHERE id = ?)",
+                (visit, visit),
+            ).fetchone()
+            known = self._n_decisions[visit] = int(row[0])
+        return known
+
+    def has_alerted(self, cause: str) -> bool:
+        """Returns whether staff were alerted for this cause already."""
+        if cause in self._alerts:
+            return True
+        row = self._db.execute("SELECT 1 FROM alert WHERE cause = ?", (cause,)).fetchone()
+        return row is not None
+
+    def last_alert_ms(self, zone: ZoneId) -> int | None:
+        """Returns when staff were last alerted to a zone."""
+        return self._last_alerts.get(zone)
+
+    def out_of_stock(self) -> frozenset[ProductId]:
+        """Returns the products that the store has none of."""
+        return self._out_of_stock
+
+    def departments(self) -> Mapping[ProductId, str]:
+        """Returns the department of each product of the catalogue."""
+        return self._departments
+
+    # --- what a batch changes -----------------------------------------------------------------
+
+    def put(self, change: Change) -> None:
+        """Lays a change over the cache; it is on the disk once the batch is committed."""
+        if isinstance(change, Visitor):
+            self._visitors[change.id] = change
+            self._ids[change.kind, change.pseudonym] = change.id
+        elif isinstance(change, VisitsChanged):
+            self._put_visits(change)
+        elif isinstance(change, Basket):
+            self._put_basket(change)
+        else:
+            self._showings[change.screen] = change
+
+    def note_decision(self, visit: VisitId | None) -> None:
+        """Counts a decision against its visit's cap."""
+        if visit is not None:
+            self._n_decisions[visit] = self.n_decisions(visit) + 1
+
+    def note_alert(self, cause: str, zone: ZoneId, at_ms: int) -> None:
+        """Remembers that staff were told."""
+        self._alerts[cause] = (zone, at_ms)
+        self._last_alerts[zone] = at_ms
+
+    def put_stock(self, levels: tuple[tuple[ProductId, float], ...]) -> None:
+        """Sets stock levels."""
+        changed = dict(levels)
+        kept = {product for product in self._out_of_stock if product not in changed}
+        self._out_of_stock = frozenset(kept | {p for p, n in changed.items() if n <= 0})
+
+    def put_products(self, products: tuple[Product, ...]) -> None:
+        """Adds or changes products."""
+        for product in products:
+            self.products[product.id] = product
+            if product.department is not None:
+                self._departments[product.id] = product.department
+
+    def open_visits(self) -> tuple[Visit, ...]:
+        """Returns every open visit, in a fixed order."""
+        found = (each for each in self._visits.values() if each is not None and each.is_open)
+        return tuple(sorted(found, key=lambda each: each.id))
+
+    def forget_unsaved(self) -> None:
+        """Lets go of what is on the disk by now, and of what is beyond the cache's bounds."""
+        self._unsaved.clear()
+        self._superseded.clear()
+        self._alerts.clear()
+        while len(self._baskets) > CACHED_BASKETS:
+            self._baskets.popitem(last=False)
+        while len(self._visitors) > CACHED_VISITORS:
+            self._evict_oldest()
+
+    def _evict_oldest(self) -> None:
+        visitor_id, visitor = self._visitors.popitem(last=False)
+        visit = self._visits.get(visitor_id)
+        if visit is not None and visit.is_open:
+            self._visitors[visitor_id] = visitor
+            if len(self._visitors) <= CACHED_VISITORS + len(self.journal):
+                return
+        self._ids.pop((visitor.kind, visitor.pseudonym), None)
+        self._carried.pop(visitor_id, None)
+        if visit is None or not visit.is_open:
+            self._visits.pop(visitor_id, None)
+            if visit is not None:
+                self._n_decisions.pop(visit.id, None)
+
+    def _put_visits(self, change: VisitsChanged) -> None:
+        newest = self._visits.get(change.visitor)
+        last = change.visits[-1] if change.visits else None
+        if newest is not None and newest.id in change.removed:
+            newest = None
+        if last is not None and (newest is None or last.started_at_ms >= newest.started_at_ms):
+            newest = last
+        if newest is None and change.removed:
+            newest = self._newest_other(change)
+        self._visits[change.visitor] = newest
+        self._superseded.update(change.removed)
+        self._superseded.difference_update(visit.id for visit in change.visits)
+        closed = [visit for visit in change.visits if not visit.is_open]
+        if closed:
+            kept = {visit.id: visit for visit in self._unsaved.get(change.visitor, ())}
+            kept.update({visit.id: visit for visit in closed})
+            self._unsaved[change.visitor] = tuple(kept.values())
+        self._registers.put_visits(change.visitor, change)
+
+    def _newest_other(self, change: VisitsChanged) -> Visit | None:
+        marks = ",".join("?" for _ in change.removed)
+        row = self._db.execute(
+            f"SELECT {_VISIT} FROM visit WHERE visitor = ? AND id NOT IN ({marks})"  # noqa: S608
+            " AND ended_at_ms IS NOT NULL ORDER BY started_at_ms DESC LIMIT 1",
+            (change.visitor, *change.removed),
+        ).fetchone()
+        return None if row is None else self._closed_visit(row)
+
+    def _put_basket(self, basket: Basket) -> None:
+        before = self._baskets.get(basket.id)
+        previous = None if before is None else before.carrier
+        self._baskets[basket.id] = basket
+        if previous != basket.carrier or before is None:
+            if previous is not None and previous in self._carried:
+                rest = tuple(each for each in self._carried[previous] if each != basket.id)
+                self._carried[previous] = rest
+            if basket.carrier is not None:
+                self.baskets_of(basket.carrier)
+                known = self._carried[basket.carrier]
+                if basket.id not in known:
+                    self._carried[basket.carrier] = (*known, basket.id)
+        self._registers.put_basket(basket)
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def _load_visitor(self, visitor: VisitorId) -> Visitor | None:
+        row = self._db.execute(
+            "SELECT id, kind, first_seen_at_ms, last_seen_at_ms, profile FROM visitor WHERE id = ?",
+            (visitor,),
+        ).fetchone()
+        if row is None:
+            return None
+        link = self._db.execute(
+            "SELECT pseudonym FROM link WHERE visitor = ? AND kind = ?", (visitor, row[1])
+        ).fetchone()
+        alias = self._db.execute(
+            "SELECT visitor FROM link WHERE kind = 'visitor' AND pseudonym = ? AND until_ms IS NULL",
+            (visitor,),
+        ).fetchone()
+        return rows.visitor_from(
+            tuple(row),
+            pseudonym="" if link is None else link[0],
+            alias_of=None if alias is None else alias[0],
+            consents=self._db.execute(
+                "SELECT purpose, stated_at_ms, granted, source, text_version, channel,"
+                " expires_at_ms FROM consent WHERE visitor = ? ORDER BY stated_at_ms, purpose,"
+                " granted, source",
+                (visitor,),
+            ).fetchall(),
+            complaints=self._db.execute(
+                "SELECT case_hash, opened_at_ms, closed_at_ms FROM complaint WHERE visitor = ?"
+                " ORDER BY case_hash",
+                (visitor,),
+            ).fetchall(),
+        )
+
+    def _closed_visit(self, row: rows.Row) -> Visit:
+        stays = self._db.execute(
+            "SELECT zone, entered_at_ms, left_at_ms FROM zone_stay WHERE visit = ?"
+            " ORDER BY entered_at_ms, zone",
+            (row[0],),
+        ).fetchall()
+        return rows.closed_visit_from(tuple(row), stays)
+
+    def _load_basket(self, basket: BasketId) -> Basket | None:
+        row = self._db.execute(
+            "SELECT id, day, register, first_at_ms, last_at_ms, opened_at_ms, carrier, shared,"
+            " member, voided_at_ms, paid_mark_at_ms FROM basket WHERE id = ?",
+            (basket,),
+        ).fetchone()
+        if row is None:
+            return None
+        changes = self._db.execute(
+            "SELECT at_ms, tie, product, quantity FROM basket_line WHERE basket = ?"
+            " ORDER BY at_ms, tie",
+            (basket,),
+        ).fetchall()
+        sale = self._db.execute(
+            "SELECT completed_at_ms, currency, total FROM sale WHERE basket = ?", (basket,)
+        ).fetchone()
+        lines = self._db.execute(
+            "SELECT product, quantity, amount, discount FROM sale_line WHERE basket = ?"
+            " ORDER BY position",
+            (basket,),
+        ).fetchall()
+        return rows.basket_from(tuple(row), changes, sale, lines)
+
+    def _load_catalogue(self) -> None:
+        self.products = {
+            ProductId(product): Product(
+                id=ProductId(product),
+                title=title,
+                price=price,
+                currency=currency,
+                department=department,
+                image=image,
+            )
+            for product, title, price, currency, department, image in self._db.execute(
+                "SELECT product, title, price, currency, department, image FROM catalogue"
+            )
+        }
+        self._departments = dict(self._bundle_departments)
+        for known in self.products.values():
+            if known.department is not None:
+                self._departments[known.id] = known.department
+
+    def _load_open_visits(self) -> None:
+        self._unsaved: dict[VisitorId, tuple[Visit, ...]] = {}
+        self._superseded: set[VisitId] = set()
+        self.journal = {}
+        marks: dict[VisitId, list[Mark]] = {}
+        self.next_mark_id = 1
+        for row_id, visit, *mark in self._db.execute(
+            "SELECT id, visit, at_ms, tie, kind, zone, product, dwell_ms FROM mark ORDER BY id"
+        ):
+            marks.setdefault(VisitId(visit), []).append(rows.mark_from(tuple(mark)))
+            self.journal.setdefault(VisitId(visit), []).append(row_id)
+            self.next_mark_id = row_id + 1
+        for visit_id, visitor in self._db.execute(
+            "SELECT id, visitor FROM visit WHERE ended_at_ms IS NULL ORDER BY id"
+        ).fetchall():
+            ordered = sorted(marks.get(visit_id, ()), key=lambda each: (each.at_ms, each.tie))
+            visits = folded(
+                tuple(ordered), visitor=visitor, policy=self._policy, exits=self._exits
+            )
+            if visits:
+                change = VisitsChanged(visitor=VisitorId(visitor), visits=visits)
+                self._visits[VisitorId(visitor)] = visits[-1]
+                self._registers.put_visits(VisitorId(visitor), change)
+        self._load_recent_at_registers()
+
+    def _load_recent_at_registers(self) -> None:
+        row = self._db.execute("SELECT max(last_at_ms) FROM basket").fetchone()
+        newest_ms = 0 if row is None or row[0] is None else int(row[0])
+        from_ms = self._registers.begin_from(newest_ms)
+        for zone in self._registers.zones:
+            for visitor, entered_at_ms, left_at_ms in self._db.execute(
+                "SELECT s.visitor, s.entered_at_ms, s.left_at_ms FROM zone_stay s JOIN visit v"
+                " ON v.id = s.visit WHERE s.zone = ? AND s.left_at_ms >= ?"
+                " AND v.ended_at_ms IS NOT NULL",
+                (zone, from_ms),
+            ):
+                self._registers.put_stay(zone, VisitorId(visitor), entered_at_ms, left_at_ms)
+        for basket, register, opened_at_ms in self._db.execute(
+            "SELECT id, register, opened_at_ms FROM basket WHERE opened_at_ms >= ?", (from_ms,)
+        ):
+            self._registers.put_opening(register, BasketId(basket), opened_at_ms)
+
+
+_VISIT: Final = "id, visitor, started_at_ms, last_at_ms, ended_at_ms, ended_by, has_paid, trail"

@@ -1,0 +1,471 @@
+"""One batch, one transaction: dedupe marks, state, decisions, dead letters and outbox rows.
+
+Steps are laid over the state as they come. `commit` writes everything they led to in one
+transaction; only after it returns may messages be acknowledged and the outbox sent. Whatever
+fails before leaves the disk as it was, and the state is read again from it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_agent.domain import effects
+from edge_agent.domain.basket import Basket
+from edge_agent.domain.chain import values_of
+from edge_agent.domain.store import Showing
+from edge_agent.domain.visitor import Visitor
+from edge_agent.shell import rows
+from edge_agent.shell.sqlite_db import store_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from edge_agent.domain.ids import VisitId
+    from edge_agent.domain.visitor import Visit
+    from edge_agent.shell.state_store import StateStore
+
+_SQL: Final = {
+    "inbox": "INSERT OR IGNORE INTO inbox (mark, day) VALUES (?, ?)",
+    "visitor": (
+        "INSERT INTO visitor (id, kind, first_seen_at_ms, last_seen_at_ms, profile)"
+        " VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+        " first_seen_at_ms = min(first_seen_at_ms, excluded.first_seen_at_ms),"
+        " last_seen_at_ms = max(last_seen_at_ms, excluded.last_seen_at_ms),"
+        " profile = excluded.profile"
+    ),
+    "link": (
+        "INSERT INTO link (kind, pseudonym, visitor, since_ms, until_ms, basis)"
+        " VALUES (?, ?, ?, ?, NULL, ?) ON CONFLICT (kind, pseudonym, visitor)"
+        " DO UPDATE SET until_ms = NULL"
+    ),
+    "unlink": (
+        "UPDATE link SET until_ms = ? WHERE kind = 'visitor' AND pseudonym = ?"
+        " AND visitor IS NOT ? AND until_ms IS NULL"
+    ),
+    "consent": (
+        "INSERT OR IGNORE INTO consent (visitor, purpose, stated_at_ms, granted, source,"
+        " text_version, channel, expires_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    ),
+    "complaint": (
+        "INSERT INTO complaint (visitor, case_hash, opened_at_ms, closed_at_ms)"
+        " VALUES (?, ?, ?, ?) ON CONFLICT (visitor, case_hash) DO UPDATE SET"
+        " opened_at_ms = excluded.opened_at_ms, closed_at_ms = excluded.closed_at_ms"
+    ),
+    "visit_delete": "DELETE FROM visit WHERE id = ?",
+    "stay_delete": "DELETE FROM zone_stay WHERE visit = ?",
+    "mark_delete": "DELETE FROM mark WHERE id = ?",
+    "visit": (
+        "INSERT INTO visit (id, visitor, started_at_ms, last_at_ms, ended_at_ms, ended_by,"
+        " has_paid, trail) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+        " last_at_ms = excluded.last_at_ms, ended_at_ms = excluded.ended_at_ms,"
+        " ended_by = excluded.ended_by, has_paid = excluded.has_paid, trail = excluded.trail"
+    ),
+    "mark": (
+        "INSERT INTO mark (id, visit, at_ms, tie, kind, zone, product, dwell_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    ),
+    "stay": (
+        "INSERT OR REPLACE INTO zone_stay (visit, entered_at_ms, zone, left_at_ms, visitor)"
+        " VALUES (?, ?, ?, ?, ?)"
+    ),
+    "basket": (
+        "INSERT INTO basket (id, day, register, first_at_ms, last_at_ms, opened_at_ms, carrier,"
+        " shared, member, voided_at_ms, paid_mark_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (id) DO UPDATE SET first_at_ms = excluded.first_at_ms,"
+        " last_at_ms = excluded.last_at_ms, opened_at_ms = excluded.opened_at_ms,"
+        " carrier = excluded.carrier, shared = excluded.shared, member = excluded.member,"
+        " voided_at_ms = excluded.voided_at_ms, paid_mark_at_ms = excluded.paid_mark_at_ms"
+    ),
+    "basket_line": (
+        "INSERT OR IGNORE INTO basket_line (basket, at_ms, tie, product, quantity)"
+        " VALUES (?, ?, ?, ?, ?)"
+    ),
+    "sale": (
+        "INSERT OR REPLACE INTO sale (basket, completed_at_ms, currency, total)"
+        " VALUES (?, ?, ?, ?)"
+    ),
+    "sale_line_delete": "DELETE FROM sale_line WHERE basket = ?",
+    "sale_line": (
+        "INSERT INTO sale_line (basket, position, product, quantity, amount, discount)"
+        " VALUES (?, ?, ?, ?, ?, ?)"
+    ),
+    "return": (
+        "INSERT OR IGNORE INTO sale_return (id, at_ms, currency, total, lines)"
+        " VALUES (?, ?, ?, ?, ?)"
+    ),
+    "showing": (
+        "INSERT INTO showing (screen, decision, visitor, valid_until_ms) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (screen) DO UPDATE SET decision = excluded.decision,"
+        " visitor = excluded.visitor, valid_until_ms = excluded.valid_until_ms"
+    ),
+    "decision": (
+        "INSERT OR IGNORE INTO decision (id, at_ms, moment, visitor, visit, channel, place, zone,"
+        " level, items, popular, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    ),
+    "alert": "INSERT OR IGNORE INTO alert (cause, zone, at_ms) VALUES (?, ?, ?)",
+    "outcome": (
+        "INSERT OR IGNORE INTO outcome (decision, kind, product, at_ms) VALUES (?, ?, ?, ?)"
+    ),
+    "people": (
+        "INSERT INTO people_count (source, zone, period_start_ms, entries, exits)"
+        " VALUES (?, ?, ?, ?, ?) ON CONFLICT (period_start_ms, source, zone) DO UPDATE SET"
+        " entries = entries + excluded.entries, exits = exits + excluded.exits"
+    ),
+    "level": (
+        "INSERT INTO zone_level (kind, zone, at_ms, value) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (kind, zone) DO UPDATE SET at_ms = excluded.at_ms, value = excluded.value"
+        " WHERE excluded.at_ms >= zone_level.at_ms"
+    ),
+    "stock": (
+        "INSERT INTO stock (product, quantity) VALUES (?, ?)"
+        " ON CONFLICT (product) DO UPDATE SET quantity = excluded.quantity"
+    ),
+    "catalogue": (
+        "INSERT OR REPLACE INTO catalogue (product, title, price, currency, department, image)"
+        " VALUES (?, ?, ?, ?, ?, ?)"
+    ),
+    "outbox": (
+        "INSERT INTO outbox (link, topic, payload, retain, expires_at_ms, correlation, message_id,"
+        " kind, visitor) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    ),
+    "outbox_sent": "DELETE FROM outbox WHERE id = ?",
+    "outbox_acked": "DELETE FROM outbox WHERE message_id = ? AND link = 'hq'",
+    "dead_letter": (
+        "INSERT OR IGNORE INTO dead_letter (id, at_ms, reason, detail, topic, source, event,"
+        " payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    ),
+    "dirty": "UPDATE summary_watermark SET is_dirty = 1 WHERE period_start_ms = ?",
+    "summary": (
+        "INSERT OR REPLACE INTO summary_watermark (kind, period_start_ms, revision, cells,"
+        " is_dirty) VALUES (?, ?, ?, ?, 0)"
+    ),
+    "command": (
+        "INSERT INTO command (kind, key, version, command, reason, at_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (kind, key) DO UPDATE SET"
+        " version = excluded.version, command = excluded.command, reason = excluded.reason,"
+        " at_ms = excluded.at_ms"
+    ),
+    "meta": "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)",
+}
+# Deletions before insertions of the same table, parents before what refers to them.
+_ORDER: Final = (
+    "inbox",
+    "visitor",
+    "unlink",
+    "link",
+    "consent",
+    "complaint",
+    "visit_delete",
+    "stay_delete",
+    "mark_delete",
+    "visit",
+    "mark",
+    "stay",
+    "basket",
+    "basket_line",
+    "sale",
+    "sale_line_delete",
+    "sale_line",
+    "return",
+    "showing",
+    "decision",
+    "alert",
+    "outcome",
+    "people",
+    "level",
+    "stock",
+    "catalogue",
+    "outbox_sent",
+    "outbox_acked",
+    "outbox",
+    "dead_letter",
+    "summary",
+    "dirty",
+    "command",
+    "meta",
+)
+_JOIN: Final = (
+    "INSERT OR IGNORE INTO outcome (decision, kind, product, at_ms)"
+    " SELECT d.id, ?1, j.value, ?2 FROM decision d, json_each({column}) j"
+    " WHERE d.visitor = ?3 AND d.at_ms >= ?4 AND d.at_ms <= ?2"
+    " AND j.value IN (SELECT value FROM json_each(?5))"
+)
+
+
+class UnitOfWork:
+    """Collects what a batch changes and writes it at once."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        state: StateStore,
+        *,
+        path: Path,
+        period_ms: int,
+    ) -> None:
+        self._db = connection
+        self._state = state
+        self._path = path
+        self._period_ms = period_ms
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pending: dict[str, list[rows.Row]] = {}
+        self._visitors: dict[str, Visitor] = {}
+        self._visits: dict[VisitId, Visit] = {}
+        self._removed: set[VisitId] = set()
+        self._rewritten: set[VisitId] = set()
+        self._fresh_marks: dict[VisitId, list[rows.Row]] = {}
+        self._baskets: dict[str, Basket] = {}
+        self._showings: dict[str, Showing] = {}
+        self._joins: list[effects.JoinPurchases] = []
+
+    def add(self, table: str, row: rows.Row) -> None:
+        """Queues a row for one of the statements above."""
+        self._pending.setdefault(table, []).append(row)
+
+    def has_seen(self, mark: int) -> bool:
+        """Returns whether an event was taken in before this batch."""
+        found = self._db.execute("SELECT 1 FROM inbox WHERE mark = ?", (mark,)).fetchone()
+        return found is not None
+
+    def put(self, change: effects.Change) -> None:
+        """Takes in one changed value."""
+        if isinstance(change, Visitor):
+            before = self._visitors.get(change.id) or self._state.visitor(change.id)
+            self._put_visitor(before, change)
+        elif isinstance(change, effects.VisitsChanged):
+            self._put_visits(change)
+        elif isinstance(change, Basket):
+            self._baskets[change.id] = change
+        else:
+            self._showings[change.screen] = change
+        self._state.put(change)
+
+    def carry_out(self, effect: effects.Effect) -> None:
+        """Queues the rows of one effect that is written down."""
+        match effect:
+            case effects.RecordDecision():
+                self._record(effect.decision)
+            case effects.RecordOutcome():
+                row = (effect.decision, effect.kind, effect.product or "", effect.at_ms)
+                self.add("outcome", row)
+            case effects.JoinPurchases():
+                self._joins.append(effect)
+            case effects.CountPeople():
+                start_ms = effect.at_ms - effect.at_ms % self._period_ms
+                counts = (effect.entries, effect.exits)
+                self.add("people", (effect.source, effect.zone or "", start_ms, *counts))
+            case effects.SetLevel():
+                self.add("level", (effect.kind, effect.zone, effect.at_ms, effect.value))
+            case effects.CountReturn():
+                lines = rows.canonical_json([list(each) for each in effect.lines])
+                row = (effect.tie, effect.at_ms, effect.currency, effect.total, lines)
+                self.add("return", row)
+            case effects.SummaryTouched():
+                self.add("dirty", (effect.at_ms - effect.at_ms % self._period_ms,))
+            case effects.SetStock():
+                self._pending.setdefault("stock", []).extend(effect.rows)
+                self._state.put_stock(effect.rows)
+            case effects.SetCatalogue():
+                self._state.put_products(effect.rows)
+                for each in effect.rows:
+                    row = (each.title, each.price, each.currency, each.department, each.image)
+                    self.add("catalogue", (each.id, *row))
+            case _:
+                pass  # publishing, waking and counting are the runner's
+
+    def query(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[rows.Row]:
+        """Returns rows of the state as it was before this batch; literal SQL of ours only."""
+        return self._db.execute(sql, parameters).fetchall()
+
+    def commit(self) -> list[int]:
+        """Writes everything in one transaction and returns the ids of the new outbox rows.
+
+        Raises:
+            StoreError: Nothing was written; the state was read again from the disk.
+        """
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._flush()
+            outbox_ids = self._insert_outbox()
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            self.roll_back()
+            raise store_error(error, self._path) from error
+        self._state.forget_unsaved()
+        self._begin()
+        return outbox_ids
+
+    def roll_back(self) -> None:
+        """Leaves the disk as it was and reads the state again from it."""
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+        self._begin()
+        self._state.reload()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return not (
+            self._pending or self._visits or self._removed or self._baskets or self._showings
+            or self._visitors or self._joins
+        )
+
+    # --- collecting ---------------------------------------------------------------------------
+
+    def _put_visitor(self, before: Visitor | None, visitor: Visitor) -> None:
+        self._visitors[visitor.id] = visitor
+        if before is None:
+            link = (visitor.kind, visitor.pseudonym, visitor.id, visitor.first_seen_at_ms, "seen")
+            self.add("link", link)
+        if visitor.alias_of != (None if before is None else before.alias_of):
+            # The time of a link is that of the visitor's last sign: an event's, never a clock's.
+            at_ms = visitor.last_seen_at_ms
+            self.add("unlink", (at_ms, visitor.id, visitor.alias_of))
+            if visitor.alias_of is not None:
+                self.add("link", ("visitor", visitor.id, visitor.alias_of, at_ms, "consent"))
+        if visitor.consents != (() if before is None else before.consents):
+            for statement in visitor.consents:
+                self.add("consent", rows.consent_row(visitor.id, statement))
+        if visitor.complaints != (() if before is None else before.complaints):
+            for each in visitor.complaints:
+                row = (visitor.id, each.case, each.opened_at_ms, each.closed_at_ms)
+                self.add("complaint", row)
+
+    def _put_visits(self, change: effects.VisitsChanged) -> None:
+        for visit_id in change.removed:
+            self._visits.pop(visit_id, None)
+            self._fresh_marks.pop(visit_id, None)
+            self._removed.add(visit_id)
+        for visit in change.visits:
+            self._visits[visit.id] = visit
+            self._removed.discard(visit.id)
+            if change.mark is None:
+                self._rewritten.add(visit.id)
+        if change.mark is not None:
+            visit = change.visits[-1]
+            row = rows.mark_row(self._state.next_mark_id, visit.id, change.mark)
+            self._state.next_mark_id += 1
+            self._fresh_marks.setdefault(visit.id, []).append(row)
+
+    def _record(self, decision: Any) -> None:
+        moment, place = decision.moment, decision.moment.place
+        where = place.screen or place.register or place.team
+        items = rows.canonical_json([each.scored.product for each in decision.chosen])
+        popular = rows.canonical_json(list(decision.popular))
+        self.add(
+            "decision",
+            (
+                decision.id,
+                decision.decided_at_ms,
+                moment.kind,
+                moment.visitor,
+                moment.visit,
+                place.channel,
+                where,
+                place.zone,
+                decision.level,
+                items,
+                popular,
+                decision.record,
+            ),
+        )
+        self._state.note_decision(moment.visit)
+        if moment.kind == "long_dwell" and place.zone is not None:
+            self.add("alert", (moment.cause.id, place.zone, decision.decided_at_ms))
+            self._state.note_alert(moment.cause.id, place.zone, decision.decided_at_ms)
+
+    # --- writing ------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        for visitor in self._visitors.values():
+            self.add("visitor", rows.visitor_row(visitor))
+        for visit_id in sorted(self._removed):
+            self._delete_visit(visit_id)
+        for visit in self._visits.values():
+            self._write_visit(visit)
+        for basket in self._baskets.values():
+            self._write_basket(basket)
+        for showing in self._showings.values():
+            row = (showing.screen, showing.decision, showing.visitor, showing.valid_until_ms)
+            self.add("showing", row)
+        for table in _ORDER:
+            pending = self._pending.get(table)
+            if pending and table != "outbox":
+                self._db.executemany(_SQL[table], pending)
+        for join in self._joins:
+            self._join(join)
+
+    def _delete_visit(self, visit_id: VisitId) -> None:
+        self.add("visit_delete", (visit_id,))
+        self.add("stay_delete", (visit_id,))
+        self._forget_marks(visit_id)
+
+    def _forget_marks(self, visit_id: VisitId) -> None:
+        for row_id in self._state.journal.pop(visit_id, ()):
+            self.add("mark_delete", (row_id,))
+
+    def _write_visit(self, visit: Visit) -> None:
+        known = self._state.journal.get(visit.id)
+        is_rewritten = visit.id in self._rewritten
+        if known is None or is_rewritten or not visit.is_open:
+            self.add("visit", rows.visit_row(visit))
+        if is_rewritten:
+            self.add("stay_delete", (visit.id,))
+            self._add_stays(visit, values_of(visit.stays))
+        else:
+            # In order, a mark closes one stay at most, and a batch holds few marks of a visit.
+            n_marks = len(self._fresh_marks.get(visit.id, ())) + 1
+            self._add_stays(visit, values_of(visit.stays)[-n_marks:])
+        self._write_marks(visit, is_rewritten=is_rewritten)
+
+    def _write_marks(self, visit: Visit, *, is_rewritten: bool) -> None:
+        fresh: Iterable[rows.Row] = self._fresh_marks.get(visit.id, ())
+        if is_rewritten or not visit.is_open:
+            self._forget_marks(visit.id)
+            fresh = ()
+        if is_rewritten and visit.is_open:
+            first = self._state.next_mark_id
+            marks = values_of(visit.marks)
+            self._state.next_mark_id += len(marks)
+            fresh = [rows.mark_row(first + n, visit.id, mark) for n, mark in enumerate(marks)]
+        if visit.is_open:
+            journal = self._state.journal.setdefault(visit.id, [])
+            for row in fresh:
+                journal.append(row[0])
+                self.add("mark", row)
+
+    def _add_stays(self, visit: Visit, stays: tuple[Any, ...]) -> None:
+        for stay in stays:
+            row = (visit.id, stay.entered_at_ms, stay.zone, stay.left_at_ms, visit.visitor)
+            self.add("stay", row)
+
+    def _write_basket(self, basket: Basket) -> None:
+        self.add("basket", rows.basket_row(basket))
+        for change in basket.changes:
+            row = (basket.id, change.at_ms, change.tie, change.product, str(change.quantity))
+            self.add("basket_line", row)
+        if basket.sale is not None:
+            head, lines = rows.sale_rows(basket.id, basket.sale)
+            self.add("sale", head)
+            self.add("sale_line_delete", (basket.id,))
+            self._pending.setdefault("sale_line", []).extend(lines)
+
+    def _join(self, join: effects.JoinPurchases) -> None:
+        products = rows.canonical_json(list(join.products))
+        for visitor in join.visitors:
+            for kind, column in (("bought", "d.items"), ("popular_bought", "d.popular")):
+                self._db.execute(
+                    _JOIN.format(column=column),
+                    (kind, join.at_ms, visitor, join.since_ms, products),
+                )
+
+    def _insert_outbox(self) -> list[int]:
+        ids = []
+        for row in self._pending.get("outbox", ()):
+            cursor = self._db.execute(_SQL["outbox"], row)
+            ids.append(int(cursor.lastrowid or 0))
+        return ids

@@ -1,0 +1,203 @@
+"""Visits and zone stays, folded from marks.
+
+Theory of operation. A visit is never edited: it is a fold over its marks in event order. A mark
+that comes in order extends the fold by one step. A mark that comes late makes the marks around
+it be folded again from the start. So the same marks give the same visits in whatever order they
+arrive, and a late event needs no rules of its own.
+
+A gap longer than the visit time-out ends a visit at its last mark; so does the mark of leaving
+the store, and leaving an exit zone after the mark of having paid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.domain.chain import Chain, values_of
+from edge_agent.domain.ids import VisitId
+from edge_agent.domain.time import SECOND_MS
+from edge_agent.domain.visitor import Mark, Visit, ZoneStay
+
+if TYPE_CHECKING:
+    from edge_agent.domain.ids import ProductId, VisitorId, ZoneId
+    from edge_agent.domain.policy import Policy
+
+VISIT_ID_BYTES: Final = 6
+HANDLED_KINDS: Final = frozenset({"lift", "scan"})
+IN_HAND_MAX: Final = 200
+
+
+def advance(
+    visit: Visit | None,
+    mark: Mark,
+    *,
+    visitor: VisitorId,
+    policy: Policy,
+    exits: frozenset[ZoneId] = frozenset(),
+) -> tuple[Visit | None, Visit]:
+    """Returns the visit that a mark in order ends, if any, and the one it belongs to.
+
+    Args:
+        visit: The visitor's newest visit; None when there is none.
+        mark: The next mark, not older than the visit's last one.
+        visitor: Whose mark it is.
+        policy: Holds the visit time-out.
+        exits: Zones whose leaving ends a visit that has paid.
+    """
+    if visit is not None and visit.is_open:
+        if mark.at_ms - visit.last_at_ms <= policy.visit_timeout_s * SECOND_MS:
+            return None, _extended(visit, mark, exits)
+        return timed_out(visit), _begun(mark, visitor, exits)
+    return None, _begun(mark, visitor, exits)
+
+
+def timed_out(visit: Visit) -> Visit:
+    """Returns a visit ended at its last mark, because nothing was sensed since."""
+    return _ended(visit, at_ms=visit.last_at_ms, by="timeout")
+
+
+def is_in_order(visit: Visit | None, mark: Mark) -> bool:
+    """Returns whether a mark follows everything that was folded so far."""
+    return visit is None or (mark.at_ms, mark.tie) >= (visit.last_at_ms, visit.last_tie)
+
+
+def refolded(
+    visits: tuple[Visit, ...],
+    mark: Mark | None,
+    *,
+    visitor: VisitorId,
+    policy: Policy,
+    exits: frozenset[ZoneId] = frozenset(),
+    without: int | None = None,
+) -> tuple[Visit, ...]:
+    """Returns the visits that replace `visits` after a late mark, oldest first.
+
+    Args:
+        visits: Every visit of this visitor that the mark can touch: those whose interval, widened
+            by the time-out on both sides, holds it.
+        mark: The late mark; None to fold again without one.
+        visitor: Whose mark it is.
+        policy: Holds the visit time-out.
+        exits: Zones whose leaving ends a visit that has paid.
+        without: Tie of a mark that was taken back.
+    """
+    marks = [each for visit in visits for each in values_of(visit.marks) if each.tie != without]
+    if mark is not None:
+        marks.append(mark)
+    marks.sort(key=lambda each: (each.at_ms, each.tie))
+    return folded(tuple(marks), visitor=visitor, policy=policy, exits=exits)
+
+
+def folded(
+    marks: tuple[Mark, ...],
+    *,
+    visitor: VisitorId,
+    policy: Policy,
+    exits: frozenset[ZoneId] = frozenset(),
+) -> tuple[Visit, ...]:
+    """Returns the visits that ordered marks make, oldest first; the last one may be open."""
+    visits: list[Visit] = []
+    current: Visit | None = None
+    for mark in marks:
+        ended, following = advance(
+            current, mark, visitor=visitor, policy=policy, exits=exits
+        )
+        if ended is not None:
+            visits[-1] = ended
+        if current is None or following.id != current.id:
+            visits.append(following)
+        else:
+            visits[-1] = following
+        current = following
+    return tuple(visits)
+
+
+def all_stays(visit: Visit) -> tuple[ZoneStay, ...]:
+    """Returns a visit's stays, the present one included as far as it is known."""
+    stays = values_of(visit.stays)
+    if visit.zone is None:
+        return stays
+    return (*stays, ZoneStay(visit.zone, visit.zone_entered_at_ms, visit.last_at_ms))
+
+
+def visit_id_from(visitor: VisitorId, started_at_ms: int) -> VisitId:
+    """Returns the id of the visit that a visitor began at an instant.
+
+    It begins with that instant, so that visits of the same hour lie side by side on the disk.
+    """
+    text = f"{visitor}\x00{started_at_ms}".encode()
+    return VisitId(f"{started_at_ms:012x}{blake2b(text, digest_size=VISIT_ID_BYTES).hexdigest()}")
+
+
+def _begun(mark: Mark, visitor: VisitorId, exits: frozenset[ZoneId]) -> Visit:
+    started_at_ms = mark.at_ms - mark.dwell_ms
+    visit = Visit(
+        id=visit_id_from(visitor, started_at_ms),
+        visitor=visitor,
+        started_at_ms=started_at_ms,
+        last_at_ms=started_at_ms,
+        last_tie=mark.tie,
+    )
+    return _extended(visit, mark, exits)
+
+
+def _extended(visit: Visit, mark: Mark, exits: frozenset[ZoneId]) -> Visit:
+    zone, entered_at_ms, stays = visit.zone, visit.zone_entered_at_ms, visit.stays
+    n_handled, in_hand = visit.n_handled_in_zone, visit.in_hand
+    if mark.kind in HANDLED_KINDS or mark.kind == "return":
+        in_hand = _in_hand_after(in_hand, mark)
+        n_handled += mark.kind in HANDLED_KINDS
+    elif _moves(zone, mark):
+        if zone is not None:
+            stays = Chain(ZoneStay(zone, entered_at_ms, mark.at_ms - mark.dwell_ms), stays)
+        zone = mark.zone if mark.kind not in {"leave", "end"} else None
+        entered_at_ms = max(visit.last_at_ms, mark.at_ms - mark.dwell_ms) if zone else 0
+        n_handled = 0
+    extended = Visit(
+        id=visit.id,
+        visitor=visit.visitor,
+        started_at_ms=visit.started_at_ms,
+        last_at_ms=mark.at_ms,
+        last_tie=mark.tie,
+        zone=zone,
+        zone_entered_at_ms=entered_at_ms,
+        n_handled_in_zone=n_handled,
+        in_hand=in_hand,
+        has_paid=visit.has_paid or mark.kind == "paid",
+        marks=Chain(mark, visit.marks),
+        stays=stays,
+    )
+    if mark.kind == "end":
+        return _ended(extended, at_ms=mark.at_ms, by="exit")
+    if mark.kind == "leave" and visit.has_paid and mark.zone in exits:
+        return _ended(extended, at_ms=mark.at_ms, by="sale_exit")
+    return extended
+
+
+def _moves(zone: ZoneId | None, mark: Mark) -> bool:
+    if mark.kind == "end":
+        return True
+    if mark.kind == "leave":
+        # Leaving a zone that one is not in tells nothing about where one is.
+        return zone is not None and mark.zone == zone
+    return mark.zone is not None and mark.zone != zone
+
+
+def _in_hand_after(in_hand: tuple[ProductId, ...], mark: Mark) -> tuple[ProductId, ...]:
+    if mark.product is None:
+        return in_hand
+    rest = tuple(product for product in in_hand if product != mark.product)
+    if mark.kind == "return":
+        return rest
+    return (*rest, mark.product)[-IN_HAND_MAX:]
+
+
+def _ended(visit: Visit, *, at_ms: int, by: str) -> Visit:
+    stays = visit.stays
+    if visit.zone is not None:
+        stays = Chain(ZoneStay(visit.zone, visit.zone_entered_at_ms, at_ms), stays)
+    return replace(
+        visit, zone=None, zone_entered_at_ms=0, stays=stays, ended_at_ms=at_ms, ended_by=by
+    )
