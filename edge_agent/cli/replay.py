@@ -217,10 +217,10 @@ def _run(
     identifiers: Path | None,
     errors: Console,
 ) -> tuple[playing.PlayReport, playing.Replay]:
-    with errors.status("reading the data set"):
-        prepared = playing.prepare(options)
     if identifiers is not None:
         _begin_identifiers(identifiers)
+    with errors.status("reading the data set"):
+        prepared = playing.prepare(options)
     stop = threading.Event()
     with BrokerPublisher(store_link) as publisher, _bar(errors) as (bar, task):
 

@@ -170,7 +170,11 @@ def prepare(options: ReplayOptions, *, folder: Path | None = None) -> Replay:
     Raises:
         DataSetError: The data set is not there, or has no such day.
     """
-    whole = load_day(options.day, timezone=options.timezone, folder=folder)
+    return replay_of(load_day(options.day, timezone=options.timezone, folder=folder), options)
+
+
+def replay_of(whole: SalesDay, options: ReplayOptions) -> Replay:
+    """Returns the replay of a day that is read already, cut as the options say."""
     sales = whole.cut(baskets=options.baskets, until=options.until)
     layout = store_layout()
     first = simulate_day(sales, layout, seed=options.seed)
@@ -206,8 +210,7 @@ def play(
         if not is_open and message.at >= opened_at:
             is_open = True
             publisher.flush()
-            watch.on_opened()
-            pace.restart(message.at)
+            pace.hold(watch.on_opened)
         if not pace.wait_for(message.at):
             break
         watch.on_publish(message)
@@ -275,7 +278,7 @@ class _Pace:
         self._speed = replay.options.speed
         self._monotonic = monotonic
         self._stop = stop
-        self._first_at = self._anchor_at = replay.first.starts_at
+        self._first_at = replay.first.starts_at
         self._length = closes_at(replay.first) - self._first_at
         self._began_s = self._anchor_s = monotonic()
 
@@ -284,14 +287,16 @@ class _Pace:
         """Real seconds since the beginning."""
         return self._monotonic() - self._began_s
 
-    def restart(self, at: datetime) -> None:
-        """Makes now the real moment of `at`, so that a pause is not caught up."""
-        self._anchor_at, self._anchor_s = at, self._monotonic()
+    def hold(self, action: Callable[[], None]) -> None:
+        """Does something while simulated time stands still."""
+        held_s = self._monotonic()
+        action()
+        self._anchor_s += self._monotonic() - held_s
 
     def wait_for(self, at: datetime) -> bool:
         """Returns True when `at` has come, False when the replay is to stop."""
         if self._speed is not None:
-            due_s = self._anchor_s + (at - self._anchor_at).total_seconds() / self._speed
+            due_s = self._anchor_s + (at - self._first_at).total_seconds() / self._speed
             wait_s = due_s - self._monotonic()
             if wait_s > 0:
                 return not self._stop.wait(wait_s)
