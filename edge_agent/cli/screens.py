@@ -24,7 +24,8 @@ PORT_MAX: Final = 65_535
 SESSION_EXPIRY_S: Final = 900
 PACKET_BYTES_MAX: Final = 1_048_576
 # A store may start its screens before its broker, so waiting is no failure; then we say so.
-PATIENCE_S: Final = 10.0
+PATIENCE_TURNS: Final = 40
+PATIENCE_TURN_S: Final = 0.25
 
 HELP: Final = """Serve pages for screens, staff handhelds and the store's dashboard.
 
@@ -131,16 +132,26 @@ def _serve(server: ScreensServer, settings: LinkSettings, *, may_wait: bool) -> 
     server.start()
     try:
         print(server.url, flush=True)
-        if not server.wait_linked(PATIENCE_S) and not stopping.is_set():
-            reason = server.link_error or "no answer"
-            message = f"no broker at {settings.host}:{settings.port}: {reason}"
-            hint = "start the broker, or name the right one with --broker HOST:PORT"
-            if not may_wait:
-                raise BrokerError(message, hint=hint)
-            _say(f"waiting: {message}; the pages show their defaults meanwhile")
+        _wait_for_broker(server, settings, stopping, may_wait=may_wait)
         stopping.wait()
     finally:
         server.stop()
+
+
+def _wait_for_broker(
+    server: ScreensServer, settings: LinkSettings, stopping: threading.Event, *, may_wait: bool
+) -> None:
+    for _ in range(PATIENCE_TURNS):
+        if server.wait_linked(PATIENCE_TURN_S) or stopping.is_set():
+            return
+        if server.link_error and not may_wait:
+            break
+    reason = server.link_error or "no answer"
+    message = f"no broker at {settings.host}:{settings.port}: {reason}"
+    if not may_wait:
+        hint = "start the broker, or name the right one with --broker HOST:PORT"
+        raise BrokerError(message, hint=hint)
+    _say(f"waiting: {message}; the pages show their defaults meanwhile")
 
 
 def _check_choices(store: str, *, locale: str, clock: str, port: int) -> None:

@@ -1,21 +1,22 @@
-"""Messages on their way from the network thread to the board; bounded by what they are about.
+"""Messages on their way from the network thread to the board, bounded in number and in bytes.
 
-A screen's newest content replaces the one that waits, so a burst costs a slot per screen.
-Alerts, which must not replace each other, have a fixed number of places; the oldest gives way.
+While the board keeps up it sees every message in order. When it does not, a screen's older
+contents give way to its newest; alerts, which do not replace each other, give way last, oldest
+first, and are counted.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, deque
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, replace
 from typing import Final
 
+from edge_agent.web.board import PAYLOAD_BYTES_MAX
 from edge_agent.wire import topics
 
-ALERTS_WAITING_MAX: Final = 500
-# Distinct topics that may wait; a store has a few dozen screens.
-TOPICS_WAITING_MAX: Final = 1_000
+WAITING_MAX: Final = 5_000
+WAITING_BYTES_MAX: Final = 16_777_216
 _ALERT: Final = topics.last_level(topics.alert("s", "t"))
 
 
@@ -34,43 +35,49 @@ class Inbox:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._newest: OrderedDict[str, Arrived] = OrderedDict()
-        self._alerts: deque[Arrived] = deque(maxlen=ALERTS_WAITING_MAX)
+        self._waiting: deque[Arrived] = deque()
+        self._n_bytes = 0
         self._is_waited_for = False
         self.n_dropped = 0
 
+    def __len__(self) -> int:
+        return len(self._waiting)
+
     def put(self, topic: str, payload: bytes, *, is_retained: bool) -> bool:
         """Keeps a message; returns whether the other side has to be woken."""
-        arrived = Arrived(topic=topic, payload=payload, is_retained=is_retained)
+        # One byte too many is enough for the board to refuse it.
+        kept = payload[: PAYLOAD_BYTES_MAX + 1]
         with self._lock:
-            if topics.last_level(topic) == _ALERT:
-                self.n_dropped += len(self._alerts) == ALERTS_WAITING_MAX
-                self._alerts.append(arrived)
-            else:
-                self._put_newest(arrived)
+            self._waiting.append(Arrived(topic=topic, payload=kept, is_retained=is_retained))
+            self._n_bytes += len(kept)
+            if self._is_over:
+                self._compact()
             must_wake, self._is_waited_for = not self._is_waited_for, True
         return must_wake
-
-    def _put_newest(self, arrived: Arrived) -> None:
-        earlier = self._newest.get(arrived.topic)
-        if earlier is not None:
-            n_replaced = earlier.n_replaced + (not earlier.is_retained)
-            arrived = Arrived(
-                topic=arrived.topic,
-                payload=arrived.payload,
-                is_retained=arrived.is_retained,
-                n_replaced=n_replaced,
-            )
-        elif len(self._newest) >= TOPICS_WAITING_MAX:
-            self._newest.popitem(last=False)
-            self.n_dropped += 1
-        self._newest[arrived.topic] = arrived
 
     def take_all(self) -> tuple[Arrived, ...]:
         """Empties the mailbox."""
         with self._lock:
-            taken = (*self._newest.values(), *self._alerts)
-            self._newest.clear()
-            self._alerts.clear()
+            taken = tuple(self._waiting)
+            self._waiting.clear()
+            self._n_bytes = 0
             self._is_waited_for = False
         return taken
+
+    @property
+    def _is_over(self) -> bool:
+        return len(self._waiting) > WAITING_MAX or self._n_bytes > WAITING_BYTES_MAX
+
+    def _compact(self) -> None:
+        kept: dict[object, Arrived] = {}
+        for number, each in enumerate(self._waiting):
+            key = number if topics.last_level(each.topic) == _ALERT else each.topic
+            earlier = kept.pop(key, None)
+            overtaken = 0 if earlier is None else earlier.n_replaced + (not earlier.is_retained)
+            kept[key] = replace(each, n_replaced=each.n_replaced + overtaken)
+        self._waiting = deque(kept.values())
+        self._n_bytes = sum(len(each.payload) for each in self._waiting)
+        # Half full at most, so that the next message does not compact again.
+        while len(self._waiting) > WAITING_MAX // 2 or self._n_bytes > WAITING_BYTES_MAX // 2:
+            self._n_bytes -= len(self._waiting.popleft().payload)
+            self.n_dropped += 1

@@ -31,6 +31,10 @@ class Mailbox:
             self._changed |= mine
             self._news.set()
 
+    def wake(self) -> None:
+        """Ends a wait, news or none."""
+        self._news.set()
+
     async def take(self, *, timeout_s: float) -> frozenset[str]:
         """Returns what changed, empty when nothing did before the time was over."""
         try:
@@ -69,12 +73,14 @@ class Listeners:
         """Ends every stream at its next look."""
         self.is_closed = True
         for mailbox in self._mailboxes:
-            mailbox._news.set()  # noqa: SLF001 - the same module; wakes without news
+            mailbox.wake()
 
     @contextmanager
     def listening(self, keys: frozenset[str] | None) -> Iterator[Mailbox]:
         """A mailbox for these keys (None: all), gone when the block ends."""
         mailbox = Mailbox(keys)
+        if self.is_closed:
+            mailbox.wake()
         self._mailboxes.add(mailbox)
         try:
             yield mailbox

@@ -23,17 +23,17 @@ export function toneOf(content) {
   return { bought_together: "green", you_often_buy: "plum", on_offer: "tomato", popular_now: "sun", popular: "sea" }[code] ?? "sage";
 }
 
-export function priceParts(price) {
+export function priceParts(price, locale = initial.locale) {
   const amount = Number(price.amount);
   try {
-    return new Intl.NumberFormat(initial.locale, { style: "currency", currency: price.currency }).formatToParts(amount);
+    return new Intl.NumberFormat(locale, { style: "currency", currency: price.currency }).formatToParts(amount);
   } catch {
     return [{ type: "literal", value: `${price.amount} ${price.currency}` }];
   }
 }
 
-export function priceText(price) {
-  return priceParts(price).map((part) => part.value).join("");
+export function priceText(price, locale) {
+  return priceParts(price, locale).map((part) => part.value).join("");
 }
 
 export function follow(path, onUpdate) {

@@ -85,7 +85,7 @@ function recommendation(content) {
   copy.addEventListener("click", () => tell("tapped", content.decision, hero.product));
   const art = element("div", "art");
   art.append(scene(hero.product));
-  if (hero.price) art.append(tag(hero.price));
+  if (hero.price) art.append(tag(hero.price, content.locale));
   else poster.classList.add("untagged");
   art.append(dismissal(content));
   poster.append(copy, art);
@@ -110,10 +110,10 @@ function line(className, text) {
   return made;
 }
 
-function tag(price) {
+function tag(price, locale) {
   const made = element("div", "tag");
   const figure = element("p", "price");
-  const parts = priceParts(price);
+  const parts = priceParts(price, locale);
   figure.setAttribute("aria-label", parts.map((part) => part.value).join(""));
   for (const part of parts) {
     if (part.type === "decimal") continue;
@@ -132,7 +132,7 @@ function more(content, others) {
     const other = element("button", "other");
     other.type = "button";
     other.append(element("span", "name", item.title));
-    other.append(item.price ? element("span", "cost", priceText(item.price)) : element("span", "cost none"));
+    other.append(item.price ? element("span", "cost", priceText(item.price, content.locale)) : element("span", "cost none"));
     other.addEventListener("click", () => {
       other.classList.add("tapped");
       tell("tapped", content.decision, item.product);

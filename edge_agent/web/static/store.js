@@ -66,7 +66,7 @@ function thumb(view) {
   if (hero?.offer) text.append(element("span", "with", hero.offer.text));
   art.append(scene(hero ? hero.product : `welcome ${view.screen}`));
   made.append(text, art);
-  if (hero?.price) made.append(element("span", "cost", priceText(hero.price)));
+  if (hero?.price) made.append(element("span", "cost", priceText(hero.price, content.locale)));
   if (view.left_ms !== null) {
     const left = element("div", "left");
     left.append(element("i"));
@@ -129,23 +129,40 @@ function sparkline(counts) {
   return picture;
 }
 
-export function age(seconds) {
+function age(seconds) {
   if (seconds < 5) return say("age_now");
   if (seconds < 90) return say("age_s", Math.floor(seconds));
   if (seconds < 5400) return say("age_min", Math.round(seconds / 60));
   return say("age_h", Math.round(seconds / 3600));
 }
 
-function drawAlerts() {
+function alertRows() {
   const rows = [];
-  for (const team of teams.values()) for (const each of team.alerts) rows.push({ ...each, team: team.team, age: each.age_s + ((performance.now() - team.heard) / 1000) * team.rate });
-  rows.sort((a, b) => (a.outcome === "open") === (b.outcome === "open") ? a.age - b.age : a.outcome === "open" ? -1 : 1);
-  parts.waiting.replaceChildren(...rows.slice(0, ALERTS_SHOWN).map((each) => {
-    const made = element("div", `alert ${each.outcome}`);
-    made.append(element("span", "age", age(each.age)), element("span", "zone", each.zone), element("span", "text", each.text), element("span", "outcome", `${each.team} · ${say(`state_${each.outcome}`)}`));
-    return made;
-  }));
-  if (!rows.length) parts.waiting.append(element("p", "none", say("no_alerts")));
+  for (const team of teams.values()) {
+    const passed = ((performance.now() - team.heard) / 1000) * team.rate;
+    for (const each of team.alerts) rows.push({ ...each, team: team.team, age: each.age_s + passed });
+  }
+  const isOpen = (each) => each.outcome === "open";
+  rows.sort((a, b) => (isOpen(a) === isOpen(b) ? a.age - b.age : isOpen(a) ? -1 : 1));
+  return rows.slice(0, ALERTS_SHOWN);
+}
+
+let drawnAlerts = "";
+function drawAlerts() {
+  const rows = alertRows();
+  // Ages change every second, the rest seldom: only the ages are then written anew.
+  const key = JSON.stringify(rows.map((each) => [each.team, each.decision, each.outcome]));
+  if (key !== drawnAlerts) {
+    drawnAlerts = key;
+    parts.waiting.replaceChildren(...rows.map((each) => {
+      const made = element("div", `alert ${each.outcome}`);
+      made.append(element("span", "age"), element("span", "zone", each.zone), element("span", "text", each.text), element("span", "outcome", `${each.team} · ${say(`state_${each.outcome}`)}`));
+      return made;
+    }));
+  }
+  const ages = parts.waiting.querySelectorAll(".age");
+  rows.forEach((each, i) => { ages[i].textContent = age(each.age); });
+  if (!rows.length) parts.waiting.replaceChildren(element("p", "none", say("no_alerts")));
 }
 
 take(initial);
