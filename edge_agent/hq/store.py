@@ -88,27 +88,21 @@ class HqStore:
             self._keep_refusals((*refusals, *unkept), at_ms)
         return tuple(kept)
 
-    def next_version(self, kind: str, key: str, *, at_least: int) -> int:
-        """Returns a version above every earlier one of this kind and key, and remembers it."""
+    def next_versions(self, pairs: Sequence[tuple[str, str]], *, at_least: int) -> tuple[int, ...]:
+        """Returns for each kind and key a version above all earlier ones, and remembers it."""
+        versions = []
         with self._database.transaction():
-            parameters: Row = {"kind": kind, "key": key, "at_least": at_least}
-            (row,) = self._database.query(schema.NEXT_VERSION, parameters)
-        return int(row["version"] or 0)
+            for kind, key in pairs:
+                parameters: Row = {"kind": kind, "key": key, "at_least": at_least}
+                (row,) = self._database.query(schema.NEXT_VERSION, parameters)
+                versions.append(int(row["version"] or 0))
+        return tuple(versions)
 
-    def note_command(self, command: AnyCommand) -> None:
-        """Remembers that a command was written; its body is not kept."""
+    def note_commands(self, commands: Iterable[AnyCommand]) -> None:
+        """Remembers that commands were written; their bodies are not kept."""
         with self._database.transaction():
-            self._database.execute(
-                schema.INSERT_COMMAND,
-                {
-                    "command": command.command,
-                    "store": command.store,
-                    "kind": command.kind,
-                    "key": command.key,
-                    "version": command.version,
-                    "issued_at_ms": _ms(command.issued_at),
-                    "expires_at_ms": _ms(command.expires_at),
-                },
+            self._database.execute_many(
+                schema.INSERT_COMMAND, [_command_row(command) for command in commands]
             )
 
     def rows(self, sql: str, **filters: str) -> list[Row]:
@@ -258,6 +252,18 @@ def _customer_row(update: CustomerUpdate, at_ms: int) -> Row:
         "interests": _json([each.model_dump() for each in update.interests]),
         "choices": _json(update.choices),
         "received_at_ms": at_ms,
+    }
+
+
+def _command_row(command: AnyCommand) -> Row:
+    return {
+        "command": command.command,
+        "store": command.store,
+        "kind": command.kind,
+        "key": command.key,
+        "version": command.version,
+        "issued_at_ms": _ms(command.issued_at),
+        "expires_at_ms": _ms(command.expires_at),
     }
 
 

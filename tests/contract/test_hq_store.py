@@ -307,11 +307,11 @@ def test_impossible_value_spares_its_neighbours(open_store: OpenStore) -> None:
 def test_versions_rise_over_processes_and_clock_steps(open_store: OpenStore) -> None:
     """A version is above all earlier ones of its kind and key, even when the clock went back."""
     first, second = open_store(), open_store()
-    assert first.next_version("campaign", "18", at_least=1_000) == 1_000
-    assert second.next_version("campaign", "18", at_least=500) == 1_001
-    assert first.next_version("campaign", "18", at_least=2_000) == 2_000
-    assert first.next_version("campaign", "19", at_least=7) == 7
-    assert first.next_version("fact", "18", at_least=7) == 7
+    campaign = [("campaign", "18")]
+    assert first.next_versions(campaign, at_least=1_000) == (1_000,)
+    assert second.next_versions(campaign * 2, at_least=500) == (1_001, 1_002)
+    assert first.next_versions(campaign, at_least=2_000) == (2_000,)
+    assert first.next_versions([("campaign", "19"), ("fact", "18")], at_least=7) == (7, 7)
 
 
 def test_rows_outlive_the_connection(open_store: OpenStore) -> None:
