@@ -65,15 +65,17 @@ done
 say "keys and accounts in $etc"
 if [ ! -e "$etc/broker/roster.json" ]; then
     # shellcheck disable=SC2086
-    edge-agent-enrol init --store "$store" $hosts >/dev/null
+    /usr/local/sbin/edge-agent-enrol init --store "$store" $hosts >/dev/null
     install -m 0600 "$etc/broker/hand-over/agent.password" "$secrets/broker-password"
     install -m 0600 "$etc/broker/hand-over/pages.password" "$secrets/pages-password"
     rm "$etc/broker/hand-over/agent.password" "$etc/broker/hand-over/pages.password"
 fi
 # The key of every pseudonym of this store; see README.md before you lose or replace it.
 [ -s "$secrets/store-key" ] || (umask 077 && head -c 32 /dev/urandom >"$secrets/store-key")
+# The unit hands it over, so it must be there; HQ's own goes in when the link is set up.
+[ -e "$secrets/hq-password" ] || install -m 0600 /dev/null "$secrets/hq-password"
 if [ ! -e "$etc/agent.toml" ]; then
-    sed "s/^store = .*/store = \"$store\"/" "$here/agent.example.toml" >"$etc/agent.toml"
+    sed "s/^store = \"42\"/store = \"$store\"/" "$here/agent.example.toml" >"$etc/agent.toml"
 fi
 chown root:edge-agent "$etc/agent.toml"
 chmod 0640 "$etc/agent.toml"

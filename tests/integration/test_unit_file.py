@@ -102,7 +102,7 @@ def test_secrets_come_as_credentials() -> None:
     assert "Environment" not in settings
     assert "EnvironmentFile" not in settings
     names = {value.split(":")[0] for value in settings["LoadCredential"]}
-    assert {"broker-password", "store-key"} <= names
+    assert names == {"broker-password", "store_key", "hq-password"}
     assert "/etc/edge-agent/secrets" in settings["InaccessiblePaths"][0]
 
 
