@@ -32,7 +32,7 @@ check "broker has the shipped settings" broker_settings
 check "secrets are root's alone" mode "700 root:root" "$etc/secrets"
 check "store key is root's alone" mode "600 root:root" "$etc/secrets/store-key"
 check "broker password is root's alone" mode "600 root:root" "$etc/secrets/broker-password"
-check "authority's key is root's alone" mode "600 root:root" "$etc/broker/ca.key"
+check "authority's key is root's alone" mode "600 root:mosquitto" "$etc/broker/ca.key"
 check "broker's key is for the broker alone" mode "640 root:mosquitto" "$etc/broker/server.key"
 check "config is for the agent alone" mode "640 root:edge-agent" "$etc/agent.toml"
 check "config is sound" "$home/.venv/bin/edge-agent" check "$etc/agent.toml"

@@ -15,6 +15,8 @@ from edge_agent import config
 from edge_agent.domain.policy import Policy, Retention
 
 PROVISIONING: Final = Path(__file__).parents[2] / "provisioning"
+HEADERS_BYTES: Final = 1024
+"""What a message may have besides its payload: topic and properties."""
 EXAMPLE: Final = PROVISIONING / "agent.example.toml"
 SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "state": config.StateSection,
@@ -69,7 +71,7 @@ def test_the_ingest_bounds_shown_are_the_defaults_and_the_brokers() -> None:
     defaults = config.IngestSection()
     assert _everything()["ingest"] == defaults.model_dump()
     broker = (PROVISIONING / "mosquitto.conf").read_text()
-    assert f"message_size_limit {defaults.max_message_bytes}\n" in broker
+    assert f"max_packet_size {defaults.max_message_bytes + HEADERS_BYTES}\n" in broker
     assert f"max_inflight_messages {defaults.batch_events}\n" in broker
 
 
