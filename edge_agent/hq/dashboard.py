@@ -102,6 +102,7 @@ class DashboardServer:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind((LOOPBACK, port))
+            self._socket.listen()
         except OSError as error:
             self._socket.close()
             raise BrokerError(
@@ -115,9 +116,12 @@ class DashboardServer:
         """Serves until SIGINT or SIGTERM; call it in the main thread."""
         # uvicorn raises the signal again when it has ended, which would end us with its number.
         for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, lambda _number, _frame: None)
+            signal.signal(each, lambda _number, _frame: self._end())
         with self._socket:
             self._server.run(sockets=[self._socket])
+
+    def _end(self) -> None:
+        self._server.should_exit = True
 
 
 def page_html(report: Report) -> str:
