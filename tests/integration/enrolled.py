@@ -80,7 +80,7 @@ class Client:
         self._connect(login.port)
 
     def _connect(self, port: int) -> None:
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties = Properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = self._session_s
         try:
             self._client.connect(
