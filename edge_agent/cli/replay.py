@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 import time
@@ -33,6 +34,7 @@ _BAR_STEPS: Final = 1000
 _PORT: Final = 1883
 _TLS_PORT: Final = 8883
 _MAX_PORT: Final = 65_535
+_TOPIC_LEVEL: Final = re.compile(r"[^/+#\s\x00-\x1f]+")
 
 _HELP_BROKER = "Store broker, as HOST or HOST:PORT."
 _HELP_SPEED = "Simulated seconds per real second, or 'max'; 720 plays twelve hours in a minute."
@@ -146,7 +148,7 @@ def replay(  # noqa: PLR0913 - each is an option of the command
     options = playing.ReplayOptions(
         day=day.date(),
         timezone=timezone,
-        store=store,
+        store=_level(store),
         seed=seed,
         speed=_speed(speed),
         loop=loop,
@@ -159,10 +161,12 @@ def replay(  # noqa: PLR0913 - each is an option of the command
     default_port = _PORT if ca_file is None else _TLS_PORT
     errors = Console(stderr=True)
     try:
-        store_link = login.settings(_address(broker, default_port), f"replay-{store}")
+        at_store = _address(broker, default_port, "--broker")
+        store_link = login.settings(at_store, f"replay-{store}")
         hq_link = None
         if hq_broker is not None:
-            hq_link = login.settings(_address(hq_broker, default_port), f"replay-hq-{store}")
+            at_hq = _address(hq_broker, default_port, "--hq-broker")
+            hq_link = login.settings(at_hq, f"replay-hq-{store}")
         report, prepared = _run(options, store_link, hq_link, identifiers, errors)
     except EdgeAgentError as error:
         errors.print(f"[bold red]error:[/] {error.message}", highlight=False, soft_wrap=True)
@@ -302,6 +306,12 @@ def _print_table(answer: dict[str, Any]) -> None:
     Console().print(table)
 
 
+def _level(store: str) -> str:
+    if not _TOPIC_LEVEL.fullmatch(store):
+        raise typer.BadParameter("a name without / + #", param_hint="--store")
+    return store
+
+
 def _speed(text: str) -> float | None:
     if text == MAX_SPEED:
         return None
@@ -314,10 +324,10 @@ def _speed(text: str) -> float | None:
     return speed
 
 
-def _address(text: str, default_port: int) -> _Address:
+def _address(text: str, default_port: int, option: str) -> _Address:
     host, colon, port = text.rpartition(":")
     if not colon:
         host, port = text, str(default_port)
     if not (host and port.isdecimal() and 0 < int(port) <= _MAX_PORT):
-        raise typer.BadParameter(f"{text!r} is no HOST:PORT", param_hint="--broker")
+        raise typer.BadParameter(f"{text!r} is no HOST:PORT", param_hint=option)
     return _Address(host=host, port=int(port))

@@ -22,7 +22,7 @@ from edge_agent.replay.layout import Layout, Zone
 from edge_agent.wire.base import VisitorRef
 
 # None of these is measured in a shop: they are plausible, not known. They are set so that visits
-# on 2017-12-02 last from half a minute to half an hour, with a median of six minutes.
+# on 2017-12-02 last from a minute and a half to half an hour, with a median of six minutes.
 BEACON_SHARE: Final = 0.4
 """Visits with an opted-in app or beacon; cameras count the others without knowing them."""
 PASSING_SHARE: Final = 0.12

@@ -24,9 +24,11 @@ from edge_agent.wire.notices import ClockTick
 TICK: Final = timedelta(seconds=5)
 """Simulated time between two ticks of the clock."""
 CLOSING: Final = timedelta(minutes=45)
-"""How long the clock goes on after the last event; longer than a visit's time-out."""
+"""How long the clock ticks on after the last event; longer than a visit's time-out of 30 min."""
 NIGHT_TICK: Final = timedelta(minutes=1)
-AFTER_MIDNIGHT: Final = timedelta(minutes=5)
+"""The same when nobody is in the store any more."""
+AFTER_MIDNIGHT: Final = timedelta(minutes=65)
+"""So the hour in which the last people leave, be it after midnight, ends as well."""
 LATENESS_S: Final = 5.0
 """With `shuffle` a message comes up to this much later than its event (simulated seconds)."""
 DUPLICATE_AFTER_S: Final = (0.05, 120.0)

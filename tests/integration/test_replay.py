@@ -169,6 +169,8 @@ def test_interrupted_replay_ends_in_order_and_says_so(broker: Broker) -> None:
     [
         (("--speed", "0"), 2, "a number above 0"),
         (("--speed", "quick"), 2, "a number above 0"),
+        (("--store", "s42/event"), 2, "without / + #"),
+        (("--hq-broker", "nowhere:0"), 2, "HOST:PORT"),
         (("--duplicates", "1.5"), 2, "duplicates"),
         (("--day", "tomorrow"), 2, "day"),
         (("--identifiers", "/nowhere/at/all.jsonl"), 2, "cannot write"),

@@ -6,6 +6,7 @@ import tomllib
 
 from pyarrow import parquet
 
+from edge_agent.config import parse
 from edge_agent.replay.dataset import data_folder
 from edge_agent.replay.layout import (
     OUTSIDE_DEPARTMENTS,
@@ -46,6 +47,15 @@ def test_each_register_has_a_checkout_zone_of_its_own() -> None:
     theirs = [register.zone for register in store_layout(n_registers=3).registers]
     assert theirs == ["checkout-1", "checkout-2", "checkout-3"]
     assert {register.zone for register in LAYOUT.registers} <= zones
+
+
+def test_agent_takes_the_layout_as_configuration() -> None:
+    """Its zones, screens and registers are what the agent then goes by."""
+    settings = f'store = "s42"\ntimezone = "America/New_York"\n{layout_toml(LAYOUT)}'
+    config = parse(settings, name="demo.toml")
+    assert set(config.zones) == {zone.id for zone in LAYOUT.zones}
+    assert set(config.screens) == {screen.id for screen in LAYOUT.screens}
+    assert set(config.registers) == {register.id for register in LAYOUT.registers}
 
 
 def test_toml_says_what_the_layout_is() -> None:
