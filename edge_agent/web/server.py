@@ -10,7 +10,6 @@ import asyncio
 import logging
 import socket
 import threading
-import time
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Self
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Self
 import uvicorn
 
 from edge_agent.errors import BrokerError
+from edge_agent.shell.clock import SystemClock
 from edge_agent.shell.mqtt_client import MqttLink, Subscription
 from edge_agent.web.app import LINK_KEY, Pages
 from edge_agent.web.board import STORE_KEY, Board
@@ -44,6 +44,7 @@ STOP_TIMEOUT_S: Final = 5.0
 # Feedback that the broker has not taken; beyond it new feedback is dropped and counted.
 UNSENT_MAX: Final = 2_000
 FEEDBACK_EXPIRY_S: Final = 3_600
+MS_PER_S: Final = 1_000
 _ANY: Final = "+"
 
 
@@ -84,7 +85,8 @@ class ScreensServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._inbox = Inbox()
         self._listeners = Listeners()
-        clock = StoreClock(wall=_wall, monotonic=_monotonic, is_replay=is_replay)
+        self._clock = SystemClock()
+        clock = StoreClock(wall=self._wall, monotonic=self._clock.monotonic_s, is_replay=is_replay)
         self._board = Board(store, clock, screens=screens, teams=teams)
         self._link = MqttLink(
             settings,
@@ -142,9 +144,10 @@ class ScreensServer:
         self._socket = self._listening_socket()
         self._port = self._socket.getsockname()[1]
         self._thread.start()
-        deadline = time.monotonic() + START_TIMEOUT_S  # noqa: TID251 - the edge of the program
+        deadline = self._clock.monotonic_s() + START_TIMEOUT_S
         while not self._server.started:
-            if not self._thread.is_alive() or time.monotonic() > deadline:  # noqa: TID251 - as above
+            is_late = self._clock.monotonic_s() > deadline
+            if is_late or not self._thread.is_alive():
                 raise BrokerError("the pages' HTTP server did not start", hint="see its log")
             self._thread.join(0.01)
         self._link.start()
@@ -170,6 +173,9 @@ class ScreensServer:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+    def _wall(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.now_ms() / MS_PER_S, tz=UTC)
 
     def _listening_socket(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
@@ -284,11 +290,3 @@ def _http_config(app: ASGIApp) -> uvicorn.Config:
         proxy_headers=False,
         timeout_graceful_shutdown=2,
     )
-
-
-def _wall() -> datetime:
-    return datetime.now(tz=UTC)  # noqa: TID251 - the edge of the program; all else is handed it
-
-
-def _monotonic() -> float:
-    return time.monotonic()  # noqa: TID251 - the same

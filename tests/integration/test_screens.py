@@ -243,7 +243,7 @@ def test_nothing_is_cut_off_on_any_screen(
     store: Store, browser: Chromium, width: int, height: int
 ) -> None:
     """A long name, reason and offer stay inside the screen, and the name stays large."""
-    title = "Seafood salmon farm raised fillets value pack"
+    title = "Seafood salmon farm raised fillets, value pack with lemon and dill, 1.2 kg"
     store.show("s1", title, offer="Second one at half the price, this week only")
     page = browser.open(store.url("/screen/s1"), width=width, height=height)
     page.wait(title_is(title))
@@ -252,7 +252,9 @@ def test_nothing_is_cut_off_on_any_screen(
       return box.left >= 0 && box.top >= 0 && box.right <= innerWidth && box.bottom <= innerHeight;
     })"""
     page.wait(inside)
+    hidden = "(each => each.scrollHeight - each.clientHeight)(document.querySelector('.title'))"
     size = "parseFloat(getComputedStyle(document.querySelector('.title')).fontSize)"
+    assert page.value(hidden) <= 0.3 * page.value(size), "a line of the name is cut off"
     assert page.value(size) >= 0.045 * min(width, height)
     scrolled = "document.documentElement.scrollHeight > innerHeight"
     assert page.value(scrolled) is False
@@ -293,16 +295,20 @@ def test_page_alone_falls_back_to_default_when_content_ends(
 def test_expired_content_reverts_to_store_default(store: Store, browser: Chromium) -> None:
     """After `valid_until` the last default of the screen is back; before any, a greeting."""
     page = browser.open(store.url("/screen/dairy-1"))
+    overview = browser.open(store.url("/store"))
     page.wait(title_is(GREETING))
     store.show("dairy-1", "Oat drink", life_s=1.5)
     page.wait(title_is("Oat drink"))
+    _wait_text(overview, ".what", "Oat drink")
     page.wait(title_is(GREETING))
+    _wait_text(overview, ".what", GREETING)
     store.show("dairy-1", "Milk", code="store_default", decision="d2")
     page.wait(title_is("Milk"))
     store.show("dairy-1", "Cheese", decision="d3", life_s=1.5)
     page.wait(title_is("Cheese"))
     page.wait(title_is("Milk"))
     page.close()
+    overview.close()
 
 
 def test_cleared_topic_reverts_to_default(store: Store, browser: Chromium) -> None:

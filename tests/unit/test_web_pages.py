@@ -227,3 +227,38 @@ def test_closing_wakes_every_listener() -> None:
             assert await late.take(timeout_s=60) == frozenset()
 
     asyncio.run(scenario())
+
+
+def _luminance(colour: str) -> float:
+    channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _contrast(one: str, other: str) -> float:
+    light, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_colours_of_texts_keep_the_contrast_of_wcag_aa() -> None:
+    """Every tone that a reason is written in, and each other text colour, has 4.5 to 1 or more.
+
+    Source: WCAG 2.2, success criterion 1.4.3 and its definition of relative luminance.
+    """
+    base = static_files()["base.css"][0].decode()
+    named = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", base.partition("* {")[0]))
+    tones = dict(re.findall(r"\.tone-([a-z]+) \{ --tone: (#[0-9a-f]{6})", base))
+    assert len(tones) == 6
+    # Yellow cannot be read on paper: that tone's reason has a colour of its own.
+    sun = re.search(
+        r"\.tone-sun \.reason \{ --tone-ink: (#[0-9a-f]{6})",
+        static_files()["screen.css"][0].decode(),
+    )
+    assert sun is not None
+    tones["sun"] = sun[1]
+    pairs = [(colour, named["paper"]) for colour in tones.values()]
+    pairs += [(named["ink-soft"], named["paper-deep"]), (named["ink"], named["tag"])]
+    pairs += [("#fff8ea", named["red"]), ("#8c1a15", named["paper-deep"])]
+    pairs += [("#fff8e6", named["green"]), (named["red"], "#fffcf4"), ("#5c4a16", "#fff3cf")]
+    for text, ground in pairs:
+        assert _contrast(text, ground) >= 4.5, (text, ground)
