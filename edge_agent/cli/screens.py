@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
-from edge_agent.errors import BrokerError, ConfigError, EdgeAgentError
+from edge_agent.errors import BrokerError, ConfigError
 from edge_agent.shell.mqtt_client import LinkSettings
 from edge_agent.web.server import ScreensServer
 from edge_agent.web.strings import LOCALES
@@ -88,38 +88,32 @@ def screens(  # noqa: PLR0913 - one parameter per option
     ] = True,
 ) -> None:
     """Serve pages for screens, staff handhelds and the store's dashboard."""
-    try:
-        _check_choices(store, locale=locale, clock=clock, port=port)
-        broker_host, broker_port = _broker_address(broker, is_tls=ca is not None)
-        settings = LinkSettings(
-            host=broker_host,
-            port=broker_port,
-            client_id=client_id or f"screens-{store}-{socket.gethostname()}-{port}",
-            username=user,
-            password=_password(password_file),
-            ca_file=_existing(ca, "--ca"),
-            cert_file=_existing(cert, "--cert"),
-            key_file=_existing(key, "--key"),
-            session_expiry_s=SESSION_EXPIRY_S,
-            maximum_packet_bytes=PACKET_BYTES_MAX,
-        )
-        server = ScreensServer(
-            settings,
-            store,
-            host=host,
-            port=port,
-            locale=locale,
-            is_replay=clock == "replay",
-            screens=tuple(screen or ()),
-            teams=tuple(team or ()),
-            allowed_hosts=_own_names() | frozenset(allow_host or ()),
-        )
-        _serve(server, settings, may_wait=wait)
-    except EdgeAgentError as error:
-        _say(f"error: {error.message}")
-        if error.hint:
-            _say(f"  what to do: {error.hint}")
-        raise typer.Exit(error.exit_code) from error
+    _check_choices(store, locale=locale, clock=clock, port=port)
+    broker_host, broker_port = _broker_address(broker, is_tls=ca is not None)
+    settings = LinkSettings(
+        host=broker_host,
+        port=broker_port,
+        client_id=client_id or f"screens-{store}-{socket.gethostname()}-{port}",
+        username=user,
+        password=_password(password_file),
+        ca_file=_existing(ca, "--ca"),
+        cert_file=_existing(cert, "--cert"),
+        key_file=_existing(key, "--key"),
+        session_expiry_s=SESSION_EXPIRY_S,
+        maximum_packet_bytes=PACKET_BYTES_MAX,
+    )
+    server = ScreensServer(
+        settings,
+        store,
+        host=host,
+        port=port,
+        locale=locale,
+        is_replay=clock == "replay",
+        screens=tuple(screen or ()),
+        teams=tuple(team or ()),
+        allowed_hosts=_own_names() | frozenset(allow_host or ()),
+    )
+    _serve(server, settings, may_wait=wait)
 
 
 screens.__doc__ = HELP

@@ -601,8 +601,7 @@ def test_replay_clock_rules_what_is_shown(tmp_path: Path, browser: Chromium) -> 
 
 
 def _command(*arguments: str) -> list[str]:
-    program = "import typer; from edge_agent.cli.screens import screens; typer.run(screens)"
-    return [sys.executable, "-c", program, *arguments]
+    return [sys.executable, "-m", "edge_agent", "screens", *arguments]
 
 
 def test_command_serves_until_it_is_told_to_end(tmp_path: Path) -> None:
