@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 
 
 def utc_now() -> datetime:
     """Returns the present instant."""
     return datetime.now(UTC)  # noqa: TID251 - HQ's own shell
-
-
-def monotonic_s() -> float:
-    """Returns seconds for measuring durations."""
-    return time.monotonic()  # noqa: TID251 - HQ's own shell

@@ -287,7 +287,8 @@ def _cell_values(cell: SummaryCell) -> Iterable[dict[str, Any]]:
     for name, amount in cell.sums.items():
         yield {"keys": keys, "what": "sum", "name": name, "value": millionths(amount)}
     for bucket, count in enumerate(cell.histogram or ()):
-        yield {"keys": keys, "what": "bucket", "name": str(bucket), "value": count}
+        if count:  # most buckets of an hour are empty, and add nothing to any sum
+            yield {"keys": keys, "what": "bucket", "name": str(bucket), "value": count}
 
 
 def _json(value: Mapping[str, object] | Sequence[object]) -> str:

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_agent.errors import SchemaTooNew, StoreError
+from edge_agent.errors import SchemaTooNew, StoreBusy, StoreCorrupt, StoreError
 from edge_agent.hq import schema, store
 from edge_agent.hq.inbox import Refused, UpMessage, refused
 from edge_agent.hq.report import Figure, figures_from
@@ -346,6 +346,43 @@ def test_two_receivers_at_once_leave_what_one_leaves(open_store: OpenStore) -> N
     assert not failures
     assert total(stores[0], "sales", store="s42") == "37"
     assert stores[0].counts()["summary"] == 3
+
+
+def test_lost_connection_is_opened_again(postgres_url: str) -> None:
+    """When PostgreSQL ends a connection, a batch is to be tried again and is then whole."""
+    name = f"hq_{next(NUMBERS)}"
+    with psycopg.connect(f"{postgres_url}/postgres", autocommit=True) as admin:
+        admin.execute(f'CREATE DATABASE "{name}"')
+        with closing(opened_store(f"{postgres_url}/{name}")) as hq:
+            hq.take([summary()], received_at=NOW)
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+                (name,),
+            )
+            with pytest.raises(StoreBusy):
+                hq.take([summary(hour=1)], received_at=NOW)
+            hq.take([summary(hour=1)], received_at=NOW)
+            assert hq.counts()["summary"] == 2
+
+
+def test_absent_server_is_an_environment_error() -> None:
+    """A PostgreSQL that is not there is told as such, with what to do."""
+    with pytest.raises(StoreBusy) as refusal:
+        opened_store(f"postgresql://hq@127.0.0.1:{free_port()}/hq")
+    assert refusal.value.hint
+    assert refusal.value.exit_code == 3
+
+
+def test_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    """A file of something else is named as unsound, and left as it is."""
+    path = tmp_path / "notes.txt"
+    path.write_text(
+        "not a database, but long enough to be mistaken for a file with a header\n" * 9
+    )
+    before = path.read_bytes()
+    with pytest.raises(StoreCorrupt):
+        opened_store(str(path))
+    assert path.read_bytes() == before
 
 
 def test_newer_tables_are_refused(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ CONSENT: Final = {
     "action": "withdraw",
     "stated_at": "2026-11-02T08:00:00Z",
 }
-PROGRAM: Final = (sys.executable, "-c", "from edge_agent.cli.hq import app; app()")
+PROGRAM: Final = (sys.executable, "-m", "edge_agent", "hq")
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
