@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from edge_agent.domain.basket import Basket
+    from edge_agent.domain.effects import Change, Effect
     from edge_agent.domain.ids import (
         BasketId,
         ProductId,
@@ -128,4 +129,107 @@ class State(Protocol):
 
     def departments(self) -> Mapping[ProductId, str]:
         """Returns the department of each product of the catalogue."""
+        ...
+
+
+class Delivery(Protocol):
+    """One message as a link delivered it."""
+
+    topic: str
+    payload: bytes
+    retain: bool
+    generation: int
+    response_topic: str | None
+    correlation: bytes | None
+
+
+class UnitOfWork(Protocol):
+    """One batch: what it changed, written in one transaction or not at all."""
+
+    def add(self, table: str, row: tuple[Any, ...]) -> None:
+        """Queues a row."""
+        ...
+
+    def put(self, change: Change) -> None:
+        """Takes in one changed value."""
+        ...
+
+    def carry_out(self, effect: Effect) -> None:
+        """Queues the rows of one effect that is written down."""
+        ...
+
+    def has_seen(self, mark: int) -> bool:
+        """Returns whether an event was taken in before this batch."""
+        ...
+
+    def query(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """Returns rows of the state as it was before this batch."""
+        ...
+
+    def commit(self) -> list[int]:
+        """Writes everything and returns the ids of the new outbox rows, in order."""
+        ...
+
+    def roll_back(self) -> None:
+        """Leaves the disk as it was and reads the state again from it."""
+        ...
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to write."""
+        ...
+
+
+class Link(Protocol):
+    """A connection to a broker."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether it is up and subscribed."""
+        ...
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int = 1,
+        retain: bool = False,
+        expiry_s: int | None = None,
+        correlation: bytes | None = None,
+        token: object = None,
+    ) -> None:
+        """Queues a message."""
+        ...
+
+    def ack(self, deliveries: Iterable[Any]) -> None:
+        """Acknowledges deliveries."""
+        ...
+
+    def pause(self) -> None:
+        """Stops reading."""
+        ...
+
+    def resume(self) -> None:
+        """Reads on."""
+        ...
+
+
+class Keys(Protocol):
+    """The keys of pseudonyms."""
+
+    def store_key(self) -> bytes:
+        """Returns the store's own key."""
+        ...
+
+    def day_keys(self) -> dict[str, bytes]:
+        """Returns the daily keys that exist, by store-local day."""
+        ...
+
+    def make_day_key(self, day: str) -> bytes:
+        """Returns a day's key, made if it is new."""
+        ...
+
+    def destroy_before(self, day: str) -> tuple[str, ...]:
+        """Destroys the keys of earlier days; returns which."""
         ...

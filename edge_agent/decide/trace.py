@@ -38,6 +38,11 @@ def decision_id_from(cause: Cause, kind: str, place: Place, *, now_ms: int, seed
     return DecisionId(_base32(now_ms, _TIME_DIGITS) + _base32(chance, _CHANCE_DIGITS))
 
 
+def lowest_id_at(instant_ms: int) -> DecisionId:
+    """Returns the id that every decision taken at or after an instant is not under."""
+    return DecisionId(_base32(instant_ms, _TIME_DIGITS) + _ALPHABET[0] * _CHANCE_DIGITS)
+
+
 def record_of(
     decision: DecisionId,
     moment: Moment,

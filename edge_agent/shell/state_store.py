@@ -7,7 +7,7 @@ forgotten and read again. Reading is all that happens here.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import ChainMap, OrderedDict
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from edge_agent.domain.basket import Basket
@@ -438,7 +438,7 @@ class StateStore:
                 "SELECT product, title, price, currency, department, image FROM catalogue"
             )
         }
-        self._departments = dict(self._bundle_departments)
+        self._departments = ChainMap[ProductId, str]({}, self._bundle_departments)  # type: ignore[arg-type]  # only the first map is written
         for known in self.products.values():
             if known.department is not None:
                 self._departments[known.id] = known.department

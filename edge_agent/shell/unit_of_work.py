@@ -250,8 +250,8 @@ class UnitOfWork:
             case effects.RecordDecision():
                 self._record(effect.decision)
             case effects.RecordOutcome():
-                row = (effect.decision, effect.kind, effect.product or "", effect.at_ms)
-                self.add("outcome", row)
+                product = effect.product or ""
+                self.add("outcome", (effect.decision, effect.kind, product, effect.at_ms))
             case effects.JoinPurchases():
                 self._joins.append(effect)
             case effects.CountPeople():
@@ -262,8 +262,8 @@ class UnitOfWork:
                 self.add("level", (effect.kind, effect.zone, effect.at_ms, effect.value))
             case effects.CountReturn():
                 lines = rows.canonical_json([list(each) for each in effect.lines])
-                row = (effect.tie, effect.at_ms, effect.currency, effect.total, lines)
-                self.add("return", row)
+                head = (effect.tie, effect.at_ms, effect.currency, effect.total)
+                self.add("return", (*head, lines))
             case effects.SummaryTouched():
                 self.add("dirty", (effect.at_ms - effect.at_ms % self._period_ms,))
             case effects.SetStock():
@@ -272,8 +272,8 @@ class UnitOfWork:
             case effects.SetCatalogue():
                 self._state.put_products(effect.rows)
                 for each in effect.rows:
-                    row = (each.title, each.price, each.currency, each.department, each.image)
-                    self.add("catalogue", (each.id, *row))
+                    what = (each.title, each.price, each.currency, each.department, each.image)
+                    self.add("catalogue", (each.id, *what))
             case _:
                 pass  # publishing, waking and counting are the runner's
 

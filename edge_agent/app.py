@@ -1,0 +1,450 @@
+"""The composition root: a configuration becomes adapters, threads and a running agent.
+
+The one file that names every concrete class. Order at start: database, keys, model, state, then
+the links; the broker is the last, because its messages may come at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from base64 import urlsafe_b64decode
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from edge_agent import __version__
+from edge_agent.config import layout_of
+from edge_agent.domain.ids import ProductId, StoreId
+from edge_agent.domain.time import DAY_MS, SECOND_MS, local_time
+from edge_agent.errors import BundleError, ConfigError, StoreCorrupt
+from edge_agent.runner.dead_letters import DeadLetters
+from edge_agent.runner.loop import Loop
+from edge_agent.runner.outbox import HqOutbox, StoreOutbox
+from edge_agent.runner.people import People
+from edge_agent.runner.road import Road
+from edge_agent.runner.settings import RoadSettings
+from edge_agent.runner.summarise import Summariser
+from edge_agent.runner.wakes import rebuilt
+from edge_agent.shell.bundles import load_bundle
+from edge_agent.shell.catalogue import BundleDepartments, StoreCatalogue
+from edge_agent.shell.cipher import DayCipher
+from edge_agent.shell.clock import ReplayClock, SystemClock
+from edge_agent.shell.keys import KeyStore
+from edge_agent.shell.mqtt_client import Incoming, LinkSettings, MqttLink, Subscription, Will
+from edge_agent.shell.retention import purge
+from edge_agent.shell.scorers import ModelScorer, PopularityScorer
+from edge_agent.shell.signing import verify_command
+from edge_agent.shell.sqlite_db import open_for_writing
+from edge_agent.shell.state_store import StateStore
+from edge_agent.shell.systemd import ServiceManager
+from edge_agent.shell.unit_of_work import UnitOfWork
+from edge_agent.wire import topics
+from edge_agent.wire.notices import AgentState
+from edge_agent.wire.summaries import GatewayState
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from edge_agent.config import Config, LinkSection
+    from edge_agent.domain.effects import Publish
+    from edge_agent.shell.bundles import Bundle
+
+log = logging.getLogger(__name__)
+
+# The broker keeps our messages for longer than a long weekend without the agent.
+SESSION_EXPIRY_S: Final = 7 * 24 * 3_600
+PURGE_EVERY_S: Final = 3_600.0
+# Sales that popularity is counted from when there is no model.
+POPULARITY_DAYS: Final = 30
+
+
+class Agent:
+    """A running agent: `start`, `wait_ready`, `stop`."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.stopping = threading.Event()
+        self._service = ServiceManager()
+        self._next_alive_s = 0.0
+        self._next_purge_s = 0.0
+        self._db = _open_database(config)
+        self._bundle = _load_bundle(config)
+        self._build()
+
+    # --- life ---------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Connects and runs the road in this thread until `stopping` is set."""
+        self._store_link.start()
+        if self._hq_link is not None:
+            self._hq_link.start()
+        threading.Thread(target=self._announce, name="announce", daemon=True).start()
+        try:
+            self._loop.run()
+        finally:
+            self._stop()
+
+    def _announce(self) -> None:
+        while not self.stopping.is_set():
+            if self._store_link.wait_connected(1.0):
+                self._service.ready(f"store {self.config.store}, version {__version__}")
+                log.info("ready", extra={"fields": {"store": self.config.store}})
+                return
+
+    def _stop(self) -> None:
+        self._service.stopping()
+        if self._store_link.connected:
+            topic = topics.agent_state(self.config.store)
+            self._store_link.publish(topic, self._state_message("offline"), retain=True)
+        self._store_link.stop()
+        if self._hq_link is not None:
+            self._hq_link.stop()
+        self._save_counters()
+        # Folds the log back, so that the next start has nothing to recover.
+        with suppress(Exception):
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._db.close()
+
+    # --- building -----------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        config = self.config
+        layout = layout_of(config)
+        self._settings = _road_settings(config)
+        catalogue = None if self._bundle is None else self._bundle.catalogue
+        self._state = StateStore(
+            self._db,
+            layout=layout,
+            policy=config.policy,
+            departments=BundleDepartments(catalogue),
+        )
+        self._catalogue = StoreCatalogue(
+            catalogue, fed=self._state.products, layout=layout, currency=config.currency
+        )
+        period_ms = config.policy.summary_period_s * SECOND_MS
+        self._unit = UnitOfWork(
+            self._db, self._state, path=config.database, period_ms=period_ms
+        )
+        last_now_ms = self._meta("now_ms")
+        is_replay = config.clock == "replay"
+        clock_type = ReplayClock if is_replay else SystemClock
+        self._clock = clock_type(floor_ms=last_now_ms)
+        keys = KeyStore(config.key_directory, seed=config.seed if is_replay else None)
+        self._people = People(keys, config.zone_info)
+        self._dead_letters = DeadLetters(self._unit, DayCipher())
+        self._make_links()
+        self._store_outbox = StoreOutbox(self._store_link, _RoadClock(self))
+        self._hq_outbox = None
+        if self._hq_link is not None and config.hq is not None:
+            max_bytes = config.hq.outbox_max_mb * 1_000_000
+            self._hq_outbox = HqOutbox(self._hq_link, _RoadClock(self), max_bytes=max_bytes)
+        self._road = self._make_road(last_now_ms)
+        self._loop = self._make_loop()
+        self._queue_waiting()
+
+    def _make_road(self, last_now_ms: int) -> Road:
+        now_ms = self._clock.now_ms() or last_now_ms
+        keys = {} if self.config.hq is None else _public_keys(self.config.hq.keys)
+        road = Road(
+            settings=self._settings,
+            state=self._state,
+            unit=self._unit,
+            people=self._people,
+            catalogue=self._catalogue,
+            scorer=self._make_scorer(),
+            dead_letters=self._dead_letters,
+            wakes=self._wakes(now_ms),
+            verify=partial(verify_command, keys=keys),
+            now_ms=now_ms,
+            watermark_ms=self._meta("watermark_ms"),
+        )
+        road.counters.update(self._saved_counters())
+        return road
+
+    def _make_loop(self) -> Loop:
+        return Loop(
+            settings=self._settings,
+            road=self._road,
+            unit=self._unit,
+            dead_letters=self._dead_letters,
+            store_link=self._store_link,
+            hq_link=self._hq_link,
+            store_outbox=self._store_outbox,
+            hq_outbox=self._hq_outbox,
+            summariser=Summariser(
+                self._unit, self._settings, department=self._catalogue.department
+            ),
+            clock=self._clock,
+            rebuild=self._rebuild,
+            on_progress=self._progressed,
+            on_idle=self._idle,
+            stopping=self.stopping,
+        )
+
+    def _make_scorer(self) -> ModelScorer | PopularityScorer:
+        if self._bundle is not None:
+            return ModelScorer(self._bundle)
+        scorer = PopularityScorer()
+        since_ms = self._meta("now_ms") - POPULARITY_DAYS * DAY_MS
+        baskets: dict[str, tuple[int, list[ProductId]]] = {}
+        for basket, at_ms, product in self._db.execute(
+            "SELECT s.basket, s.completed_at_ms, l.product FROM sale s JOIN sale_line l"
+            " ON l.basket = s.basket WHERE s.completed_at_ms >= ?",
+            (since_ms,),
+        ):
+            baskets.setdefault(basket, (at_ms, []))[1].append(ProductId(product))
+        for at_ms, products in baskets.values():
+            scorer.learn(products, hour=local_time(at_ms, self.config.zone_info).hour)
+        return scorer
+
+    def _make_links(self) -> None:
+        config = self.config
+        will = Will(
+            topic=topics.agent_state(config.store), payload=self._state_message("offline")
+        )
+        settings = _link_settings(
+            config.broker, client_id=f"edge-agent-{config.store}", will=will
+        )
+        self._store_link = MqttLink(
+            settings,
+            subscriptions=_subscriptions(config),
+            on_message=partial(self._received, "store"),
+            on_connection=self._store_connection,
+            on_published=self._published,
+            manual_ack=True,
+        )
+        self._hq_link = None
+        if config.hq is not None:
+            hq_settings = _link_settings(config.hq, client_id=f"store-{config.store}", will=None)
+            filters = topics.hq_down_filters(config.store)
+            self._hq_link = MqttLink(
+                hq_settings,
+                subscriptions=tuple(Subscription(topic_filter=each) for each in filters),
+                on_message=partial(self._received, "hq"),
+                manual_ack=True,
+            )
+
+    def _wakes(self, now_ms: int) -> Any:
+        layout = self._settings.layout
+        return rebuilt(
+            self._state.open_visits(),
+            {screen: self._state.showing(screen) for screen in layout.screens},
+            layout=layout,
+            policy=self.config.policy,
+            now_ms=now_ms,
+        )
+
+    def _rebuild(self) -> None:
+        """Makes wake-ups follow from the state again, after a batch was rolled back."""
+        self._road.wakes = self._wakes(self._road.now_ms)
+
+    def _queue_waiting(self) -> None:
+        """Sends again what was committed but not yet at the broker when the agent ended."""
+        from edge_agent.domain.effects import Publish  # noqa: PLC0415 - used here only
+
+        for row_id, topic, payload, retain, expires_at_ms, correlation in self._db.execute(
+            "SELECT id, topic, payload, retain, expires_at_ms, correlation FROM outbox"
+            " WHERE link = 'store' ORDER BY id"
+        ).fetchall():
+            message: Publish = Publish(
+                topic=topic,
+                payload=payload,
+                retain=bool(retain),
+                expires_at_ms=expires_at_ms,
+                correlation=correlation,
+            )
+            self._store_outbox.send(row_id, message)
+
+    # --- called back --------------------------------------------------------------------------
+
+    def now_ms(self) -> int:
+        """Returns the agent's present."""
+        return self._road.now_ms if hasattr(self, "_road") else self._clock.now_ms()
+
+    def _received(self, link: str, message: Incoming) -> None:
+        self._loop.put(link, message)
+
+    def _published(self, token: object) -> None:
+        self._store_outbox.on_published(token)
+
+    def _store_connection(self, up: bool) -> None:  # noqa: FBT001 - a callback's signature
+        if up:
+            topic = topics.agent_state(self.config.store)
+            self._store_link.publish(topic, self._state_message("online"), retain=True)
+
+    def _progressed(self) -> None:
+        now_s = self._clock.monotonic_s()
+        every_s = self._service.watchdog_every_s
+        if every_s is not None and now_s >= self._next_alive_s:
+            self._next_alive_s = now_s + every_s
+            self._service.alive()
+
+    def _idle(self, now_ms: int) -> None:
+        now_s = self._clock.monotonic_s()
+        if now_s < self._next_purge_s or not now_ms:
+            return
+        self._next_purge_s = now_s + PURGE_EVERY_S
+        destroyed = self._people.destroy_past_keys(now_ms)
+        if destroyed:
+            log.info("day_keys_destroyed", extra={"fields": {"days": list(destroyed)}})
+        deleted = purge(self._db, self.config.retention, now_ms=now_ms)
+        if deleted:
+            log.info("purged", extra={"fields": deleted})
+            self._state.reload()
+            self._rebuild()
+            self._next_purge_s = now_s
+        self._save_counters()
+
+    # --- small things -------------------------------------------------------------------------
+
+    def _state_message(self, status: str) -> bytes:
+        problems = [] if self._bundle is not None else ["no_model"]
+        state = AgentState.model_validate(
+            {
+                "status": status,
+                "store": self.config.store,
+                "version": __version__,
+                "health": "degraded" if problems else "good",
+                "problems": tuple(problems),
+            }
+        )
+        return state.model_dump_json().encode()
+
+    def _meta(self, key: str) -> int:
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def _saved_counters(self) -> dict[str, int]:
+        rows = self._db.execute("SELECT key, value FROM meta WHERE key LIKE 'counter.%'")
+        return {key.partition(".")[2]: int(value) for key, value in rows}
+
+    def _save_counters(self) -> None:
+        with suppress(Exception):
+            self._db.executemany(
+                "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)",
+                [(f"counter.{name}", str(n)) for name, n in self._road.counters.items()],
+            )
+
+
+class _RoadClock:
+    """The agent's present, as the outbox needs it: the road's, not the wall's."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    def now_ms(self) -> int:
+        return self._agent.now_ms()
+
+    def monotonic_s(self) -> float:
+        return self._agent._clock.monotonic_s()  # noqa: SLF001 - a part of the agent
+
+
+def _open_database(config: Config) -> sqlite3.Connection:
+    path = config.database
+    try:
+        return open_for_writing(path, durability=config.state.durability)
+    except StoreCorrupt as error:
+        # Start anew rather than not at all; the damaged file is kept for whoever looks into it.
+        log.error("database_set_aside", extra={"fields": {"error": error.message}})
+        for suffix in ("", "-wal", "-shm"):
+            damaged = path.with_name(path.name + suffix)
+            if damaged.exists():
+                damaged.rename(path.with_name(f"{path.name}{suffix}.damaged"))
+        return open_for_writing(path, durability=config.state.durability)
+
+
+def _load_bundle(config: Config) -> Bundle | None:
+    if config.model.bundle is None:
+        return None
+    key = None
+    if config.model.public_key is not None:
+        key = _raw_key(config.model.public_key, "model.public_key")
+    try:
+        return load_bundle(Path(config.model.bundle), public_key=key)
+    except BundleError as error:
+        # No model is no reason not to serve: popularity takes over, and says so.
+        log.error("bundle_refused", extra={"fields": {"error": error.message, "hint": error.hint}})
+        return None
+
+
+def _raw_key(text: str, name: str) -> bytes:
+    try:
+        raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        Ed25519PublicKey.from_public_bytes(raw)
+    except ValueError as error:
+        raise ConfigError(
+            f"{name} is no Ed25519 public key", hint="32 bytes in base64url are wanted"
+        ) from error
+    return raw
+
+
+def _public_keys(keys: dict[str, str]) -> dict[str, Ed25519PublicKey]:
+    return {
+        name: Ed25519PublicKey.from_public_bytes(_raw_key(text, f"hq.keys.{name}"))
+        for name, text in keys.items()
+    }
+
+
+def _link_settings(section: LinkSection, *, client_id: str, will: Will | None) -> LinkSettings:
+    password = None
+    if section.password_file is not None:
+        path = Path(section.password_file)
+        try:
+            password = path.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ConfigError(
+                f"cannot read {path}: {error.strerror}", hint="see [broker] password_file"
+            ) from error
+    return LinkSettings(
+        host=section.host,
+        port=section.port,
+        client_id=section.client_id or client_id,
+        username=section.username,
+        password=password,
+        ca_file=None if section.ca_file is None else Path(section.ca_file),
+        cert_file=None if section.cert_file is None else Path(section.cert_file),
+        key_file=None if section.key_file is None else Path(section.key_file),
+        keepalive_s=section.keepalive_s,
+        session_expiry_s=SESSION_EXPIRY_S,
+        will=will,
+    )
+
+
+def _subscriptions(config: Config) -> tuple[Subscription, ...]:
+    store = config.store
+    if config.clock == "replay":
+        # One filter: a broker may keep order within a filter only (the embedded one does), and
+        # a replay's ticks must not overtake its events.
+        return (Subscription(topic_filter=f"store/{store}/#", no_local=True),)
+    filters = (
+        topics.EVENT_FILTER,
+        topics.FEEDBACK_FILTER,
+        topics.STAFF_FEEDBACK_FILTER,
+        topics.REQUEST,
+    )
+    return tuple(Subscription(topic_filter=each.format(store=store)) for each in filters)
+
+
+def _road_settings(config: Config) -> RoadSettings:
+    return RoadSettings(
+        store=StoreId(config.store),
+        zone=config.zone_info,
+        locale=config.locale,
+        currency=config.currency,
+        seed=config.seed,
+        policy=config.policy,
+        retention=config.retention,
+        layout=layout_of(config),
+        version=__version__,
+        batch_events=config.ingest.batch_events,
+        quiet_wait_ms=config.ingest.quiet_wait_ms,
+        queue_messages=config.ingest.queue_messages,
+        max_message_bytes=config.ingest.max_message_bytes,
+        has_hq=config.hq is not None,
+        outbox_max_bytes=0 if config.hq is None else config.hq.outbox_max_mb * 1_000_000,
+        is_replay=config.clock == "replay",
+    )

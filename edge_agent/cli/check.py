@@ -1,0 +1,62 @@
+"""`edge-agent check`: configuration files and model bundles, every problem with its line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge_agent import config as configuration
+from edge_agent.cli.run import DEFAULT_CONFIG
+from edge_agent.errors import BundleError, ConfigError
+
+
+def check(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Configuration files (.toml) and bundle folders.", show_default=False),
+    ] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Check configuration files and model bundles; exit 1 when something is wrong.
+
+    Examples: edge-agent check /etc/edge-agent/agent.toml · edge-agent check models/artifacts
+    """
+    results = {str(path): problems_of(path) for path in files or [DEFAULT_CONFIG]}
+    if as_json:
+        typer.echo(json.dumps(results, indent=2))
+    else:
+        for name, problems in results.items():
+            typer.echo(f"{name}: {'good' if not problems else ''}")
+            for problem in problems:
+                typer.echo(f"  {problem}")
+    if any(results.values()):
+        raise typer.Exit(1)
+
+
+def problems_of(path: Path) -> list[str]:
+    """Returns all that is wrong with a file or bundle folder; empty when it is good."""
+    if path.is_dir():
+        return _bundle_problems(path)
+    if not path.exists():
+        return ["no such file"]
+    try:
+        loaded = configuration.load(path)
+    except ConfigError as error:
+        return list(error.problems) or [error.message]
+    if loaded.model.bundle is not None:
+        return _bundle_problems(Path(loaded.model.bundle))
+    return []
+
+
+def _bundle_problems(path: Path) -> list[str]:
+    from edge_agent.shell.bundles import load_bundle  # noqa: PLC0415 - loads the model runtime
+
+    try:
+        load_bundle(path)
+    except BundleError as error:
+        return [f"{path}: {error.message}. {error.hint}"]
+    return []

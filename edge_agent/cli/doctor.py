@@ -1,0 +1,129 @@
+"""`edge-agent doctor`: what is wrong and how to mend it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Final, NamedTuple
+
+import typer
+
+from edge_agent import config as configuration
+from edge_agent.cli.check import problems_of
+from edge_agent.cli.run import DEFAULT_CONFIG
+from edge_agent.errors import EdgeAgentError
+from edge_agent.shell.health import read_health
+
+CONNECT_TIMEOUT_S: Final = 3.0
+# The reserve for erasing and suppressing when the disk is all but full.
+FREE_BYTES_MIN: Final = 200 * 1_024 * 1_024
+SQLITE_MIN: Final = (3, 40, 0)
+WAITING_FOR_HQ_MANY: Final = 1_000
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at; `mend` is empty when it is well."""
+
+    what: str
+    found: str
+    mend: str
+
+
+def doctor(
+    config: Annotated[Path, typer.Option("--config", "-c", help="The agent's file.")] = (
+        DEFAULT_CONFIG
+    ),
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Look for what is wrong on this gateway, and say how to mend it; exit 1 when anything is.
+
+    Example: edge-agent doctor --config /etc/edge-agent/agent.toml
+    """
+    loaded = configuration.load(config)
+    findings = [look(loaded) for look in CHECKS]
+    model = problems_of(config)
+    findings.append(Finding("files", "good" if not model else model[0], "; ".join(model)))
+    if as_json:
+        typer.echo(json.dumps([finding._asdict() for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            mark = "ok " if not finding.mend else "BAD"
+            typer.echo(f"{mark} {finding.what}: {finding.found}")
+            if finding.mend:
+                typer.echo(f"    -> {finding.mend}")
+    if any(finding.mend for finding in findings):
+        raise typer.Exit(1)
+
+
+def _broker(loaded: configuration.Config) -> Finding:
+    return _reach("broker", loaded.broker, "systemctl status mosquitto; see [broker] in the file")
+
+
+def _hq(loaded: configuration.Config) -> Finding:
+    if loaded.hq is None:
+        return Finding("hq", "not configured", "")
+    return _reach("hq", loaded.hq, "is the line to HQ up? summaries wait in the outbox meanwhile")
+
+
+def _reach(what: str, section: configuration.LinkSection, mend: str) -> Finding:
+    where = f"{section.host}:{section.port}"
+    try:
+        with socket.create_connection((section.host, section.port), timeout=CONNECT_TIMEOUT_S):
+            return Finding(what, f"{where} answers", "")
+    except OSError as error:
+        return Finding(what, f"{where}: {error}", mend)
+
+
+def _disk(loaded: configuration.Config) -> Finding:
+    folder = Path(loaded.state.directory)
+    if not folder.exists():
+        return Finding("state", f"{folder} does not exist", f"mkdir -p {folder}")
+    if not os.access(folder, os.W_OK):
+        return Finding("state", f"{folder} is not writable", f"chown edge-agent {folder}")
+    free = shutil.disk_usage(folder).free
+    mend = "" if free > FREE_BYTES_MIN else f"free space on {folder}: the agent stops taking events"
+    return Finding("disk", f"{free / 1e6:,.0f} MB free", mend)
+
+
+def _database(loaded: configuration.Config) -> Finding:
+    try:
+        health = read_health(loaded.database)
+    except EdgeAgentError as error:
+        return Finding("database", error.message, error.hint)
+    waiting = health.counts["waiting_for_hq"]
+    mend = ""
+    if waiting > WAITING_FOR_HQ_MANY:
+        mend = "HQ has not answered for long: run edge-agent hq there, or mend the line"
+    found = f"{health.counts['events']:,} events, {waiting:,} messages wait for HQ"
+    return Finding("database", found, mend)
+
+
+def _sqlite(_loaded: configuration.Config) -> Finding:
+    good = sqlite3.sqlite_version_info >= SQLITE_MIN
+    mend = "" if good else "install SQLite 3.40 or newer"
+    return Finding("sqlite", sqlite3.sqlite_version, mend)
+
+
+def _keys(loaded: configuration.Config) -> Finding:
+    folder = loaded.key_directory
+    open_to_others = [
+        path.name for path in folder.glob("*.key") if path.stat().st_mode & 0o077
+    ]
+    mend = f"chmod 600 {folder}/*.key" if open_to_others else ""
+    return Finding("keys", "private" if not open_to_others else "readable by others", mend)
+
+
+CHECKS: Final[tuple[Callable[[configuration.Config], Finding], ...]] = (
+    _broker,
+    _hq,
+    _disk,
+    _database,
+    _sqlite,
+    _keys,
+)

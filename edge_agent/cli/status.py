@@ -1,0 +1,40 @@
+"""`edge-agent status`: how the agent is, in one table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from edge_agent import config as configuration
+from edge_agent.cli.run import DEFAULT_CONFIG
+from edge_agent.shell.health import read_health
+
+
+def status(
+    config: Annotated[Path, typer.Option("--config", "-c", help="The agent's file.")] = (
+        DEFAULT_CONFIG
+    ),
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Show what the agent holds and what it counted.
+
+    Example: edge-agent status --config /etc/edge-agent/agent.toml
+    """
+    health = read_health(configuration.load(config).database)
+    if as_json:
+        typer.echo(json.dumps(health.as_dict(), indent=2))
+        return
+    table = Table(title="edge-agent", show_header=False)
+    table.add_row("database", f"{health.database} ({health.size_bytes / 1e6:.1f} MB)")
+    table.add_row("last seen", health.last_seen or "never")
+    for name, count in health.counts.items():
+        table.add_row(name.replace("_", " "), f"{count:,}")
+    for name, count in health.counters.items():
+        table.add_row(f"counted: {name.replace('_', ' ')}", f"{count:,}")
+    Console().print(table)

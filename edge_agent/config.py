@@ -1,0 +1,322 @@
+"""One TOML file becomes frozen values. Every problem is reported at once, with file, line and key.
+
+Unknown keys are errors: a misspelt limit must not silently be no limit. Secrets are never in the
+file; it names the files (or systemd credentials) that hold them.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import fields
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
+
+from edge_agent.domain.ids import RegisterId, ScreenId, SourceId, TeamId, ZoneId
+from edge_agent.domain.policy import Policy, Retention
+from edge_agent.domain.store import Layout, Register, Screen, Zone
+from edge_agent.errors import ConfigError
+
+_TABLE_LINE: Final = re.compile(r"^\s*\[+\s*([^\]]+?)\s*\]+")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        msg = "not a time zone's name, such as Europe/Helsinki"
+        raise ValueError(msg) from error
+    return name
+
+
+
+
+def _numbers(kind: type[Any], value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    known = {field.name for field in fields(kind)}
+    unknown = sorted(set(value) - known)
+    if unknown:
+        near = get_close_matches(unknown[0], known, n=1)
+        msg = f"unknown key {unknown[0]}" + (f", did you mean {near[0]}?" if near else "")
+        raise ValueError(msg)
+    return TypeAdapter(kind).validate_python(value)
+
+
+FilePath = Annotated[str, Field(min_length=1)]
+Level = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^/+#\s]+$")]
+Port = Annotated[int, Field(ge=1, le=65_535)]
+Audience = Literal["public", "semi_private", "private"]
+
+
+class StateSection(_Section):
+    """Where the state lies and how well it is kept.
+
+    `power-loss` syncs every commit; `process-crash` survives a kill but may lose the last
+    acknowledged events when the power goes.
+    """
+
+    directory: FilePath = "/var/lib/edge-agent"
+    durability: Literal["power-loss", "process-crash"] = "power-loss"
+
+
+class LinkSection(_Section):
+    """How to reach a broker, and as whom. TLS is used when `ca_file` is given."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8_883
+    client_id: str | None = None
+    username: str | None = None
+    password_file: FilePath | None = None
+    ca_file: FilePath | None = None
+    cert_file: FilePath | None = None
+    key_file: FilePath | None = None
+    keepalive_s: Annotated[int, Field(ge=5, le=600)] = 30
+
+
+class HqSection(LinkSection):
+    """The link to HQ, and the public keys whose commands are obeyed (base64url, by key id)."""
+
+    keys: dict[str, str] = {}
+    outbox_max_mb: Annotated[int, Field(ge=1, le=10_000)] = 64
+
+
+class ModelSection(_Section):
+    """The model bundle; without `bundle` the agent recommends what is popular."""
+
+    bundle: FilePath | None = None
+    public_key: str | None = None
+
+
+class ZoneSection(_Section):
+    """A part of the store."""
+
+    name: str | None = None
+    departments: tuple[str, ...] = ()
+    entrance: bool = False
+    exit: bool = False
+    long_dwell_s: Annotated[int, Field(ge=10, le=7_200)] | None = None
+    team: Level = "floor"
+
+
+class ScreenSection(_Section):
+    """A screen: the zone it hangs in, and who can see it."""
+
+    zone: Level
+    audience: Audience = "public"
+
+
+class RegisterSection(_Section):
+    """A till: the zone in which its customer stands."""
+
+    zone: Level | None = None
+
+
+class SourceSection(_Section):
+    """What is special about a source.
+
+    Attributes:
+        receipt: It is told when its event is on disk, and repeats until then (tills).
+        audience: Who sees what it is answered; personal answers need `private`.
+    """
+
+    receipt: bool = False
+    audience: Audience = "public"
+
+
+class IngestSection(_Section):
+    """Bounds of what is taken in.
+
+    Attributes:
+        batch_events: Most events in one transaction.
+        quiet_wait_ms: Longest wait of a batch in which nothing asks for a decision.
+        queue_messages: Messages in memory before the socket is no longer read.
+        max_message_bytes: Larger messages are refused.
+    """
+
+    batch_events: Annotated[int, Field(ge=1, le=10_000)] = 1_000
+    quiet_wait_ms: Annotated[int, Field(ge=0, le=1_000)] = 200
+    queue_messages: Annotated[int, Field(ge=10, le=65_535)] = 4_000
+    max_message_bytes: Annotated[int, Field(ge=1_000, le=16_777_216)] = 262_144
+
+
+class Config(_Section):
+    """Everything the agent is told at its start; nothing is read later."""
+
+    store: Level
+    timezone: Annotated[str, AfterValidator(_known_zone)]
+    locale: Level = "en"
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
+    clock: Literal["system", "replay"] = "system"
+    seed: str = "0"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    state: StateSection = StateSection()
+    broker: LinkSection = LinkSection()
+    hq: HqSection | None = None
+    model: ModelSection = ModelSection()
+    ingest: IngestSection = IngestSection()
+    zones: dict[Level, ZoneSection] = {}
+    screens: dict[Level, ScreenSection] = {}
+    registers: dict[Level, RegisterSection] = {}
+    sources: dict[Level, SourceSection] = {}
+    policy: Annotated[Policy, BeforeValidator(partial(_numbers, Policy))] = Policy()
+    retention: Annotated[Retention, BeforeValidator(partial(_numbers, Retention))] = Retention()
+
+    @property
+    def zone_info(self) -> ZoneInfo:
+        """The store's time zone."""
+        return ZoneInfo(self.timezone)
+
+    @property
+    def database(self) -> Path:
+        """The database file."""
+        return Path(self.state.directory) / "state.db"
+
+    @property
+    def key_directory(self) -> Path:
+        """The folder of the keys that pseudonyms are made with."""
+        return Path(self.state.directory) / "keys"
+
+
+def load(path: Path) -> Config:
+    """Returns the configuration in a file.
+
+    Raises:
+        ConfigError: It is wrong; `problems` names every place.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read {path}: {error.strerror}",
+            hint="give the file with --config; provisioning/agent.example.toml is a start",
+        ) from error
+    return parse(text, name=str(path))
+
+
+def parse(text: str, *, name: str) -> Config:
+    """Returns the configuration in a text; `name` is how problems call it.
+
+    Raises:
+        ConfigError: It is wrong; `problems` names every place.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name} is no TOML: {error}", problems=(f"{name}: {error}",)) from error
+    try:
+        config = Config.model_validate(_tuples(document))
+    except ValidationError as error:
+        problems = tuple(
+            f"{name}:{line_of(text, each['loc'])}: {'.'.join(map(str, each['loc']))}: {each['msg']}"
+            for each in error.errors(include_url=False, include_context=False)
+        )
+        raise ConfigError(f"{name} is wrong", problems=problems) from error
+    problems = tuple(f"{name}:{line_of(text, place)}: {what}" for place, what in _dangling(config))
+    if problems:
+        raise ConfigError(f"{name} is wrong", problems=problems)
+    return config
+
+
+def layout_of(config: Config) -> Layout:
+    """Returns the store's zones, screens and registers."""
+    zones = {
+        ZoneId(name): Zone(
+            id=ZoneId(name),
+            name=zone.name or name,
+            departments=zone.departments,
+            is_exit=zone.exit,
+            long_dwell_s=zone.long_dwell_s,
+            team=TeamId(zone.team),
+        )
+        for name, zone in config.zones.items()
+    }
+    screens = {
+        ScreenId(name): Screen(
+            id=ScreenId(name), zone=ZoneId(screen.zone), audience=screen.audience
+        )
+        for name, screen in sorted(config.screens.items())
+    }
+    registers = {
+        RegisterId(name): Register(
+            id=RegisterId(name), zone=None if each.zone is None else ZoneId(each.zone)
+        )
+        for name, each in config.registers.items()
+    }
+    by_zone: dict[ZoneId, tuple[Screen, ...]] = {}
+    for screen in screens.values():
+        by_zone[screen.zone] = (*by_zone.get(screen.zone, ()), screen)
+    return Layout(
+        zones=MappingProxyType(zones),
+        screens=MappingProxyType(screens),
+        registers=MappingProxyType(registers),
+        receipt_sources=frozenset(
+            SourceId(name) for name, source in config.sources.items() if source.receipt
+        ),
+        audiences=MappingProxyType(
+            {SourceId(name): source.audience for name, source in config.sources.items()}
+        ),
+        screens_by_zone=MappingProxyType(by_zone),
+    )
+
+
+def line_of(text: str, place: tuple[int | str, ...]) -> int:
+    """Returns the line of a key, or of the nearest table that is written down.
+
+    Example:
+        >>> line_of('store = "s"\\n[state]\\ndurability = "x"', ("state", "durability"))
+        3
+    """
+    names = [str(step) for step in place]
+    table: list[str] = []
+    best, best_depth = 1, 0
+    for number, line in enumerate(text.splitlines(), start=1):
+        header = _TABLE_LINE.match(line)
+        if header is not None:
+            table = [part.strip().strip("\"'") for part in header[1].split(".")]
+            here = table
+        else:
+            key = line.partition("=")[0].strip().strip("\"'")
+            here = [*table, *key.split(".")] if key and not key.startswith("#") else []
+        depth = len(here)
+        if here and here == names[:depth] and depth > best_depth:
+            best, best_depth = number, depth
+    return best
+
+
+def _tuples(value: Any) -> Any:
+    # TOML has arrays only; strict tuples want tuples.
+    if isinstance(value, dict):
+        return {key: _tuples(each) for key, each in value.items()}
+    return tuple(_tuples(each) for each in value) if isinstance(value, list) else value
+
+
+def _dangling(config: Config) -> list[tuple[tuple[str, ...], str]]:
+    found: list[tuple[tuple[str, ...], str]] = []
+    for name, screen in config.screens.items():
+        if screen.zone not in config.zones:
+            what = f"screens.{name}.zone: there is no zone {screen.zone!r}"
+            found.append((("screens", name, "zone"), what))
+    for name, register in config.registers.items():
+        if register.zone is not None and register.zone not in config.zones:
+            what = f"registers.{name}.zone: there is no zone {register.zone!r}"
+            found.append((("registers", name, "zone"), what))
+    return found

@@ -1,0 +1,85 @@
+"""Refused messages: the reason for all to see, the payload encrypted, for a day, in bounded bytes.
+
+The payload is encrypted under the day's key, which is destroyed with the day: after that nobody
+can read it, whatever is left on the disk.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final, Protocol
+
+from edge_agent.domain.time import datetime_from_ms
+from edge_agent.wire.notices import DeadLetterNotice
+
+if TYPE_CHECKING:
+    from edge_agent.ingest.decode import Refusal
+    from edge_agent.ports import Delivery, UnitOfWork
+
+PAYLOADS_MAX_BYTES: Final = 8 * 1_024 * 1_024
+# A larger payload is not kept at all: its reason says how large it was.
+PAYLOAD_MAX_BYTES: Final = 65_536
+ROWS_MAX: Final = 10_000
+# A flood of refusals is told in part and counted whole.
+NOTICES_PER_BATCH: Final = 20
+ID_BYTES: Final = 12
+
+
+class Cipher(Protocol):
+    """Authenticated encryption."""
+
+    def encrypt(self, key: bytes, plain: bytes) -> bytes:
+        """Returns what only the key can read."""
+        ...
+
+
+class DeadLetters:
+    """Queues refusals into the batch and keeps their bounds."""
+
+    def __init__(self, unit: UnitOfWork, cipher: Cipher) -> None:
+        self._unit = unit
+        self._cipher = cipher
+        self._n_told = 0
+        row = unit.query("SELECT count(*), coalesce(sum(length(payload)), 0) FROM dead_letter")[0]
+        self._n_rows, self._n_bytes = int(row[0]), int(row[1])
+        self.n_dropped_payloads = 0
+
+    def begin_batch(self) -> None:
+        """Starts a batch."""
+        self._n_told = 0
+
+    def keep(
+        self, delivery: Delivery, refusal: Refusal, *, now_ms: int, key: bytes
+    ) -> bytes | None:
+        """Queues one refusal; returns the notice to publish, or None in a flood."""
+        digest = blake2b(digest_size=ID_BYTES)
+        digest.update(f"{delivery.topic}\x00{refusal.event}\x00{now_ms}\x00".encode())
+        digest.update(delivery.payload)
+        letter = digest.hexdigest()
+        payload = self._encrypted(delivery.payload, key)
+        if self._n_rows < ROWS_MAX:
+            self._n_rows += 1
+            row = (letter, now_ms, refusal.reason, refusal.detail, delivery.topic)
+            self._unit.add("dead_letter", (*row, refusal.source, refusal.event, payload))
+        self._n_told += 1
+        if self._n_told > NOTICES_PER_BATCH:
+            return None
+        notice = DeadLetterNotice(
+            id=letter,
+            reason=refusal.reason,
+            detail=refusal.detail,
+            topic=delivery.topic,
+            source=refusal.source,
+            event=refusal.event,
+            received_at=datetime_from_ms(now_ms),
+        )
+        return notice.model_dump_json().encode()
+
+    def _encrypted(self, payload: bytes, key: bytes) -> bytes | None:
+        too_many = self._n_bytes + len(payload) > PAYLOADS_MAX_BYTES
+        if too_many or len(payload) > PAYLOAD_MAX_BYTES:
+            self.n_dropped_payloads += 1
+            return None
+        sealed = self._cipher.encrypt(key, payload)
+        self._n_bytes += len(sealed)
+        return sealed

@@ -1,0 +1,308 @@
+"""Queue to batch to commit to acknowledgement to outbox: the loop that proves progress.
+
+Two lanes. A batch in which something asks for a decision commits as soon as what already waits is
+taken in, within a small bound; a batch of quiet events may wait `quiet_wait_ms` for company,
+which spares the disk. It never waits for a number of messages: the broker may not send more
+before it is acknowledged.
+
+When the disk is full nothing is acknowledged: the batch is tried again from its messages until it
+holds, and the socket is not read meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_agent.domain.effects import SendToHq
+from edge_agent.domain.time import SECOND_MS
+from edge_agent.errors import StoreError
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+    from edge_agent.ports import Clock, Delivery, Link, UnitOfWork
+    from edge_agent.runner.dead_letters import DeadLetters
+    from edge_agent.runner.outbox import HqOutbox, StoreOutbox
+    from edge_agent.runner.road import Road
+    from edge_agent.runner.settings import RoadSettings
+    from edge_agent.runner.summarise import Summariser
+
+log = logging.getLogger(__name__)
+
+# Longest sleep: time must pass, and the watchdog be fed, when nothing comes.
+IDLE_S: Final = 0.25
+TICK_MS: Final = 1_000
+# What is taken in after the first urgent event of a batch, if it waits already.
+URGENT_COMPANY: Final = 40
+RETRY_FIRST_S: Final = 0.5
+RETRY_CEILING_S: Final = 5.0
+# Broker acknowledgements of our own messages that are worth a commit by themselves.
+SENT_ROWS_PER_COMMIT: Final = 200
+META_EVERY_S: Final = 60.0
+
+Message = tuple[str, Any]
+
+
+class Loop:
+    """Runs the road until it is told to stop."""
+
+    def __init__(
+        self,
+        *,
+        settings: RoadSettings,
+        road: Road,
+        unit: UnitOfWork,
+        dead_letters: DeadLetters,
+        store_link: Link,
+        hq_link: Link | None,
+        store_outbox: StoreOutbox,
+        hq_outbox: HqOutbox | None,
+        summariser: Summariser,
+        clock: Clock,
+        rebuild: Callable[[], None],
+        on_progress: Callable[[], None],
+        on_idle: Callable[[int], None],
+        stopping: threading.Event,
+    ) -> None:
+        self._settings = settings
+        self._road = road
+        self._unit = unit
+        self._dead_letters = dead_letters
+        self._store_link = store_link
+        self._hq_link = hq_link
+        self._store_outbox = store_outbox
+        self._hq_outbox = hq_outbox
+        self._summariser = summariser
+        self._clock = clock
+        self._rebuild = rebuild
+        self._on_progress = on_progress
+        self._on_idle = on_idle
+        self._stopping = stopping
+        self._queue: SimpleQueue[Message] = SimpleQueue()
+        self._is_paused = False
+        self._next_tick_ms = 0
+        self._next_meta_s = 0.0
+        self._store_trouble = ""
+        self._forgotten: list[int] = []
+        road.closed_until_ms = summariser.closed_until_ms
+
+    # --- called by the network threads --------------------------------------------------------
+
+    def put(self, link: str, delivery: Delivery) -> None:
+        """Queues a message; called in a network thread. `link` is `store` or `hq`."""
+        self._queue.put((link, delivery))
+        if self._queue.qsize() > self._settings.queue_messages and not self._is_paused:
+            self._is_paused = True
+            self._store_link.pause()
+
+    @property
+    def store_trouble(self) -> str:
+        """What is wrong with the database now; empty when it is well."""
+        return self._store_trouble
+
+    @property
+    def n_queued(self) -> int:
+        """Messages that wait."""
+        return self._queue.qsize()
+
+    # --- the core thread ----------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Runs until stopped; the batch at hand is finished first."""
+        self._close_periods()
+        while not self._stopping.is_set():
+            messages = self._gather()
+            self._finish(messages)
+            self._on_progress()
+
+    def _gather(self) -> list[Message]:
+        road = self._road
+        self._begin()
+        messages: list[Message] = []
+        first = self._next(IDLE_S)
+        self._pass_time()
+        if first is None:
+            return messages
+        deadline_s = self._clock.monotonic_s() + self._settings.quiet_wait_ms / SECOND_MS
+        n_events = company = 0
+        message: Message | None = first
+        while message is not None:
+            messages.append(message)
+            n_events += self._take(message)
+            if n_events >= self._settings.batch_events or self._summariser.is_due(road.now_ms):
+                # A period is closed on the state as it was when its time came, not on a batch's.
+                break
+            if road.is_urgent:
+                company += 1
+                message = self._next(0.0) if company <= URGENT_COMPANY else None
+            else:
+                message = self._next(deadline_s - self._clock.monotonic_s())
+        return messages
+
+    def _take(self, message: Message) -> int:
+        link, delivery = message
+        if link == "hq":
+            self._road.take_command(delivery)
+            return 1
+        if not self._settings.is_replay:
+            now_ms = self._clock.now_ms()
+            if now_ms != self._road.now_ms:
+                self._road.set_now(now_ms)
+        return self._road.take(delivery)
+
+    def _next(self, wait_s: float) -> Message | None:
+        try:
+            if wait_s > 0:
+                return self._queue.get(timeout=wait_s)
+            return self._queue.get_nowait()
+        except Empty:
+            return None
+
+    def _begin(self) -> None:
+        self._road.begin_batch()
+        self._dead_letters.begin_batch()
+
+    def _pass_time(self) -> None:
+        if self._settings.is_replay:
+            return
+        now_ms = self._clock.now_ms()
+        if now_ms >= self._next_tick_ms:
+            self._next_tick_ms = now_ms + TICK_MS
+            self._road.pass_time(now_ms)
+
+    def _finish(self, messages: list[Message]) -> None:
+        self._commit(lambda: self._take_all(messages), messages)
+        self._acknowledge(messages)
+        if self._is_paused and self._queue.qsize() < self._settings.queue_messages // 2:
+            self._is_paused = False
+            self._store_link.resume()
+        self._close_periods()
+        if self._hq_outbox is not None:
+            self._hq_outbox.pump(self._unit)
+        if not messages:
+            self._on_idle(self._road.now_ms)
+
+    def _commit(self, redo: Callable[[], None], messages: list[Message]) -> None:
+        """Commits the batch; returns only when it is on the disk, or when told to stop.
+
+        Args:
+            redo: Does the batch's work again, after what was written of it was rolled back.
+            messages: What is acknowledged afterwards; emptied when nothing may be.
+        """
+        wait_s = RETRY_FIRST_S
+        while True:
+            try:
+                self._write()
+            except StoreError as error:
+                self._note_trouble(error)
+                self._rebuild()
+                if not error.is_transient:
+                    self._isolate(messages)
+                    return
+            else:
+                self._note_well()
+                return
+            if self._stopping.wait(wait_s):
+                messages.clear()
+                return
+            wait_s = min(RETRY_CEILING_S, wait_s * 2)
+            self._on_progress()
+            redo()
+
+    def _write(self) -> None:
+        road = self._road
+        if self._hq_outbox is not None:
+            for ids in road.acked:
+                self._hq_outbox.acked(self._unit, ids)
+            self._hq_outbox.keep_bounds(self._unit)
+        self._forgotten = []
+        if not self._unit.is_empty or self._store_outbox.n_sent >= SENT_ROWS_PER_COMMIT or (
+            self._store_outbox.n_sent and self._queue.empty() and self._is_meta_due()
+        ):
+            self._forgotten = self._store_outbox.forget_sent(self._unit)
+        if self._unit.is_empty:
+            return
+        self._add_meta()
+        row_ids = self._unit.commit()
+        for row_id, message in zip(row_ids, road.publishes, strict=True):
+            if message is not None:
+                self._store_outbox.send(row_id, message)
+            elif self._hq_outbox is not None:
+                self._hq_outbox.note_added()
+
+    def _is_meta_due(self) -> bool:
+        return self._clock.monotonic_s() >= self._next_meta_s
+
+    def _add_meta(self) -> None:
+        # A replay's clock must come back exactly; a system's needs only a floor.
+        if not self._settings.is_replay and not self._is_meta_due():
+            return
+        self._next_meta_s = self._clock.monotonic_s() + META_EVERY_S
+        self._unit.add("meta", ("now_ms", str(self._road.now_ms)))
+        self._unit.add("meta", ("watermark_ms", str(self._road.watermark_ms)))
+
+    def _take_all(self, messages: list[Message]) -> None:
+        self._begin()
+        self._pass_time()
+        for message in messages:
+            self._take(message)
+
+    def _isolate(self, messages: list[Message]) -> None:
+        """Takes the messages of a batch that cannot be written one by one, each its own."""
+        for message in list(messages):
+            self._begin()
+            self._take(message)
+            try:
+                self._write()
+            except StoreError as error:
+                self._rebuild()
+                self._begin()
+                self._note_trouble(error)
+                messages.remove(message)
+
+    def _acknowledge(self, messages: list[Message]) -> None:
+        store = [delivery for link, delivery in messages if link == "store"]
+        if store:
+            self._store_link.ack(store)
+        if self._hq_link is not None:
+            theirs = [delivery for link, delivery in messages if link == "hq"]
+            if theirs:
+                self._hq_link.ack(theirs)
+
+    def _close_periods(self) -> None:
+        for start_ms in self._summariser.due(self._road.now_ms):
+            self._summarise(start_ms)
+            self._commit(partial(self._summarise, start_ms), [])
+        if self._road.closed_until_ms != self._summariser.closed_until_ms:
+            self._road.closed_until_ms = self._summariser.closed_until_ms
+            self._road.set_now(self._road.now_ms)
+
+    def _summarise(self, start_ms: int) -> None:
+        self._begin()
+        for summary in self._summariser.make(start_ms):
+            self._road.send_to_hq(
+                SendToHq(
+                    message_id=summary.summary_id,
+                    topic=self._summariser.topic(summary),
+                    payload=summary.model_dump_json().encode(),
+                    kind=summary.kind,
+                )
+            )
+
+    def _note_trouble(self, error: StoreError) -> None:
+        self._store_outbox.put_back(self._forgotten)
+        self._forgotten = []
+        if error.message != self._store_trouble:
+            log.error(
+                "store_trouble", extra={"fields": {"error": error.message, "hint": error.hint}}
+            )
+        self._store_trouble = error.message
+
+    def _note_well(self) -> None:
+        if self._store_trouble:
+            log.info("store_well")
+        self._store_trouble = ""

@@ -1,0 +1,147 @@
+"""What waits to be sent: to the store's broker until its PUBACK, to HQ until HQ's own ack."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.domain.time import SECOND_MS
+
+if TYPE_CHECKING:
+    from edge_agent.domain.effects import Publish
+    from edge_agent.ports import Clock, Link, UnitOfWork
+
+# Messages on their way to HQ at a time: enough to drain a month in minutes.
+HQ_IN_FLIGHT: Final = 200
+# HQ answers within seconds; a message that was not named by then is sent again.
+HQ_RESEND_S: Final = 30.0
+# Counting the bytes reads the table: once in a while is enough for a bound of megabytes.
+BOUND_EVERY_ROWS: Final = 50
+# When the bound is hit, the least valuable go first: behaviour before money before people's word.
+VALUE: Final = ("state", "funnel", "dwell", "footfall", "sales", "customer", "confirm")
+
+
+class StoreOutbox:
+    """Rows for the store's broker: published after the commit, deleted after the PUBACK."""
+
+    def __init__(self, link: Link, clock: Clock) -> None:
+        self._link = link
+        self._clock = clock
+        # Appended by the network thread, taken by the core: a deque is safe for that.
+        self._sent: deque[int] = deque()
+
+    def on_published(self, token: object) -> None:
+        """Notes a PUBACK; called in the network thread."""
+        if isinstance(token, int):
+            self._sent.append(token)
+
+    def send(self, row_id: int, message: Publish) -> None:
+        """Publishes one committed row."""
+        expiry_s = None
+        if message.expires_at_ms is not None:
+            left_ms = message.expires_at_ms - self._clock.now_ms()
+            if left_ms <= 0:
+                self._sent.append(row_id)
+                return
+            expiry_s = max(1, left_ms // SECOND_MS)
+        self._link.publish(
+            message.topic,
+            message.payload,
+            retain=message.retain,
+            expiry_s=expiry_s,
+            correlation=message.correlation,
+            token=row_id,
+        )
+
+    @property
+    def n_sent(self) -> int:
+        """How many rows may be deleted."""
+        return len(self._sent)
+
+    def forget_sent(self, unit: UnitOfWork) -> list[int]:
+        """Queues the deletion of what the broker has; returns which, should it fail."""
+        taken = []
+        while self._sent:
+            row_id = self._sent.popleft()
+            taken.append(row_id)
+            unit.add("outbox_sent", (row_id,))
+        return taken
+
+    def put_back(self, row_ids: list[int]) -> None:
+        """Takes back deletions that were not committed."""
+        self._sent.extendleft(reversed(row_ids))
+
+
+class HqOutbox:
+    """Rows for HQ: sent until HQ names them, kept in bounded bytes."""
+
+    def __init__(self, link: Link, clock: Clock, *, max_bytes: int) -> None:
+        self._link = link
+        self._clock = clock
+        self._max_bytes = max_bytes
+        self._in_flight: dict[str, float] = {}
+        self._n_since_bound = BOUND_EVERY_ROWS
+        self._is_stale = True
+        self._was_connected = False
+        self._next_look_s = 0.0
+        self.n_evicted = 0
+
+    def note_added(self) -> None:
+        """Notes a new row."""
+        self._is_stale = True
+        self._n_since_bound += 1
+
+    def acked(self, unit: UnitOfWork, ids: tuple[str, ...]) -> None:
+        """Queues the deletion of what HQ named."""
+        for message_id in ids:
+            self._in_flight.pop(message_id, None)
+            unit.add("outbox_acked", (message_id,))
+        self._is_stale = True
+
+    def pump(self, unit: UnitOfWork) -> None:
+        """Sends what waits and what was not answered in time; reads committed rows only."""
+        if not self._link.connected:
+            self._was_connected = False
+            return
+        now_s = self._clock.monotonic_s()
+        if not self._was_connected:
+            self._was_connected, self._is_stale = True, True
+            self._in_flight.clear()
+        if not self._is_stale and now_s < self._next_look_s:
+            return
+        self._is_stale = False
+        self._next_look_s = now_s + HQ_RESEND_S / 2
+        for message_id, sent_s in list(self._in_flight.items()):
+            if now_s - sent_s > HQ_RESEND_S:
+                del self._in_flight[message_id]
+        rows = unit.query(
+            "SELECT message_id, topic, payload FROM outbox WHERE link = 'hq' ORDER BY id LIMIT ?",
+            (HQ_IN_FLIGHT,),
+        )
+        for message_id, topic, payload in rows:
+            if message_id not in self._in_flight:
+                self._in_flight[message_id] = now_s
+                self._link.publish(topic, bytes(payload))
+
+    def keep_bounds(self, unit: UnitOfWork) -> int:
+        """Queues the deletion of the least valuable rows beyond the bound; returns how many."""
+        if self._n_since_bound < BOUND_EVERY_ROWS:
+            return 0
+        self._n_since_bound = 0
+        row = unit.query("SELECT sum(length(payload)) FROM outbox WHERE link = 'hq'")[0]
+        excess = int(row[0] or 0) - self._max_bytes
+        n_evicted = 0
+        for kind in VALUE:
+            if excess <= 0:
+                break
+            for row_id, size in unit.query(
+                "SELECT id, length(payload) FROM outbox WHERE link = 'hq' AND kind = ? ORDER BY id",
+                (kind,),
+            ):
+                unit.add("outbox_sent", (row_id,))
+                excess -= int(size)
+                n_evicted += 1
+                if excess <= 0:
+                    break
+        self.n_evicted += n_evicted
+        return n_evicted

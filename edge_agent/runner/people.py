@@ -1,0 +1,78 @@
+"""Identifiers to pseudonyms, with the right day's key: the edge that nothing raw gets past."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.domain.time import HOUR_MS, local_day_end_ms, local_time
+from edge_agent.identify.pseudonyms import Pseudonymiser
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from edge_agent.domain.ids import BasketId
+    from edge_agent.domain.visitor import Subject
+    from edge_agent.ports import Keys
+    from edge_agent.wire.base import VisitorRef
+
+# A visit may run past midnight: the day's key lives that much longer, and no more.
+KEY_GRACE_MS: Final = 2 * HOUR_MS
+
+
+class People:
+    """Holds the pseudonymiser of the days that have a key."""
+
+    def __init__(self, keys: Keys, zone: tzinfo) -> None:
+        self._keys = keys
+        self._zone = zone
+        self._store_key = keys.store_key()
+        self._days = keys.day_keys()
+        self._refresh()
+
+    def subject(self, reference: VisitorRef | None, *, day: str, now_ms: int) -> Subject | None:
+        """Returns an identifier's pseudonym; None for nobody, and when its day's key is gone."""
+        if reference is None:
+            return None
+        self._ensure(day, now_ms)
+        return self._pseudonymiser.subject(reference, day=day)
+
+    def basket(self, number: str | None, *, day: str, now_ms: int) -> BasketId | None:
+        """Returns a basket's pseudonym; None when there is none or its day's key is gone."""
+        if number is None:
+            return None
+        self._ensure(day, now_ms)
+        return self._pseudonymiser.basket(number, day=day)
+
+    def case(self, number: str) -> str:
+        """Returns a complaint case's keyed hash."""
+        return self._pseudonymiser.case(number)
+
+    def today_key(self, now_ms: int) -> bytes:
+        """Returns the key of the present day, which is destroyed when the day is over."""
+        day = local_time(now_ms, self._zone).day
+        self._ensure(day, now_ms)
+        return self._days[day]
+
+    def destroy_past_keys(self, now_ms: int) -> tuple[str, ...]:
+        """Destroys the keys of days that are over, but for the grace; returns which."""
+        over = [day for day in self._days if now_ms >= self._end_ms(day) + KEY_GRACE_MS]
+        if not over:
+            return ()
+        today = local_time(now_ms - KEY_GRACE_MS, self._zone).day
+        destroyed = self._keys.destroy_before(today)
+        self._days = self._keys.day_keys()
+        self._refresh()
+        return destroyed
+
+    def _ensure(self, day: str, now_ms: int) -> None:
+        if day in self._days or now_ms >= self._end_ms(day):
+            # A key that was destroyed is never made again: its day stays forgotten.
+            return
+        self._days[day] = self._keys.make_day_key(day)
+        self._refresh()
+
+    def _end_ms(self, day: str) -> int:
+        return local_day_end_ms(day, self._zone)
+
+    def _refresh(self) -> None:
+        self._pseudonymiser = Pseudonymiser(store_key=self._store_key, day_keys=self._days)

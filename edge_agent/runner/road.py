@@ -1,0 +1,465 @@
+"""The way of one message: decode, dedupe, identify, step; its changes join the batch.
+
+The per-event boundary is here: whatever goes wrong with one event makes it a dead letter and
+spares its neighbours, because a step that fails has changed nothing yet.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_agent.domain import effects
+from edge_agent.domain.decisions import Cause
+from edge_agent.domain.inputs import Arrival, Asked, Commanded, StaffAnswered, Wake
+from edge_agent.domain.time import DAY_MS, SECOND_MS, local_time, ms_from_datetime
+from edge_agent.engine import Context, step
+from edge_agent.ingest.decode import (
+    Refusal,
+    decode_events,
+    decode_request,
+    decode_staff_feedback,
+    decode_tick,
+    refusal_of_feedback,
+    refusal_of_source,
+)
+from edge_agent.ingest.ordering import mark_of, timing_of
+from edge_agent.sync.downlink import refusal_of as command_refusal_of
+from edge_agent.wire import topics
+from edge_agent.wire.notices import EventReceipt
+from edge_agent.wire.summaries import Confirmation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge_agent.domain.inputs import Input
+    from edge_agent.ports import Catalogue, Delivery, Scorer, State, UnitOfWork
+    from edge_agent.runner.dead_letters import DeadLetters
+    from edge_agent.runner.people import People
+    from edge_agent.runner.settings import RoadSettings
+    from edge_agent.runner.wakes import Wakes
+    from edge_agent.wire.base import VisitorRef
+    from edge_agent.wire.downlink import AnyCommand
+    from edge_agent.wire.events import Event
+
+log = logging.getLogger(__name__)
+
+_FEEDBACK_LEVELS: Final = 5
+_URGENT: Final = (effects.Publish, effects.RecordDecision, effects.Confirm)
+
+
+class Road:
+    """Takes messages in, one after the other, into the batch that is open."""
+
+    def __init__(
+        self,
+        *,
+        settings: RoadSettings,
+        state: State,
+        unit: UnitOfWork,
+        people: People,
+        catalogue: Catalogue,
+        scorer: Scorer,
+        dead_letters: DeadLetters,
+        wakes: Wakes,
+        verify: Callable[[bytes], AnyCommand | str],
+        now_ms: int,
+        watermark_ms: int,
+    ) -> None:
+        self._settings = settings
+        self._state = state
+        self._unit = unit
+        self._people = people
+        self._catalogue = catalogue
+        self._scorer = scorer
+        self._dead_letters = dead_letters
+        self.wakes = wakes
+        self._verify = verify
+        self.watermark_ms = watermark_ms
+        self.closed_until_ms = 0
+        self.counters: Counter[str] = Counter()
+        self._marks: set[int] = set()
+        self._newest_versions: dict[tuple[str, str], int] = {}
+        layout = settings.layout
+        self._exits = frozenset(zone.id for zone in layout.zones.values() if zone.is_exit)
+        self._register_zones = frozenset(
+            each.zone for each in layout.registers.values() if each.zone is not None
+        )
+        self.publishes: list[effects.Publish | None] = []
+        self.acked: list[tuple[str, ...]] = []
+        self._is_urgent = False
+        self._days: dict[int, str] = {}
+        self.set_now(now_ms)
+
+    # --- the batch ----------------------------------------------------------------------------
+
+    def begin_batch(self) -> None:
+        """Starts a batch: nothing of it is on the disk yet."""
+        self._marks.clear()
+        self._newest_versions.clear()
+        self.publishes.clear()
+        self.acked.clear()
+        self._is_urgent = False
+
+    def set_now(self, now_ms: int) -> None:
+        """Moves the agent's present on."""
+        self.now_ms = now_ms
+        settings = self._settings
+        self._context = Context(
+            now_ms=now_ms,
+            local=local_time(now_ms, settings.zone),
+            zone=settings.zone,
+            seed=settings.seed,
+            store=settings.store,
+            locale=settings.locale,
+            currency=settings.currency,
+            policy=settings.policy,
+            layout=settings.layout,
+            catalogue=self._catalogue,
+            scorer=self._scorer,
+            closed_until_ms=self.closed_until_ms,
+            exits=self._exits,
+            register_zones=self._register_zones,
+        )
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether something in this batch must not wait for company."""
+        return self._is_urgent
+
+    def take(self, delivery: Delivery) -> int:
+        """Takes in one message from the store's broker; returns how many events it held."""
+        levels = delivery.topic.split("/")
+        kind = levels[2] if len(levels) > 2 else ""
+        if kind == "event" and len(levels) == 4:
+            return self._take_events(delivery, source=levels[3])
+        if kind == "screen" and len(levels) == _FEEDBACK_LEVELS and levels[4] == "feedback":
+            return self._take_events(delivery, screen=levels[3])
+        if kind == "recommend":
+            self._take_request(delivery)
+        elif kind == "staff" and levels[-1] == "feedback":
+            self._take_staff_feedback(delivery)
+        elif kind == "clock" and self._settings.is_replay:
+            self._take_tick(delivery)
+        return 1
+
+    def pass_time(self, now_ms: int) -> None:
+        """Moves time on and does what is due by then."""
+        self.set_now(now_ms)
+        for wake in self.wakes.due(now_ms):
+            self._run(wake)
+
+    def take_command(self, delivery: Delivery) -> None:
+        """Takes in one command from HQ."""
+        command = self._verify(delivery.payload)
+        if isinstance(command, str):
+            self.counters[f"command_{command}"] += 1
+            log.warning("command_refused", extra={"fields": {"reason": command}})
+            return
+        if command.kind == "ack":
+            self._take_ack(command)
+            return
+        last_version = self._last_version(command.kind, command.key)
+        reason = command_refusal_of(
+            command,
+            store=self._settings.store,
+            topic_kind=topics.last_level(delivery.topic),
+            now_ms=self.now_ms,
+            last_version=last_version,
+        )
+        if reason is not None:
+            self.counters["command_refused"] += 1
+            self._confirm(command.command, reason)
+            return
+        version_row = (command.kind, command.key, command.version, command.command)
+        self._newest_versions[command.kind, command.key] = command.version
+        self._unit.add("command", (*version_row, None, self.now_ms))
+        day = self._context.local.day
+        visitor = getattr(command.body, "visitor", None)
+        case = getattr(command.body, "complaint", None)
+        self.counters["command_taken"] += 1
+        self._run(
+            Commanded(
+                command=command,
+                day=day,
+                subject=self._people.subject(visitor, day=day, now_ms=self.now_ms),
+                case=None if case is None else self._people.case(case),
+            )
+        )
+
+    # --- events -------------------------------------------------------------------------------
+
+    def _take_events(
+        self, delivery: Delivery, *, source: str | None = None, screen: str | None = None
+    ) -> int:
+        found = decode_events(delivery.payload, max_bytes=self._settings.max_message_bytes)
+        for each in found:
+            refusal = each if isinstance(each, Refusal) else None
+            if isinstance(each, Refusal):
+                self._refuse(delivery, each)
+                continue
+            if source is not None:
+                refusal = refusal_of_source(each, source=source)
+            elif screen is not None:
+                refusal = refusal_of_feedback(each, screen=screen)
+            if refusal is not None:
+                self._refuse(delivery, refusal)
+            else:
+                self._take_event(delivery, each)
+        return len(found)
+
+    def _take_event(self, delivery: Delivery, event: Event) -> None:
+        mark = mark_of(event.source, event.id)
+        if mark in self._marks or self._unit.has_seen(mark):
+            self.counters["duplicates"] += 1
+            self._give_receipt(event)
+            return
+        own_ms = None if event.time is None else ms_from_datetime(event.time)
+        timing = timing_of(
+            own_ms, now_ms=self.now_ms, watermark_ms=self.watermark_ms, policy=self._settings.policy
+        )
+        if timing.was_impossible:
+            self.counters["impossible_times"] += 1
+        self._marks.add(mark)
+        self._unit.add("inbox", (mark, self.now_ms // DAY_MS))
+        if not timing.may_correct:
+            self.counters["too_late"] += 1
+            self._give_receipt(event)
+            return
+        self._move_watermark(timing.at_ms)
+        if not timing.may_decide:
+            self.counters["late"] += 1
+        if self._run_event(delivery, event, mark, timing.at_ms, may_decide=timing.may_decide):
+            self.counters["accepted"] += 1
+        self._give_receipt(event)
+
+    def _run_event(
+        self, delivery: Delivery, event: Event, mark: int, at_ms: int, *, may_decide: bool
+    ) -> bool:
+        try:
+            self._run(self._arrival(event, mark, at_ms, may_decide=may_decide))
+        except Exception:
+            # The per-event boundary: nothing of this event was applied, its neighbours go on.
+            log.exception("event_failed", extra={"fields": {"type": event.type}})
+            refusal = Refusal(
+                reason="failed",
+                detail="an error of the agent's own, see its log",
+                source=event.source,
+                event=event.id,
+            )
+            self._refuse(delivery, refusal)
+            return False
+        return True
+
+    def _arrival(self, event: Event, mark: int, at_ms: int, *, may_decide: bool) -> Arrival:
+        day = self._day(at_ms)
+        data: Any = event.data
+        visitor: VisitorRef | None = getattr(data, "visitor", None)
+        basket: str | None = getattr(data, "basket", None)
+        case: str | None = getattr(data, "complaint", None)
+        if basket is None and visitor is not None and visitor.kind == "basket":
+            basket = visitor.value
+        people, now_ms = self._people, self.now_ms
+        return Arrival(
+            event,
+            at_ms,
+            mark,
+            may_decide,
+            day,
+            people.subject(visitor, day=day, now_ms=now_ms),
+            people.basket(basket, day=day, now_ms=now_ms),
+            None if case is None else people.case(case),
+        )
+
+    def _day(self, at_ms: int) -> str:
+        # A local day begins at a whole quarter of an hour everywhere on earth.
+        quarter = at_ms // (900 * SECOND_MS)
+        day = self._days.get(quarter)
+        if day is None:
+            if len(self._days) > 1_000:
+                self._days.clear()
+            day = self._days[quarter] = local_time(at_ms, self._settings.zone).day
+        return day
+
+    def _move_watermark(self, at_ms: int) -> None:
+        # An event ahead of the clock must not make all others late.
+        newest_ms = min(at_ms, self.now_ms + self._settings.policy.lateness_s * SECOND_MS)
+        watermark_ms = newest_ms - self._settings.policy.lateness_s * SECOND_MS
+        self.watermark_ms = max(self.watermark_ms, watermark_ms)
+
+    def _give_receipt(self, event: Event) -> None:
+        if event.receipt or event.source in self._settings.layout.receipt_sources:
+            self._tell_source(event.source, event.id, outcome="committed")
+
+    def _tell_source(self, source: str, event: str, *, outcome: str) -> None:
+        receipt = EventReceipt.model_validate({"source": source, "id": event, "outcome": outcome})
+        topic = topics.event_receipt(self._settings.store, source)
+        self._carry_out(effects.Publish(topic=topic, payload=receipt.model_dump_json().encode()))
+
+    # --- the other messages -------------------------------------------------------------------
+
+    def _take_request(self, delivery: Delivery) -> None:
+        request = decode_request(delivery.payload, max_bytes=self._settings.max_message_bytes)
+        if isinstance(request, Refusal):
+            self._refuse(delivery, request)
+            return
+        if not _is_reply_topic(delivery.response_topic):
+            detail = "a request needs an MQTT 5 response topic without wildcards"
+            self._refuse(delivery, Refusal(reason="invalid", detail=detail, source=request.source))
+            return
+        correlation = delivery.correlation
+        identity = request.id or (correlation.hex() if correlation else f"at-{self.now_ms}")
+        mark = mark_of(f"request/{request.source}", identity)
+        if mark in self._marks or self._unit.has_seen(mark):
+            self.counters["duplicates"] += 1
+            return
+        self._marks.add(mark)
+        self._unit.add("inbox", (mark, self.now_ms // DAY_MS))
+        self.counters["requests"] += 1
+        day = self._context.local.day
+        people, now_ms = self._people, self.now_ms
+        self._run_guarded(
+            delivery,
+            Asked(
+                request=request,
+                cause=Cause(source=request.source, id=identity[:128]),
+                response_topic=delivery.response_topic or "",
+                correlation=correlation,
+                subject=people.subject(request.visitor, day=day, now_ms=now_ms),
+                basket=people.basket(request.basket, day=day, now_ms=now_ms),
+            ),
+        )
+
+    def _take_staff_feedback(self, delivery: Delivery) -> None:
+        feedback = decode_staff_feedback(
+            delivery.payload, max_bytes=self._settings.max_message_bytes
+        )
+        if isinstance(feedback, Refusal):
+            self._refuse(delivery, feedback)
+            return
+        self._run_guarded(delivery, StaffAnswered(feedback=feedback, at_ms=self.now_ms))
+
+    def _take_tick(self, delivery: Delivery) -> None:
+        tick = decode_tick(delivery.payload, max_bytes=self._settings.max_message_bytes)
+        if isinstance(tick, Refusal):
+            self._refuse(delivery, tick)
+            return
+        self.pass_time(max(self.now_ms, ms_from_datetime(tick.now)))
+
+    def _run_guarded(self, delivery: Delivery, given: Input) -> None:
+        try:
+            self._run(given)
+        except Exception:
+            log.exception("message_failed", extra={"fields": {"input": type(given).__name__}})
+            detail = "an error of the agent's own, see its log"
+            self._refuse(delivery, Refusal(reason="failed", detail=detail))
+
+    def _take_ack(self, command: AnyCommand) -> None:
+        if command.store == self._settings.store and command.kind == "ack":
+            self.acked.append(command.body.ids)
+            self.counters["hq_acked"] += len(command.body.ids)
+
+    def _last_version(self, kind: str, key: str) -> int | None:
+        known = self._newest_versions.get((kind, key))
+        if known is not None:
+            return known
+        rows = self._unit.query(
+            "SELECT version FROM command WHERE kind = ? AND key = ?", (kind, key)
+        )
+        return int(rows[0][0]) if rows else None
+
+    # --- effects ------------------------------------------------------------------------------
+
+    def _run(self, given: Input) -> None:
+        result = step(self._state, given, self._context)
+        for change in result.changes:
+            self._unit.put(change)
+        for effect in result.effects:
+            self._carry_out(effect)
+        if isinstance(given, Wake):
+            self.counters["wakes"] += 1
+
+    def _carry_out(self, effect: effects.Effect) -> None:
+        if isinstance(effect, _URGENT):
+            self._is_urgent = True
+        match effect:
+            case effects.ScheduleWake():
+                self.wakes.ask(effect.due_ms, effect.kind, effect.key)
+            case effects.Publish():
+                self._queue(effect)
+            case effects.SendToHq():
+                self.send_to_hq(effect)
+            case effects.Confirm():
+                self._confirm(effect.command, effect.reason)
+            case effects.Count():
+                self.counters[effect.name] += 1
+            case _:
+                if isinstance(effect, effects.RecordDecision):
+                    self.counters["decisions"] += 1
+                self._unit.carry_out(effect)
+
+    def _queue(self, message: effects.Publish) -> None:
+        row = (
+            "store",
+            message.topic,
+            message.payload,
+            int(message.retain),
+            message.expires_at_ms,
+            message.correlation,
+            None,
+            "publish",
+            None,
+        )
+        self._unit.add("outbox", row)
+        self.publishes.append(message)
+
+    def send_to_hq(self, message: effects.SendToHq) -> None:
+        """Queues a message for HQ, if there is one."""
+        if not self._settings.has_hq:
+            return
+        row = ("hq", message.topic, message.payload, 0, None, None)
+        self._unit.add("outbox", (*row, message.message_id, message.kind, message.visitor))
+        self.publishes.append(None)
+
+    def _confirm(self, command: str, reason: str | None) -> None:
+        store = self._settings.store
+        outcome = "taken" if reason is None else "refused"
+        confirmation = Confirmation(
+            confirm_id=f"{command}.{outcome}"[:128],
+            store=store,
+            command=command,
+            outcome="taken" if reason is None else "refused",
+            reason=reason or "",
+        )
+        self._is_urgent = True
+        self.send_to_hq(
+            effects.SendToHq(
+                message_id=confirmation.confirm_id,
+                topic=topics.hq_up(store, "confirm"),
+                payload=confirmation.model_dump_json().encode(),
+                kind="confirm",
+            )
+        )
+
+    def _refuse(self, delivery: Delivery, refusal: Refusal) -> None:
+        self.counters["dead_letters"] += 1
+        notice = self._dead_letters.keep(
+            delivery,
+            refusal,
+            now_ms=self.now_ms,
+            key=self._people.today_key(self.now_ms),
+        )
+        if notice is not None:
+            topic = topics.dead_letter(self._settings.store)
+            self._queue(effects.Publish(topic=topic, payload=notice))
+        asks = self._settings.layout.receipt_sources
+        source, event = refusal.source, refusal.event
+        if source is not None and event is not None and source in asks:
+            self._tell_source(source, event, outcome="refused")
+
+
+def _is_reply_topic(topic: str | None) -> bool:
+    if topic is None or not topic or len(topic) > 512:
+        return False
+    return not any(character in topic for character in "+#\x00") and not topic.startswith("$")

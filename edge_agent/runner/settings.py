@@ -1,0 +1,45 @@
+"""What the road is run with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from edge_agent.domain.ids import StoreId
+    from edge_agent.domain.policy import Policy, Retention
+    from edge_agent.domain.store import Layout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoadSettings:
+    """The configuration as the road needs it.
+
+    Attributes:
+        batch_events: Most events in one transaction.
+        quiet_wait_ms: Longest wait of a batch in which nothing asks for a decision.
+        queue_messages: Messages in memory before the socket is no longer read.
+        max_message_bytes: Larger messages are refused.
+        has_hq: Whether there is an HQ to send anything to.
+        outbox_max_bytes: Most bytes that wait for HQ.
+        is_replay: Whether a replay's ticks are the clock.
+    """
+
+    store: StoreId
+    zone: tzinfo
+    locale: str
+    currency: str
+    seed: str
+    policy: Policy
+    retention: Retention
+    layout: Layout
+    version: str
+    batch_events: int
+    quiet_wait_ms: int
+    queue_messages: int
+    max_message_bytes: int
+    has_hq: bool
+    outbox_max_bytes: int
+    is_replay: bool

@@ -1,0 +1,85 @@
+"""What the store sells: HQ's feed over the bundle's catalogue, and which zone sells it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from edge_agent.domain.store import Product
+
+if TYPE_CHECKING:
+    from edge_agent.domain.ids import ProductId, ZoneId
+    from edge_agent.domain.store import Layout
+    from edge_agent.shell.bundles import Catalogue as BundleCatalogue
+
+
+class BundleDepartments(Mapping["ProductId", str]):
+    """Product to department, read from the bundle's arrays: nothing is copied."""
+
+    def __init__(self, catalogue: BundleCatalogue | None) -> None:
+        self._catalogue = catalogue
+
+    def __getitem__(self, product: ProductId) -> str:
+        if self._catalogue is None:
+            raise KeyError(product)
+        return self._catalogue[product].department
+
+    def __iter__(self) -> Iterator[ProductId]:
+        return iter(self._catalogue or ())
+
+    def __len__(self) -> int:
+        return 0 if self._catalogue is None else len(self._catalogue)
+
+
+class StoreCatalogue:
+    """Products by id and by zone."""
+
+    def __init__(
+        self,
+        bundle: BundleCatalogue | None,
+        *,
+        fed: Mapping[ProductId, Product],
+        layout: Layout,
+        currency: str,
+    ) -> None:
+        self._bundle = bundle
+        self._fed = fed
+        self._layout = layout
+        self._currency = currency
+        self._zones: dict[ZoneId, frozenset[ProductId] | None] = {}
+
+    def product(self, product: ProductId) -> Product | None:
+        """Returns a product, or None when it is not known."""
+        fed = self._fed.get(product)
+        if fed is not None or self._bundle is None or product not in self._bundle:
+            return fed
+        entry = self._bundle[product]
+        return Product(
+            id=product,
+            title=entry.title,
+            price=entry.price,
+            currency=self._currency,
+            department=entry.department,
+        )
+
+    def products_in(self, zone: ZoneId) -> frozenset[ProductId] | None:
+        """Returns the products that a zone sells; None when its departments are not known."""
+        if zone not in self._zones:
+            self._zones[zone] = self._find(zone)
+        return self._zones[zone]
+
+    def department(self, product: ProductId) -> str | None:
+        """Returns a product's department."""
+        found = self.product(product)
+        return None if found is None else found.department
+
+    def _find(self, zone: ZoneId) -> frozenset[ProductId] | None:
+        known = self._layout.zones.get(zone)
+        if known is None or not known.departments:
+            return None
+        departments = frozenset(known.departments)
+        fed = {p for p, each in self._fed.items() if each.department in departments}
+        if self._bundle is None:
+            return frozenset(fed) or None
+        sold = {p for p in self._bundle if self._bundle[p].department in departments}
+        return frozenset(fed | sold)

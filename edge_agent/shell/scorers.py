@@ -1,0 +1,81 @@
+"""The scorers that the core may be handed: a bundle's model, or popularity in this store."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.domain.scoring import ScoredProduct
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from edge_agent.domain.ids import ProductId
+    from edge_agent.domain.scoring import ScoringRequest
+    from edge_agent.shell.bundles import Bundle
+
+HOURS_A_DAY: Final = 24
+# Sales of the neighbouring hours count as well: one hour of one store is thin.
+HOUR_SPREAD: Final = 1
+
+
+class ModelScorer:
+    """A verified bundle's model."""
+
+    level: Final = "model"
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._scorer = bundle.scorer
+        self.version = bundle.version
+
+    def rank(self, request: ScoringRequest) -> tuple[ScoredProduct, ...]:
+        """Returns what the model finds likeliest, best first."""
+        return self._scorer.rank(request)
+
+    def popular(self, request: ScoringRequest) -> tuple[ScoredProduct, ...]:
+        """Returns what sells best in this store and hour, best first."""
+        return self._scorer.popular(request)
+
+
+class PopularityScorer:
+    """What this store itself sold around this hour; used when there is no model."""
+
+    level: Final = "popularity"
+    version: Final = "popularity"
+
+    def __init__(self) -> None:
+        self._by_hour: list[Counter[ProductId]] = [Counter() for _ in range(HOURS_A_DAY)]
+        self._n_sales = 0
+
+    def learn(self, products: Iterable[ProductId], *, hour: int) -> None:
+        """Counts one sale."""
+        self._by_hour[hour].update(set(products))
+        self._n_sales += 1
+
+    def rank(self, request: ScoringRequest) -> tuple[ScoredProduct, ...]:
+        """Returns the same as `popular`: popularity knows no person."""
+        return self.popular(request)
+
+    def popular(self, request: ScoringRequest) -> tuple[ScoredProduct, ...]:
+        """Returns what sold most often around this hour, then at any hour, ties by product."""
+        near: Counter[ProductId] = Counter()
+        for offset in range(-HOUR_SPREAD, HOUR_SPREAD + 1):
+            near.update(self._by_hour[(request.hour + offset) % HOURS_A_DAY])
+        ever: Counter[ProductId] = Counter()
+        for counts in self._by_hour:
+            ever.update(counts)
+        zone = request.zone_products
+        kept = [
+            product
+            for product in ever
+            if product not in request.exclude and (zone is None or product in zone)
+        ]
+        kept.sort(key=lambda product: (-near[product], -ever[product], product))
+        return tuple(
+            ScoredProduct(
+                product=product,
+                propensity=min(1.0, ever[product] / max(1, self._n_sales)),
+                reason="popular_now" if near[product] else "popular",
+            )
+            for product in kept[: request.limit]
+        )
