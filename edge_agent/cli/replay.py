@@ -20,7 +20,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from edge_agent.errors import EdgeAgentError
 from edge_agent.replay import play as playing
 from edge_agent.replay.dataset import DEFAULT_DAY, DEFAULT_TIMEZONE
 from edge_agent.replay.publisher import BrokerPublisher
@@ -159,20 +158,12 @@ def replay(  # noqa: PLR0913 - each is an option of the command
     )
     login = _Login(username=username, password_file=password_file, ca_file=ca_file)
     default_port = _PORT if ca_file is None else _TLS_PORT
-    errors = Console(stderr=True)
-    try:
-        at_store = _address(broker, default_port, "--broker")
-        store_link = login.settings(at_store, f"replay-{store}")
-        hq_link = None
-        if hq_broker is not None:
-            at_hq = _address(hq_broker, default_port, "--hq-broker")
-            hq_link = login.settings(at_hq, f"replay-hq-{store}")
-        report, prepared = _run(options, store_link, hq_link, identifiers, errors)
-    except EdgeAgentError as error:
-        errors.print(f"[bold red]error:[/] {error.message}", highlight=False, soft_wrap=True)
-        if error.hint:
-            errors.print(f"       {error.hint}", highlight=False, soft_wrap=True)
-        raise typer.Exit(error.exit_code) from error
+    store_link = login.settings(_address(broker, default_port, "--broker"), f"replay-{store}")
+    hq_link = None
+    if hq_broker is not None:
+        at_hq = _address(hq_broker, default_port, "--hq-broker")
+        hq_link = login.settings(at_hq, f"replay-hq-{store}")
+    report, prepared = _run(options, store_link, hq_link, identifiers)
     answer = report_of(prepared, report)
     if as_json:
         sys.stdout.write(json.dumps(answer, indent=2) + "\n")
@@ -219,14 +210,14 @@ def _run(
     store_link: LinkSettings,
     hq_link: LinkSettings | None,
     identifiers: Path | None,
-    errors: Console,
 ) -> tuple[playing.PlayReport, playing.Replay]:
     if identifiers is not None:
         _begin_identifiers(identifiers)
-    with errors.status("reading the data set"):
+    console = Console(stderr=True)
+    with console.status("reading the data set"):
         prepared = playing.prepare(options)
     stop = threading.Event()
-    with BrokerPublisher(store_link) as publisher, _bar(errors) as (bar, task):
+    with BrokerPublisher(store_link) as publisher, _bar(console) as (bar, task):
 
         def show(progress: playing.Progress) -> None:
             now = f"{progress.now:%Y-%m-%d %H:%M} UTC"

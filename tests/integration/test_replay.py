@@ -26,14 +26,6 @@ pytestmark = pytest.mark.broker
 
 DEADLINE_S: Final = 60.0
 STORE: Final = "s42"
-# The command as `edge-agent` registers it.
-PROGRAM: Final = """
-import typer
-from edge_agent.cli.replay import replay
-app = typer.Typer()
-app.command()(replay)
-app()
-"""
 MORNING: Final = ("--until", "04:00", "--speed", "max", "--seed", "7", "--json")
 
 
@@ -75,7 +67,7 @@ def listening(broker: Broker, topic_filter: str = "store/#") -> Iterator[Listene
 def command(broker: Broker, *options: str) -> Sequence[str]:
     """The command line of a replay onto this broker."""
     address = f"{broker.host}:{broker.port}"
-    return [sys.executable, "-c", PROGRAM, "--broker", address, *options]
+    return [sys.executable, "-m", "edge_agent", "replay", "--broker", address, *options]
 
 
 def report(broker: Broker, *options: str) -> dict[str, Any]:
