@@ -90,7 +90,7 @@ def publications(
     last_at: datetime | None = None
     for day in days:
         messages = sorted([*carried, *_messages(day, store, disturbance)], key=_published_at)
-        last_at = messages[-1].at if messages else day.starts_at
+        last_at = _last_event_at(day)
         ends_at = day.ends_at
         # What happens after midnight mingles with the next day, if there is one.
         carried = [each for each in messages if each.at >= ends_at]
@@ -108,8 +108,7 @@ def publications(
 
 def closes_at(day: SimulatedDay) -> datetime:
     """Returns when the undisturbed stream of a single day ends."""
-    last_at = max((each.time for each in day.events if each.time), default=day.starts_at)
-    return max(last_at + CLOSING, day.ends_at + AFTER_MIDNIGHT)
+    return max(_last_event_at(day) + CLOSING, day.ends_at + AFTER_MIDNIGHT)
 
 
 def event_payload(event: Event) -> bytes:
@@ -169,6 +168,11 @@ def _messages(day: SimulatedDay, store: str, disturbance: Disturbance) -> Iterat
                 id=event.id,
                 is_duplicate=delay_s > 0,
             )
+
+
+def _last_event_at(day: SimulatedDay) -> datetime:
+    # Of the events, not of the messages: the clock must not run longer because of a late repeat.
+    return max((each.time for each in day.events if each.time), default=day.starts_at)
 
 
 def _published_at(publication: Publication) -> datetime:

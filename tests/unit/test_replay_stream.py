@@ -100,6 +100,15 @@ def test_clock_ticks_evenly_until_after_the_last_event_then_past_midnight() -> N
     assert abs(closes_at(replay.first) - ticks[-1]) < timedelta(minutes=1)
 
 
+def test_disturbance_does_not_touch_the_clock() -> None:
+    """A late repeat of the last message makes the day no longer: the ticks are the same."""
+    clean = [m.payload for m in stream() if m.is_tick]
+    for shuffle in (False, True):
+        disturbed = stream(duplicates=1.0, shuffle=shuffle)
+        assert events(disturbed)[-1].at > events(stream())[-1].at
+        assert [m.payload for m in disturbed if m.is_tick] == clean
+
+
 def test_event_goes_to_its_sources_topic() -> None:
     """A source publishes under its own name, so an access list can hold it to that."""
     for message in events(stream()):
