@@ -45,7 +45,7 @@ WHOLE_MAX = 2**53 - 1
 OFFSET_MINUTES_MAX = 14 * 60
 
 _PRINTABLE = st.characters(exclude_categories=("C", "Z"), include_characters=" ")
-_ANY_TEXT = st.characters(codec="utf-8")
+_ANY_TEXT = st.characters(codec="utf-8", exclude_characters="\x00")
 
 
 def names() -> st.SearchStrategy[str]:

@@ -239,7 +239,7 @@ def _print(draft: Draft, decision: Decision) -> None:
     draft.add(
         Publish(
             topic=topics.receipt_offer(context.store, message.register_),
-            payload=message.model_dump_json(by_alias=True).encode(),
+            payload=message.model_dump_json().encode(),
             expires_at_ms=decision.valid_until_ms,
         )
     )

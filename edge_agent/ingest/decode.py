@@ -7,9 +7,9 @@ one bad event spares its neighbours.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
 from edge_agent.wire.events import EVENT, Event
@@ -26,7 +26,12 @@ BATCH_EVENTS_MAX: Final = 1_000
 DETAIL_CHARACTERS: Final = 300
 PROBLEMS_SHOWN: Final = 3
 
-_BATCH: TypeAdapter[tuple[Event, ...]] = TypeAdapter(tuple[Event, ...])
+_BATCH: TypeAdapter[tuple[Event, ...]] = TypeAdapter(
+    Annotated[
+        tuple[Annotated[Event, Field(discriminator="type")], ...],
+        Field(min_length=1, max_length=BATCH_EVENTS_MAX),
+    ]
+)
 _FEEDBACK_TYPES: Final = frozenset({"screen.shown", "screen.tapped", "screen.dismissed"})
 
 

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _FEEDBACK_LEVELS: Final = 5
+REPLY_TOPIC_MAX: Final = 512
 _URGENT: Final = (effects.Publish, effects.RecordDecision, effects.Confirm)
 
 
@@ -304,8 +305,8 @@ class Road:
         if isinstance(request, Refusal):
             self._refuse(delivery, request)
             return
-        if not _is_reply_topic(delivery.response_topic):
-            detail = "a request needs an MQTT 5 response topic without wildcards"
+        if not _is_reply_topic(delivery.response_topic, self._settings.store):
+            detail = "a request needs a response topic such as store/{store}/reply/{you}"
             self._refuse(delivery, Refusal(reason="invalid", detail=detail, source=request.source))
             return
         correlation = delivery.correlation
@@ -459,7 +460,13 @@ class Road:
             self._tell_source(source, event, outcome="refused")
 
 
-def _is_reply_topic(topic: str | None) -> bool:
-    if topic is None or not topic or len(topic) > 512:
+def _is_reply_topic(topic: str | None, store: str) -> bool:
+    """Whether an answer may go there: never where screens, tills, staff or HQ listen."""
+    if topic is None or not 0 < len(topic) <= REPLY_TOPIC_MAX or not topic.isprintable():
         return False
-    return not any(character in topic for character in "+#\x00") and not topic.startswith("$")
+    if any(character in topic for character in "+#") or topic.startswith("$"):
+        return False
+    if topic.partition("/")[0] not in {"store", "hq"}:
+        return True
+    own = (f"store/{store}/reply/", f"store/{store}/recommend/reply/")
+    return topic.startswith(own)

@@ -107,6 +107,7 @@ class Summariser:
             store=self._settings.store,
             start_ms=start_ms,
             end_ms=start_ms + self._period_ms,
+            zone=self._settings.zone,
             revision=revision + 1,
             k=policy.k,
         )

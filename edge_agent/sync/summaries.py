@@ -16,12 +16,18 @@ from edge_agent.sync.privacy import RawCell, safe_cells
 from edge_agent.wire.summaries import Summary, SummaryCell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
+    from datetime import tzinfo
 
-    from edge_agent.wire.summaries import SummaryKind
+    from edge_agent.wire.summaries import Dimension, SummaryKind
 
 KINDS: Final[tuple[SummaryKind, ...]] = ("footfall", "dwell", "sales", "funnel")
-_DIMENSION: Final = {"footfall": "", "dwell": "zone", "sales": "department", "funnel": "place"}
+_DIMENSION: Final[dict[SummaryKind, Dimension | None]] = {
+    "footfall": None,
+    "dwell": "zone",
+    "sales": "department",
+    "funnel": "place",
+}
 UNKNOWN_DEPARTMENT: Final = "unknown"
 
 
@@ -128,6 +134,7 @@ def summary_of(
     store: str,
     start_ms: int,
     end_ms: int,
+    zone: tzinfo,
     revision: int,
     k: int,
 ) -> Summary:
@@ -137,8 +144,9 @@ def summary_of(
         summary_id=f"{store}.{kind}.{start_ms // SECOND_MS}.{revision}",
         store=store,
         kind=kind,
-        period_start=datetime_from_ms(start_ms),
-        period_end=datetime_from_ms(end_ms),
+        # HQ reads the store's day and hour off the offset.
+        period_start=datetime_from_ms(start_ms).astimezone(zone),
+        period_end=datetime_from_ms(end_ms).astimezone(zone),
         revision=revision,
         k=k,
         n_suppressed_cells=n_dropped,
@@ -158,12 +166,11 @@ def content_of(summary: Summary) -> dict[str, Any]:
     return summary.model_dump(mode="json", include={"cells", "n_suppressed_cells"})
 
 
-def _wire_cell(cell: RawCell, dimension: str) -> SummaryCell:
-    keys: Mapping[str, str] = {dimension: cell.key} if dimension else {}
+def _wire_cell(cell: RawCell, dimension: Dimension | None) -> SummaryCell:
     return SummaryCell(
-        keys=dict(keys),
+        keys={dimension: cell.key} if dimension is not None else {},
         n_visitors=len(cell.visitors),
         counts=dict(sorted(cell.counts.items())),
-        sums={name: str(amount) for name, amount in sorted(cell.sums.items())},
+        sums={name: f"{amount:f}" for name, amount in sorted(cell.sums.items())},
         histogram=cell.histogram,
     )

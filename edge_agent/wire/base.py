@@ -6,7 +6,7 @@ import re
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 # Longest accepted values. Generous against real devices, small against a flood of nonsense.
 NAME_MAX = 128
@@ -15,7 +15,9 @@ TEXT_MAX = 2_000
 
 SCHEMA_VERSION: Final = 1
 
-_DECIMAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,9})?")
+# No control, direction or invisible characters: names are compared and shown to people.
+_PRINTABLE: Final = r"^[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]+$"
+_DECIMAL = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 
 
 class Message(BaseModel):
@@ -25,14 +27,14 @@ class Message(BaseModel):
     must never be stored or sent on.
     """
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", populate_by_name=True)
-
-
-def _without_control_characters(value: str) -> str:
-    if not value.isprintable():
-        msg = "control characters are not allowed"
-        raise ValueError(msg)
-    return value
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        extra="ignore",
+        populate_by_name=True,
+        serialize_by_alias=True,
+        allow_inf_nan=False,
+    )
 
 
 def _decimal_from_text(value: Any) -> Decimal:
@@ -48,26 +50,30 @@ def _decimal_from_number(value: Any) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
         msg = "a quantity is a number"
         raise ValueError(msg)
-    return _decimal(str(value))
+    if isinstance(value, (int, float)):
+        return _decimal(_plain_number(value))
+    return value if isinstance(value, Decimal) else _decimal(value)
 
 
 def _decimal(text: str) -> Decimal:
-    # `Decimal` also reads underscores, other scripts' digits and "NaN"; a till sends none of them.
+    # `Decimal` also reads signs, exponents, underscores, other scripts' digits and "NaN"; a till
+    # sends none of them.
     if not _DECIMAL.fullmatch(text):
-        msg = "not a decimal number"
+        msg = "not a plain decimal number"
         raise ValueError(msg)
     return Decimal(text)
 
 
-Name = Annotated[
-    str, Field(min_length=1, max_length=NAME_MAX), AfterValidator(_without_control_characters)
-]
+def _plain_number(value: float) -> str:
+    # The shortest text that reads back as the same number, without an exponent.
+    return f"{Decimal(repr(value)):f}"
+
+
+Name = Annotated[str, Field(min_length=1, max_length=NAME_MAX, pattern=_PRINTABLE)]
 # A name that becomes one level of a topic, so it holds no separator and no wildcard.
 TopicLevel = Annotated[str, Field(min_length=1, max_length=NAME_MAX, pattern=r"^[^/+#\x00-\x1f]+$")]
-Identifier = Annotated[
-    str, Field(min_length=1, max_length=IDENTIFIER_MAX), AfterValidator(_without_control_characters)
-]
-Text = Annotated[str, Field(max_length=TEXT_MAX)]
+Identifier = Annotated[str, Field(min_length=1, max_length=IDENTIFIER_MAX, pattern=_PRINTABLE)]
+Text = Annotated[str, Field(max_length=TEXT_MAX, pattern=r"^[^\x00]*$")]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217 code")]
 Amount = Annotated[
     Decimal,
@@ -79,7 +85,10 @@ Quantity = Annotated[
     BeforeValidator(_decimal_from_number),
     Field(gt=0, le=100_000, max_digits=14, decimal_places=6, description="may be fractional"),
 ]
+# The offset stays as sent: HQ reads the store's day off it.
 Instant = AwareDatetime
+# Counters and versions end up in 64-bit integers, and in HQ's JavaScript in 53 bits.
+WHOLE_MAX: Final = 2**53 - 1
 
 VisitorKind = Literal["ble", "wifi", "track", "app", "loyalty", "receipt", "basket", "customer"]
 

@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter
 
 from edge_agent.wire.base import (
     SCHEMA_VERSION,
+    WHOLE_MAX,
     Amount,
     Currency,
     Instant,
@@ -41,7 +42,7 @@ class Command(Message):
 
     command: Name
     store: Name
-    version: Annotated[int, Field(ge=1)]
+    version: Annotated[int, Field(ge=1, le=WHOLE_MAX)]
     key: Name = "-"
     issued_at: Instant
     expires_at: Instant
@@ -102,7 +103,7 @@ class CampaignBody(Message):
     text: Text
     value: Amount | None = None
     currency: Currency | None = None
-    budget: Annotated[int, Field(ge=0)] | None = None
+    budget: Annotated[int, Field(ge=0, le=WHOLE_MAX)] | None = None
     definition: dict[str, Any] = {}
 
 

@@ -10,8 +10,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from edge_agent.wire.base import SCHEMA_VERSION, Instant, Message, Name, Text
+from edge_agent.wire.base import SCHEMA_VERSION, WHOLE_MAX, Instant, Message, Name, Text
 
+# What a cell may be told apart by: places and goods, never people.
+Dimension = Literal["zone", "department", "place"]
+Count = Annotated[int, Field(ge=0, le=WHOLE_MAX)]
+DecimalText = Annotated[str, Field(pattern=r"^-?[0-9]{1,15}(\.[0-9]{1,6})?$")]
 SummaryKind = Literal["footfall", "dwell", "sales", "funnel"]
 
 
@@ -27,11 +31,11 @@ class SummaryCell(Message):
         histogram: Counts per fixed bucket, lowest first; the buckets are `sync.histograms`'.
     """
 
-    keys: dict[str, str] = {}
+    keys: dict[Dimension, Name] = {}
     n_visitors: Annotated[int, Field(ge=0)] | None = None
-    counts: dict[str, int] = {}
-    sums: dict[str, str] = {}
-    histogram: tuple[int, ...] | None = None
+    counts: dict[Name, Count] = {}
+    sums: dict[Name, DecimalText] = {}
+    histogram: tuple[Count, ...] | None = None
 
 
 class Summary(Message):
@@ -42,7 +46,7 @@ class Summary(Message):
     kind: SummaryKind
     period_start: Instant
     period_end: Instant
-    revision: Annotated[int, Field(ge=1)]
+    revision: Annotated[int, Field(ge=1, le=WHOLE_MAX)]
     k: Annotated[int, Field(ge=1, description="smallest number of visitors behind a cell")]
     n_suppressed_cells: Annotated[int, Field(ge=0)] = 0
     cells: tuple[SummaryCell, ...]
@@ -68,8 +72,8 @@ class CustomerUpdate(Message):
     update_id: Name
     reference: Name
     store: Name
-    activity_date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
-    revision: Annotated[int, Field(ge=1)]
+    activity_date: Annotated[str, Field(pattern=r"^[0-9]{4}-[01][0-9]-[0-3][0-9]$")]
+    revision: Annotated[int, Field(ge=1, le=WHOLE_MAX)]
     segments: tuple[Name, ...] = ()
     interests: tuple[Interest, ...] = ()
     choices: tuple[Name, ...] = ()
