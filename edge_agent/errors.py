@@ -97,3 +97,13 @@ class DataSetError(EdgeAgentError):
 
 class HqError(EdgeAgentError):
     """The HQ receiver cannot do what was asked."""
+
+
+def described(error: EdgeAgentError) -> str:
+    """Returns an error as an operator reads it: what, every place, what to do."""
+    lines = [f"error: {error.message}"]
+    if isinstance(error, ConfigError):
+        lines += [f"  {problem}" for problem in error.problems]
+    if error.hint:
+        lines.append(f"hint: {error.hint}")
+    return "\n".join(lines) + "\n"

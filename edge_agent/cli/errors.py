@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from edge_agent.errors import ConfigError, EdgeAgentError
+from edge_agent.errors import EdgeAgentError, described
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,9 +30,4 @@ def shown(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def report(error: EdgeAgentError) -> None:
     """Prints an error, all its problems, and its hint to standard error."""
-    sys.stderr.write(f"error: {error.message}\n")
-    if isinstance(error, ConfigError):
-        for problem in error.problems:
-            sys.stderr.write(f"  {problem}\n")
-    if error.hint:
-        sys.stderr.write(f"hint: {error.hint}\n")
+    sys.stderr.write(described(error))

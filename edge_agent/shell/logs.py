@@ -7,10 +7,13 @@ import logging
 import sys
 from typing import Final
 
+from typing_extensions import override
+
 _STANDARD: Final = "edge_agent"
 
 
 class _JsonFormatter(logging.Formatter):
+    @override
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {"level": record.levelname.lower(), "event": record.getMessage()}
         fields = getattr(record, "fields", None)

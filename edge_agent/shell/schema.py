@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
+    import sqlite3
 
 migrations: Final = Migrations("edge-agent")
-
-# Rises with every migration; a database of a higher one is refused.
-SCHEMA_VERSION: Final = 1
 
 _FIRST: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -268,3 +266,8 @@ def m001_first(database: Database) -> None:
         if statement.strip():
             database.execute(statement)
     database.execute("INSERT INTO meta (key, value) VALUES ('schema_version', '1')")
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Applies what is not applied yet, each migration in one transaction with its record."""
+    migrations.apply(Database(connection))

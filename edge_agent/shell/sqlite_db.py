@@ -7,14 +7,13 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
-import sqlite_utils
-
 from edge_agent.errors import SchemaTooNew, StoreBusy, StoreCorrupt, StoreError, StoreFull
-from edge_agent.shell.schema import SCHEMA_VERSION, migrations
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+# The newest of `shell.schema`'s migrations; a database of a higher version is refused.
+SCHEMA_VERSION: Final = 1
 # Small pages keep small commits small; measured against 4096: a third of the bytes an event.
 PAGE_BYTES: Final = 1_024
 # 4 MiB of log before it is folded back: each checkpoint costs two syncs.
@@ -132,8 +131,10 @@ def _migrate(connection: sqlite3.Connection, path: Path, *, is_new: bool) -> Non
         return
     if not is_new:
         _back_up(connection, path)
-    database = sqlite_utils.Database(connection)
-    migrations.apply(database)
+    # Imported only when there is something to migrate: it is 8 MiB that a running agent spares.
+    from edge_agent.shell.schema import migrate  # noqa: PLC0415
+
+    migrate(connection)
 
 
 def _back_up(connection: sqlite3.Connection, path: Path) -> None:
