@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from edge_agent.domain.chain import Chain
 from edge_agent.domain.ids import ProductId, Pseudonym, VisitId, VisitorId, ZoneId
@@ -25,6 +26,22 @@ class Subject:
         return self.kind in IDENTIFIED_KINDS
 
 
+# Marks of the same instant stand in the order in which such things happen: sensors that tell
+# whole seconds report leaving one zone and entering the next at the same time.
+_MARK_RANKS: Final = {
+    "start": 0,
+    "leave": 1,
+    "enter": 2,
+    "dwell": 3,
+    "seen": 3,
+    "scan": 4,
+    "lift": 4,
+    "return": 5,
+    "paid": 6,
+    "end": 7,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """One piece of evidence about where somebody was or what he did; visits are folded from marks.
@@ -42,6 +59,11 @@ class Mark:
     zone: ZoneId | None = None
     product: ProductId | None = None
     dwell_ms: int = 0
+
+    @property
+    def order(self) -> tuple[int, int, int]:
+        """Sorts marks by time, then by what happens first, then by what they are."""
+        return (self.at_ms, _MARK_RANKS[self.kind], self.tie)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +91,7 @@ class Visit:
     visitor: VisitorId
     started_at_ms: int
     last_at_ms: int
-    last_tie: int
+    last_order: tuple[int, int, int]
     zone: ZoneId | None = None
     zone_entered_at_ms: int = 0
     n_handled_in_zone: int = 0

@@ -43,15 +43,13 @@ def sensed(draft: Draft, arrival: Arrival) -> None:
     visit = draft.add_mark(visitor, mark)
     _watch_dwell(draft, before, visit)
     _resolve_baskets(draft, before, visit, mark)
-    if arrival.may_decide and visit.last_tie == mark.tie:
+    if arrival.may_decide and visit.last_order == mark.order:
         _decide(draft, arrival, visitor, visit, before=before, mark=mark)
 
 
 def _mark(arrival: Arrival) -> Mark:
-    data = arrival.event.data
-    zone = getattr(data, "zone", None)
-    product = getattr(data, "product", None)
-    dwell_s = getattr(data, "dwell_s", 0)
+    data = vars(arrival.event.data)
+    zone, product, dwell_s = data.get("zone"), data.get("product"), data.get("dwell_s", 0)
     return Mark(
         arrival.at_ms,
         arrival.tie,

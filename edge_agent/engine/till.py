@@ -181,7 +181,7 @@ def _visit_of_its_own(draft: Draft, basket: Basket) -> None:
     marks = [Mark(basket.first_at_ms, tie, "seen"), Mark(basket.last_at_ms, tie + 1, "seen")]
     if basket.sale is not None:
         marks.append(Mark(basket.sale.completed_at_ms, tie + 2, "paid"))
-    marks.sort(key=lambda mark: (mark.at_ms, mark.tie))
+    marks.sort(key=lambda mark: mark.order)
     before = draft.visit_of(visitor.id)
     visits = folded(tuple(marks), visitor=visitor.id, policy=draft.context.policy)
     kept = {visit.id for visit in visits}

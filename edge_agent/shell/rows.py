@@ -131,7 +131,7 @@ def closed_visit_from(row: Row, stays: list[Row]) -> Visit:
         visitor=VisitorId(visitor),
         started_at_ms=started_at_ms,
         last_at_ms=last_at_ms,
-        last_tie=marks[-1].tie if marks else 0,
+        last_order=marks[-1].order if marks else (last_at_ms, 0, 0),
         has_paid=bool(has_paid),
         marks=chain_of(marks),
         stays=chain_of(tuple(ZoneStay(ZoneId(zone), entered, left) for zone, entered, left in stays)),

@@ -458,7 +458,7 @@ class StateStore:
         for visit_id, visitor in self._db.execute(
             "SELECT id, visitor FROM visit WHERE ended_at_ms IS NULL ORDER BY id"
         ).fetchall():
-            ordered = sorted(marks.get(visit_id, ()), key=lambda each: (each.at_ms, each.tie))
+            ordered = sorted(marks.get(visit_id, ()), key=lambda each: each.order)
             visits = folded(
                 tuple(ordered), visitor=visitor, policy=self._policy, exits=self._exits
             )

@@ -60,7 +60,7 @@ def timed_out(visit: Visit) -> Visit:
 
 def is_in_order(visit: Visit | None, mark: Mark) -> bool:
     """Returns whether a mark follows everything that was folded so far."""
-    return visit is None or (mark.at_ms, mark.tie) >= (visit.last_at_ms, visit.last_tie)
+    return visit is None or mark.order >= visit.last_order
 
 
 def refolded(
@@ -86,7 +86,7 @@ def refolded(
     marks = [each for visit in visits for each in values_of(visit.marks) if each.tie != without]
     if mark is not None:
         marks.append(mark)
-    marks.sort(key=lambda each: (each.at_ms, each.tie))
+    marks.sort(key=lambda each: each.order)
     return folded(tuple(marks), visitor=visitor, policy=policy, exits=exits)
 
 
@@ -138,7 +138,7 @@ def _begun(mark: Mark, visitor: VisitorId, exits: frozenset[ZoneId]) -> Visit:
         visitor=visitor,
         started_at_ms=started_at_ms,
         last_at_ms=started_at_ms,
-        last_tie=mark.tie,
+        last_order=mark.order,
     )
     return _extended(visit, mark, exits)
 
@@ -160,7 +160,7 @@ def _extended(visit: Visit, mark: Mark, exits: frozenset[ZoneId]) -> Visit:
         visitor=visit.visitor,
         started_at_ms=visit.started_at_ms,
         last_at_ms=mark.at_ms,
-        last_tie=mark.tie,
+        last_order=mark.order,
         zone=zone,
         zone_entered_at_ms=entered_at_ms,
         n_handled_in_zone=n_handled,
