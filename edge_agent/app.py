@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from edge_agent import __version__
 from edge_agent.config import layout_of
+from edge_agent.domain.effects import Publish
 from edge_agent.domain.ids import ProductId, StoreId
 from edge_agent.domain.time import DAY_MS, SECOND_MS, local_time
 from edge_agent.errors import BundleError, ConfigError, StoreCorrupt
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     import sqlite3
 
     from edge_agent.config import Config, LinkSection
-    from edge_agent.domain.effects import Publish
     from edge_agent.shell.bundles import Bundle
 
 log = logging.getLogger(__name__)
@@ -123,7 +123,11 @@ class Agent:
             departments=BundleDepartments(catalogue),
         )
         self._catalogue = StoreCatalogue(
-            catalogue, fed=self._state.products, layout=layout, currency=config.currency
+            catalogue,
+            fed=self._state.products,
+            may_rank=_nothing if self._bundle is None else self._bundle.scorer.knows,
+            layout=layout,
+            currency=config.currency,
         )
         period_ms = config.policy.summary_period_s * SECOND_MS
         self._unit = UnitOfWork(
@@ -244,13 +248,11 @@ class Agent:
 
     def _queue_waiting(self) -> None:
         """Sends again what was committed but not yet at the broker when the agent ended."""
-        from edge_agent.domain.effects import Publish  # noqa: PLC0415 - used here only
-
         for row_id, topic, payload, retain, expires_at_ms, correlation in self._db.execute(
             "SELECT id, topic, payload, retain, expires_at_ms, correlation FROM outbox"
             " WHERE link = 'store' ORDER BY id"
         ).fetchall():
-            message: Publish = Publish(
+            message = Publish(
                 topic=topic,
                 payload=payload,
                 retain=bool(retain),
@@ -341,6 +343,10 @@ class _RoadClock:
 
     def monotonic_s(self) -> float:
         return self._agent._clock.monotonic_s()  # noqa: SLF001 - a part of the agent
+
+
+def _nothing(_product: ProductId) -> bool:
+    return False
 
 
 def _open_database(config: Config) -> sqlite3.Connection:

@@ -88,6 +88,12 @@ class Catalogue(Mapping[ProductId, CatalogueEntry]):
             price=None if cents < 0 else f"{cents // 100}.{cents % 100:02d}",
         )
 
+    def in_departments(self, departments: frozenset[str]) -> list[ProductId]:
+        """Returns the products of some departments, in ascending order."""
+        wanted = [n for n, name in enumerate(self._departments) if name in departments]
+        found = self._ids[np.isin(self._department, wanted)]
+        return [ProductId(product.decode()) for product in found.tolist()]
+
     def _at(self, product: str) -> int | None:
         key = product.encode()
         at = int(np.searchsorted(self._ids, key))

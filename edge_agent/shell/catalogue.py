@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
+
+from typing_extensions import override
 
 from edge_agent.domain.store import Product
 
@@ -19,14 +21,17 @@ class BundleDepartments(Mapping["ProductId", str]):
     def __init__(self, catalogue: BundleCatalogue | None) -> None:
         self._catalogue = catalogue
 
+    @override
     def __getitem__(self, product: ProductId) -> str:
         if self._catalogue is None:
             raise KeyError(product)
         return self._catalogue[product].department
 
+    @override
     def __iter__(self) -> Iterator[ProductId]:
         return iter(self._catalogue or ())
 
+    @override
     def __len__(self) -> int:
         return 0 if self._catalogue is None else len(self._catalogue)
 
@@ -39,10 +44,12 @@ class StoreCatalogue:
         bundle: BundleCatalogue | None,
         *,
         fed: Mapping[ProductId, Product],
+        may_rank: Callable[[ProductId], bool],
         layout: Layout,
         currency: str,
     ) -> None:
         self._bundle = bundle
+        self._may_rank = may_rank
         self._fed = fed
         self._layout = layout
         self._currency = currency
@@ -81,5 +88,6 @@ class StoreCatalogue:
         fed = {p for p, each in self._fed.items() if each.department in departments}
         if self._bundle is None:
             return frozenset(fed) or None
-        sold = {p for p in self._bundle if self._bundle[p].department in departments}
-        return frozenset(fed | sold)
+        # What the scorer cannot rank need not be held in memory for every zone.
+        sold = (p for p in self._bundle.in_departments(departments) if self._may_rank(p))
+        return frozenset(fed.union(sold))

@@ -147,6 +147,10 @@ class OnnxScorer:
         reasons = ["popular_now" if is_now else FALLBACK_REASON for is_now in now]
         return self._answer(top, scores, reasons)
 
+    def knows(self, product: ProductId) -> bool:
+        """Returns whether a product can be ranked at all."""
+        return product in self._ids.position
+
     def score(self, matrix: Floats) -> Floats:
         """Returns the probability of each row, float32 (n_candidates,)."""
         answer = self._session.run(None, {self._input: matrix})[0]
