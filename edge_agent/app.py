@@ -298,6 +298,7 @@ class Agent:
             log.info("purged", extra={"fields": deleted})
             self._state.reload()
             self._rebuild()
+            self._dead_letters.count_again()
             self._next_purge_s = now_s
         self._save_counters()
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 # Looking for plugins walks every installed package: a tenth of a second at each start.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+# One thread scores; the others that numpy would start only cost memory.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 if TYPE_CHECKING:
     import typer

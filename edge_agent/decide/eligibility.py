@@ -45,7 +45,7 @@ def refusal_of(
         return Suppression(product=product, gate="stock", reason="the store has none")
     if product in moment.in_basket:
         return Suppression(product=product, gate="in_basket", reason="already in hand or basket")
-    if moment.place.audience == "public":
+    if policy.sensitive_departments and moment.place.audience == "public":
         department = departments.get(product)
         if department is not None and department in policy.sensitive_departments:
             return Suppression(

@@ -80,7 +80,7 @@ def in_basket(draft: Draft, visit: Visit) -> tuple[ProductId, ...]:
     """Returns what a visit visibly holds: in hand, then in its open baskets."""
     held = list(visit.in_hand)
     for basket in draft.state.baskets_of(visit.visitor):
-        if basket.first_at_ms >= visit.started_at_ms:
+        if basket.sale is None or basket.last_at_ms >= visit.started_at_ms:
             held.extend(basket.products)
     return tuple(dict.fromkeys(held))
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge_agent.domain.effects import ScheduleWake, Step, SummaryTouched, VisitsChanged
-from edge_agent.domain.time import SECOND_MS
+from edge_agent.domain.time import DAY_MS, SECOND_MS
 from edge_agent.domain.visitor import Visitor
 from edge_agent.identify.pseudonyms import visitor_id_from
-from edge_agent.state.visits import advance, is_in_order, refolded
+from edge_agent.state.visits import advance, is_in_order, refolded, timed_out
 
 if TYPE_CHECKING:
     from edge_agent.domain.basket import Basket
@@ -54,6 +54,14 @@ class Draft:
         if at_ms < self.context.closed_until_ms:
             self._effects.append(SummaryTouched(at_ms=at_ms))
 
+    def touch_span(self, from_ms: int, to_ms: int) -> None:
+        """Notes the same for every period from one instant to another."""
+        period_ms = self.context.policy.summary_period_s * SECOND_MS
+        for at_ms in range(from_ms - from_ms % period_ms, to_ms + 1, period_ms):
+            if at_ms >= self.context.closed_until_ms:
+                return
+            self._effects.append(SummaryTouched(at_ms=at_ms))
+
     # --- visitors -----------------------------------------------------------------------------
 
     def visitor(self, visitor: VisitorId | None) -> Visitor | None:
@@ -79,8 +87,8 @@ class Draft:
             id=visitor_id,
             kind=subject.kind,
             pseudonym=subject.pseudonym,
-            first_seen_at_ms=at_ms,
-            last_seen_at_ms=at_ms,
+            first_seen_at_ms=at_ms - at_ms % DAY_MS,
+            last_seen_at_ms=at_ms - at_ms % DAY_MS,
         )
         self._visitors[visitor_id] = fresh
         return fresh
@@ -101,7 +109,7 @@ class Draft:
         """Folds a mark into its visitor's visits and returns the visit that it is now part of."""
         newest = self.visit_of(visitor.id)
         context = self.context
-        if not is_in_order(newest, mark):
+        if not is_in_order(newest, mark) or self._reopens(newest, mark):
             held = self.refold(visitor.id, mark, at_ms=mark.at_ms)
             if held is not None:
                 return held
@@ -111,11 +119,31 @@ class Draft:
         visits = (visit,) if ended is None else (ended, visit)
         self.put_visits(visitor.id, visits, mark=mark)
         if newest is None or newest.id != visit.id:
-            if visitor.last_seen_at_ms < visit.started_at_ms:
-                self.put_visitor(replace(visitor, last_seen_at_ms=visit.started_at_ms))
             self.watch((visit,))
+        self._see(visitor, mark.at_ms)
         self.touch_summaries(mark.at_ms)
         return visit
+
+    def _reopens(self, newest: Visit | None, mark: Mark) -> bool:
+        # Time ended the visit before this late mark told that it was still going on.
+        if newest is None or newest.ended_by != "timeout":
+            return False
+        gap_ms = mark.at_ms - newest.last_at_ms
+        return gap_ms <= self.context.policy.visit_timeout_s * SECOND_MS
+
+    def _see(self, visitor: Visitor, at_ms: int) -> None:
+        # To the day: the same in whatever order marks arrive, and seldom a row to write.
+        day_ms = at_ms - at_ms % DAY_MS
+        if visitor.first_seen_at_ms <= day_ms <= visitor.last_seen_at_ms:
+            return
+        known = self._visitors.get(visitor.id, visitor)
+        self.put_visitor(
+            replace(
+                known,
+                first_seen_at_ms=min(known.first_seen_at_ms, day_ms),
+                last_seen_at_ms=max(known.last_seen_at_ms, day_ms),
+            )
+        )
 
     def refold(
         self, visitor: VisitorId, mark: Mark | None, *, at_ms: int, without: int | None = None
@@ -138,10 +166,15 @@ class Draft:
             exits=context.exits,
             without=without,
         )
+        if newest is not None and newest.id not in near and visits and visits[-1].is_open:
+            # A later visit exists, so time has ended this one.
+            visits = (*visits[:-1], timed_out(visits[-1]))
         kept = {visit.id for visit in visits}
         removed = tuple(sorted(visit for visit in near if visit not in kept))
         self.put_visits(visitor, visits, removed=removed)
-        self.touch_summaries(min((visit.started_at_ms for visit in visits), default=at_ms))
+        spans = [(visit.started_at_ms, visit.last_at_ms) for visit in (*near.values(), *visits)]
+        for from_ms, to_ms in spans:
+            self.touch_span(from_ms, to_ms)
         self.watch(visits)
         return _holding(visits, at_ms)
 

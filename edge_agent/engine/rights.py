@@ -33,10 +33,13 @@ def stated(draft: Draft, arrival: Arrival) -> None:
         draft.put_visitor(visitor)
     elif arrival.case is not None:
         opened = isinstance(event, wire.ComplaintOpened)
-        visitor = with_complaint(visitor, arrival.case, at_ms=arrival.at_ms, opened=opened)
-        draft.put_visitor(visitor)
-        cause = Cause(source=event.source, id=event.id)
-        silence_screens(draft, visitor, cause=cause)
+        # A complaint follows its person: it is his under whichever identifier he made it.
+        for person in (visitor, draft.visitor(visitor.alias_of)):
+            if person is not None:
+                changed = with_complaint(person, arrival.case, at_ms=arrival.at_ms, opened=opened)
+                draft.put_visitor(changed)
+                cause = Cause(source=event.source, id=event.id)
+                silence_screens(draft, changed, cause=cause)
 
 
 def with_complaint(visitor: Visitor, case: str, *, at_ms: int, opened: bool) -> Visitor:

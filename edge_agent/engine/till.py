@@ -18,7 +18,7 @@ from edge_agent.domain.store import AtRegister
 from edge_agent.domain.time import SECOND_MS
 from edge_agent.domain.visitor import Mark, Subject
 from edge_agent.engine import deciding, purchases
-from edge_agent.identify.links import alias_after, carrier_of, may_link
+from edge_agent.identify.links import alias_after, carrier_of, may_link, with_complaints_of
 from edge_agent.identify.pseudonyms import visitor_id_from
 from edge_agent.state import baskets
 from edge_agent.state.visits import all_stays, folded
@@ -42,8 +42,9 @@ def at_till(draft: Draft, arrival: Arrival) -> None:
         _card_away_from_till(draft, arrival)
         return
     named = getattr(event.data, "register_", None)
+    before = draft.basket(arrival.basket)
     basket = baskets.touched(
-        draft.basket(arrival.basket),
+        before,
         basket_id=arrival.basket,
         day=arrival.day,
         register=RegisterId(named or event.source),
@@ -51,8 +52,8 @@ def at_till(draft: Draft, arrival: Arrival) -> None:
     )
     basket = _with_people(draft, arrival, _with_event(basket, arrival))
     basket = _resolve(draft, basket, fresh=None)
-    draft.touch_summaries(basket.first_at_ms)
-    if isinstance(event, wire.SaleCompleted):
+    _touch(draft, arrival, before, basket)
+    if isinstance(event, wire.SaleCompleted) or _is_newly_known(before, basket):
         _sold(draft, basket)
     if isinstance(event, wire.BasketItemAdded) and arrival.may_decide:
         _offer(draft, arrival, basket)
@@ -72,6 +73,18 @@ def resolve_near(draft: Draft, visit: Visit, *, zones: frozenset[ZoneId], from_m
         near = draft.state.baskets_near(zone, from_ms=from_ms - span_ms, to_ms=visit.last_at_ms)
         for basket in near:
             _resolve(draft, draft.basket(basket.id) or basket, fresh=visit)
+
+
+def _touch(draft: Draft, arrival: Arrival, before: Basket | None, basket: Basket) -> None:
+    sales = (before.sale if before is not None else None, basket.sale)
+    for at_ms in {arrival.at_ms, *(sale.completed_at_ms for sale in sales if sale is not None)}:
+        draft.touch_summaries(at_ms)
+
+
+def _is_newly_known(before: Basket | None, basket: Basket) -> bool:
+    # The card was read, or its event arrived, after the sale.
+    known = None if before is None else before.member
+    return basket.sale is not None and basket.member is not None and basket.member != known
 
 
 def _with_event(basket: Basket, arrival: Arrival) -> Basket:
@@ -104,8 +117,11 @@ def _with_people(draft: Draft, arrival: Arrival, basket: Basket) -> Basket:
         shared = draft.visitor_for(subject, day=arrival.day, at_ms=arrival.at_ms)
         return replace(basket, shared=shared.id)
     member = draft.visitor_of(subject)
-    if member is None or not may_link(member, now_ms=arrival.at_ms):
-        # Nothing on record means no: an unconsented card leaves no trace.
+    if member is None or not (
+        may_link(member, now_ms=arrival.at_ms) or member.has_open_complaint
+    ):
+        # Nothing on record means no: an unconsented card leaves no trace. But who complained
+        # is recognised, in order to be left alone.
         draft.add(Count("card_without_consent"))
         return basket
     return replace(basket, member=member.id)
@@ -183,12 +199,12 @@ def _visit_of_its_own(draft: Draft, basket: Basket) -> None:
         marks.append(Mark(basket.sale.completed_at_ms, tie + 2, "paid"))
     marks.sort(key=lambda mark: mark.order)
     before = draft.visit_of(visitor.id)
+    # Kept to its own rules: time ends it like any other visit, from its newest mark.
     visits = folded(tuple(marks), visitor=visitor.id, policy=draft.context.policy)
     kept = {visit.id for visit in visits}
     removed = () if before is None or before.id in kept else (before.id,)
     draft.put_visits(visitor.id, visits, removed=removed)
-    if before is None:
-        draft.watch(visits)
+    draft.watch(visits)
 
 
 def _with_paid_mark(draft: Draft, basket: Basket, carrier: VisitorId) -> Basket:
@@ -213,11 +229,23 @@ def _link(draft: Draft, basket: Basket, visitor_id: VisitorId | None) -> None:
     members = frozenset(
         each.member
         for each in current.values()
-        if each.member is not None and each.carrier == visitor_id
+        if each.member is not None
+        and each.carrier == visitor_id
+        and _may_link(draft, each.member, at_ms=each.last_at_ms)
     )
     alias = alias_after(visitor, members)
-    if alias != visitor.alias_of:
-        draft.put_visitor(replace(visitor, alias_of=alias))
+    if alias == visitor.alias_of:
+        return
+    draft.put_visitor(replace(visitor, alias_of=alias))
+    member = draft.visitor(alias)
+    if member is not None and visitor.complaints:
+        # The stricter of both: a complaint follows its person.
+        draft.put_visitor(with_complaints_of(member, visitor))
+
+
+def _may_link(draft: Draft, member_id: VisitorId, *, at_ms: int) -> bool:
+    member = draft.visitor(member_id)
+    return member is not None and may_link(member, now_ms=at_ms)
 
 
 def _card_away_from_till(draft: Draft, arrival: Arrival) -> None:

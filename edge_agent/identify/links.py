@@ -5,6 +5,7 @@ Linking moves nothing: it records `alias_of` on the anonymous visitor, so it can
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge_agent.domain.time import SECOND_MS
@@ -56,3 +57,10 @@ def alias_after(visitor: Visitor, members: frozenset[VisitorId]) -> VisitorId | 
     """
     others = members - {visitor.id}
     return next(iter(others)) if len(others) == 1 else None
+
+
+def with_complaints_of(member: Visitor, visitor: Visitor) -> Visitor:
+    """Returns a person with the complaints that he made before he was recognised."""
+    known = {complaint.case: complaint for complaint in visitor.complaints}
+    known.update({complaint.case: complaint for complaint in member.complaints})
+    return replace(member, complaints=tuple(known[case] for case in sorted(known)))

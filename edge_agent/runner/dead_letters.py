@@ -23,6 +23,7 @@ ROWS_MAX: Final = 10_000
 # A flood of refusals is told in part and counted whole.
 NOTICES_PER_BATCH: Final = 20
 ID_BYTES: Final = 12
+TOPIC_SHOWN_MAX: Final = 200
 
 
 class Cipher(Protocol):
@@ -40,9 +41,14 @@ class DeadLetters:
         self._unit = unit
         self._cipher = cipher
         self._n_told = 0
-        row = unit.query("SELECT count(*), coalesce(sum(length(payload)), 0) FROM dead_letter")[0]
-        self._n_rows, self._n_bytes = int(row[0]), int(row[1])
         self.n_dropped_payloads = 0
+        self.count_again()
+
+    def count_again(self) -> None:
+        """Reads what is kept again, after old letters were deleted."""
+        query = "SELECT count(*), coalesce(sum(length(payload)), 0) FROM dead_letter"
+        row = self._unit.query(query)[0]
+        self._n_rows, self._n_bytes = int(row[0]), int(row[1])
 
     def begin_batch(self) -> None:
         """Starts a batch."""
@@ -59,7 +65,7 @@ class DeadLetters:
         payload = self._encrypted(delivery.payload, key)
         if self._n_rows < ROWS_MAX:
             self._n_rows += 1
-            row = (letter, now_ms, refusal.reason, refusal.detail, delivery.topic)
+            row = (letter, now_ms, refusal.reason, refusal.detail, _shown(delivery.topic))
             self._unit.add("dead_letter", (*row, refusal.source, refusal.event, payload))
         self._n_told += 1
         if self._n_told > NOTICES_PER_BATCH:
@@ -68,7 +74,7 @@ class DeadLetters:
             id=letter,
             reason=refusal.reason,
             detail=refusal.detail,
-            topic=delivery.topic,
+            topic=_shown(delivery.topic),
             source=refusal.source,
             event=refusal.event,
             received_at=datetime_from_ms(now_ms),
@@ -83,3 +89,9 @@ class DeadLetters:
         sealed = self._cipher.encrypt(key, payload)
         self._n_bytes += len(sealed)
         return sealed
+
+
+def _shown(topic: str) -> str:
+    # A device chooses its topic: no more of it is repeated than a message may hold.
+    kept = topic[:TOPIC_SHOWN_MAX]
+    return kept if kept.isprintable() else kept.encode("unicode_escape").decode()[:TOPIC_SHOWN_MAX]

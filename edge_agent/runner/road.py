@@ -131,6 +131,15 @@ class Road:
 
     def take(self, delivery: Delivery) -> int:
         """Takes in one message from the store's broker; returns how many events it held."""
+        try:
+            return self._dispatch(delivery)
+        except Exception:
+            # The per-message boundary: whatever a message does, the next one is taken in.
+            log.exception("message_failed", extra={"fields": {"bytes": len(delivery.payload)}})
+            self.counters["messages_failed"] += 1
+            return 1
+
+    def _dispatch(self, delivery: Delivery) -> int:
         levels = delivery.topic.split("/")
         kind = levels[2] if len(levels) > 2 else ""
         if kind == "event" and len(levels) == 4:
@@ -207,14 +216,15 @@ class Road:
             if refusal is not None:
                 self._refuse(delivery, refusal)
             else:
-                self._take_event(delivery, each)
+                # A screen names its own ids: they must not meet those of a till.
+                speaker = event_source(each, screen)
+                self._take_event(delivery, each, mark_of(speaker, each.id))
         return len(found)
 
-    def _take_event(self, delivery: Delivery, event: Event) -> None:
-        mark = mark_of(event.source, event.id)
+    def _take_event(self, delivery: Delivery, event: Event, mark: int) -> None:
         if mark in self._marks or self._unit.has_seen(mark):
             self.counters["duplicates"] += 1
-            self._give_receipt(event)
+            self._give_receipt(delivery, event)
             return
         own_ms = None if event.time is None else ms_from_datetime(event.time)
         timing = timing_of(
@@ -222,18 +232,19 @@ class Road:
         )
         if timing.was_impossible:
             self.counters["impossible_times"] += 1
+        if timing.may_correct:
+            self._move_watermark(timing.at_ms)
+            self.counters["late"] += not timing.may_decide
+            if not self._run_event(
+                delivery, event, mark, timing.at_ms, may_decide=timing.may_decide
+            ):
+                return
+            self.counters["accepted"] += 1
+        else:
+            self.counters["too_late"] += 1
         self._marks.add(mark)
         self._unit.add("inbox", (mark, self.now_ms // DAY_MS))
-        if not timing.may_correct:
-            self.counters["too_late"] += 1
-            self._give_receipt(event)
-            return
-        self._move_watermark(timing.at_ms)
-        if not timing.may_decide:
-            self.counters["late"] += 1
-        if self._run_event(delivery, event, mark, timing.at_ms, may_decide=timing.may_decide):
-            self.counters["accepted"] += 1
-        self._give_receipt(event)
+        self._give_receipt(delivery, event)
 
     def _run_event(
         self, delivery: Delivery, event: Event, mark: int, at_ms: int, *, may_decide: bool
@@ -286,11 +297,13 @@ class Road:
 
     def _move_watermark(self, at_ms: int) -> None:
         # An event ahead of the clock must not make all others late.
-        newest_ms = min(at_ms, self.now_ms + self._settings.policy.lateness_s * SECOND_MS)
+        newest_ms = min(at_ms, self.now_ms)
         watermark_ms = newest_ms - self._settings.policy.lateness_s * SECOND_MS
         self.watermark_ms = max(self.watermark_ms, watermark_ms)
 
-    def _give_receipt(self, event: Event) -> None:
+    def _give_receipt(self, delivery: Delivery, event: Event) -> None:
+        if _topic_source(delivery) != event.source:
+            return
         if event.receipt or event.source in self._settings.layout.receipt_sources:
             self._tell_source(event.source, event.id, outcome="committed")
 
@@ -457,8 +470,21 @@ class Road:
             self._queue(effects.Publish(topic=topic, payload=notice))
         asks = self._settings.layout.receipt_sources
         source, event = refusal.source, refusal.event
-        if source is not None and event is not None and source in asks:
+        # Only who owns the topic is told: a forged refusal would make a till give up.
+        is_own = source is not None and _topic_source(delivery) == source
+        if is_own and source is not None and event is not None and source in asks:
             self._tell_source(source, event, outcome="refused")
+
+
+def event_source(event: Event, screen: str | None) -> str:
+    """Returns in whose name an event's id is unique: its source's, or the screen's own."""
+    return event.source if screen is None else f"screen/{screen}"
+
+
+def _topic_source(delivery: Delivery) -> str | None:
+    levels = delivery.topic.split("/")
+    is_event = len(levels) == len(("store", "{store}", "event", "{source}"))
+    return levels[3] if is_event and levels[2] == "event" else None
 
 
 def _is_reply_topic(topic: str | None, store: str) -> bool:

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.decide.trace import lowest_id_at
 from edge_agent.domain.time import HOUR_MS, SECOND_MS
-from edge_agent.sync.privacy import RawCell, may_revise
+from edge_agent.sync.privacy import RawCell, digests_of, may_revise, safe_cells
 from edge_agent.sync.summaries import (
     KINDS,
     content_of,
+    door_cell,
     dwell_cells,
     footfall_cells,
     funnel_cells,
     sales_cells,
     summary_of,
-    visitors_by_cell,
 )
 from edge_agent.wire import topics
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edge_agent.domain.ids import ProductId
     from edge_agent.ports import UnitOfWork
     from edge_agent.runner.settings import RoadSettings
-    from edge_agent.wire.summaries import Summary, SummaryKind
+    from edge_agent.wire.summaries import Summary, SummaryCell, SummaryKind
 
 # A visit that began this much earlier can still end a stay in a period.
 LONGEST_VISIT_MS: Final = 12 * HOUR_MS
@@ -101,9 +101,13 @@ class Summariser:
         )
         revision = int(known[0][0]) if known else 0
         before = json.loads(known[0][1]) if known else None
+        raw = self._cells(kind, start_ms, start_ms + self._period_ms)
+        kept, n_dropped = safe_cells(raw, k=policy.k)
         summary = summary_of(
             kind,
-            self._cells(kind, start_ms, start_ms + self._period_ms),
+            kept,
+            n_dropped=n_dropped,
+            doors=self._doors(start_ms) if kind == "footfall" else None,
             store=self._settings.store,
             start_ms=start_ms,
             end_ms=start_ms + self._period_ms,
@@ -112,14 +116,14 @@ class Summariser:
             k=policy.k,
         )
         content = content_of(summary)
-        after = visitors_by_cell(summary)
+        after = digests_of(kept, salt=f"{kind}.{start_ms}")
         if before is not None and before["content"] == content:
             self._unit.add("summary", (kind, start_ms, revision, known[0][1]))
             return None
-        if before is not None and not may_revise(before["visitors"], after, k=policy.k):
+        if before is not None and not may_revise(before["digests"], after, k=policy.k):
             # It stays marked as touched, and goes once enough has changed.
             return None
-        stored = json.dumps({"content": content, "visitors": after}, sort_keys=True)
+        stored = json.dumps({"content": content, "digests": after}, sort_keys=True)
         self._unit.add("summary", (kind, start_ms, revision + 1, stored))
         return summary
 
@@ -130,10 +134,7 @@ class Summariser:
                 "SELECT visitor FROM visit WHERE id >= ? AND id < ?",
                 (f"{start_ms:012x}", f"{end_ms:012x}"),
             )
-            counters = query(
-                "SELECT entries, exits FROM people_count WHERE period_start_ms = ?", (start_ms,)
-            )
-            return footfall_cells((v for (v,) in visitors), ((int(a), int(b)) for a, b in counters))
+            return footfall_cells(str(visitor) for (visitor,) in visitors)
         if kind == "dwell":
             stays = query(
                 "SELECT zone, visitor, entered_at_ms, left_at_ms FROM zone_stay"
@@ -144,6 +145,12 @@ class Summariser:
         if kind == "sales":
             return self._sales(start_ms, end_ms)
         return self._funnel(start_ms, end_ms)
+
+    def _doors(self, start_ms: int) -> SummaryCell | None:
+        counters = self._unit.query(
+            "SELECT entries, exits FROM people_count WHERE period_start_ms = ?", (start_ms,)
+        )
+        return door_cell((int(entries), int(exits)) for entries, exits in counters)
 
     def _sales(self, start_ms: int, end_ms: int) -> tuple[RawCell, ...]:
         lines = self._unit.query(

@@ -347,13 +347,19 @@ class MqttLink:
                         client.ack(delivery.mid, delivery.qos)
 
     def _send(self, message: _Outgoing) -> None:
-        info = self._client.publish(
-            message.topic,
-            message.payload,
-            qos=message.qos,
-            retain=message.retain,
-            properties=message.properties,
-        )
+        try:
+            info = self._client.publish(
+                message.topic,
+                message.payload,
+                qos=message.qos,
+                retain=message.retain,
+                properties=message.properties,
+            )
+        except ValueError:
+            # A topic that no broker takes: the message is given up, the thread goes on.
+            log.exception("publish_refused", extra={"fields": {"bytes": len(message.payload)}})
+            self._published(message)
+            return
         if message.qos == 0:
             self._published(message)
         elif info.rc in {paho.MQTT_ERR_SUCCESS, paho.MQTT_ERR_NO_CONN}:

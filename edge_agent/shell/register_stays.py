@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # How far back the index goes; older questions, which only late events ask, go to the database.
 HORIZON_MS: Final = 3 * HOUR_MS
+_START_HEX_DIGITS: Final = 12
 
 
 class RegisterStays:
@@ -32,6 +33,7 @@ class RegisterStays:
             zone: {} for zone in self.zones
         }
         self._baskets: dict[ZoneId, dict[BasketId, int]] = {zone: {} for zone in self.zones}
+        self._tracked: set[VisitorId] = set()
         self._newest_ms = 0
         self._from_ms = 0
 
@@ -70,13 +72,21 @@ class RegisterStays:
 
     def put_visits(self, visitor: VisitorId, change: VisitsChanged) -> None:
         """Takes in a visitor's changed visits."""
-        from_ms = min((visit.started_at_ms for visit in change.visits), default=None)
+        if not self.zones or not self._concerns(visitor, change):
+            return
+        self._tracked.add(visitor)
+        starts = [visit.started_at_ms for visit in change.visits]
+        # A visit's id begins with its start.
+        starts += [int(visit_id[:_START_HEX_DIGITS], 16) for visit_id in change.removed]
+        from_ms = min(starts, default=0)
+        to_ms = max((visit.last_at_ms for visit in change.visits), default=None)
         for zone in self.zones:
             known = self._stays[zone].get(visitor, {})
-            if from_ms is None or change.removed:
-                kept: dict[int, int | None] = {}
-            else:
-                kept = {entered: left for entered, left in known.items() if entered < from_ms}
+            kept: dict[int, int | None] = {
+                entered: left
+                for entered, left in known.items()
+                if entered < from_ms or (to_ms is not None and entered > to_ms)
+            }
             for visit in change.visits:
                 if visit.stays is None and visit.zone != zone:
                     continue
@@ -91,10 +101,18 @@ class RegisterStays:
             else:
                 self._stays[zone].pop(visitor, None)
 
+    def _concerns(self, visitor: VisitorId, change: VisitsChanged) -> bool:
+        if visitor in self._tracked or change.mark is None:
+            return True
+        visit = change.visits[-1]
+        last_stay = None if visit.stays is None else visit.stays.last.zone
+        return visit.zone in self._stays or last_stay in self._stays
+
     def put_stay(
         self, zone: ZoneId, visitor: VisitorId, entered_at_ms: int, left_at_ms: int
     ) -> None:
         """Takes in one stay that is over."""
+        self._tracked.add(visitor)
         self._stays[zone].setdefault(visitor, {})[entered_at_ms] = left_at_ms
 
     def put_basket(self, basket: Basket) -> None:
@@ -110,8 +128,10 @@ class RegisterStays:
             self._newest_ms = max(self._newest_ms, opened_at_ms)
 
     def prune(self) -> None:
-        """Lets go of what is older than the horizon."""
-        self._from_ms = max(self._from_ms, self._newest_ms - HORIZON_MS)
+        """Lets go of what is older than the horizon, an hour at a time."""
+        if self._newest_ms - self._from_ms < HORIZON_MS + HOUR_MS:
+            return
+        self._from_ms = self._newest_ms - HORIZON_MS
         for zone in self.zones:
             self._baskets[zone] = {
                 basket: opened for basket, opened in self._baskets[zone].items()
@@ -123,3 +143,4 @@ class RegisterStays:
                     self._stays[zone][visitor] = kept
                 else:
                     del self._stays[zone][visitor]
+        self._tracked = {visitor for stays in self._stays.values() for visitor in stays}

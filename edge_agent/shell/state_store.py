@@ -298,6 +298,7 @@ class StateStore:
         self._unsaved.clear()
         self._superseded.clear()
         self._alerts.clear()
+        self._registers.prune()
         while len(self._baskets) > CACHED_BASKETS:
             self._baskets.popitem(last=False)
         while len(self._visitors) > CACHED_VISITORS:

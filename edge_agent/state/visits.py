@@ -49,8 +49,9 @@ def advance(
     if visit is not None and visit.is_open:
         if mark.at_ms - visit.last_at_ms <= policy.visit_timeout_s * SECOND_MS:
             return None, _extended(visit, mark, exits)
-        return timed_out(visit), _begun(mark, visitor, exits)
-    return None, _begun(mark, visitor, exits)
+        return timed_out(visit), _begun(mark, visitor, exits, after_ms=visit.last_at_ms + 1)
+    after_ms = 0 if visit is None else visit.last_at_ms + 1
+    return None, _begun(mark, visitor, exits, after_ms=after_ms)
 
 
 def timed_out(visit: Visit) -> Visit:
@@ -131,8 +132,11 @@ def visit_id_from(visitor: VisitorId, started_at_ms: int) -> VisitId:
     return VisitId(f"{started_at_ms:012x}{blake2b(text, digest_size=VISIT_ID_BYTES).hexdigest()}")
 
 
-def _begun(mark: Mark, visitor: VisitorId, exits: frozenset[ZoneId]) -> Visit:
-    started_at_ms = mark.at_ms - mark.dwell_ms
+def _begun(
+    mark: Mark, visitor: VisitorId, exits: frozenset[ZoneId], *, after_ms: int
+) -> Visit:
+    # Never before the visit that came first, and never after the mark itself.
+    started_at_ms = min(mark.at_ms, max(after_ms, mark.at_ms - mark.dwell_ms))
     visit = Visit(
         id=visit_id_from(visitor, started_at_ms),
         visitor=visitor,
@@ -150,10 +154,12 @@ def _extended(visit: Visit, mark: Mark, exits: frozenset[ZoneId]) -> Visit:
         in_hand = _in_hand_after(in_hand, mark)
         n_handled += mark.kind in HANDLED_KINDS
     elif _moves(zone, mark):
+        # A dwell report tells of the past, but of no more than nobody else has told already.
+        moved_at_ms = max(visit.last_at_ms, mark.at_ms - mark.dwell_ms)
         if zone is not None:
-            stays = Chain(ZoneStay(zone, entered_at_ms, mark.at_ms - mark.dwell_ms), stays)
+            stays = Chain(ZoneStay(zone, entered_at_ms, moved_at_ms), stays)
         zone = mark.zone if mark.kind not in {"leave", "end"} else None
-        entered_at_ms = max(visit.last_at_ms, mark.at_ms - mark.dwell_ms) if zone else 0
+        entered_at_ms = moved_at_ms if zone is not None else 0
         n_handled = 0
     extended = Visit(
         id=visit.id,

@@ -6,13 +6,13 @@ own, and the same state gives the same bytes.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.domain.time import SECOND_MS, datetime_from_ms
 from edge_agent.sync.histograms import dwell_histogram
-from edge_agent.sync.privacy import RawCell, safe_cells
+from edge_agent.sync.privacy import RawCell
 from edge_agent.wire.summaries import Summary, SummaryCell
 
 if TYPE_CHECKING:
@@ -29,25 +29,38 @@ _DIMENSION: Final[dict[SummaryKind, Dimension | None]] = {
     "funnel": "place",
 }
 UNKNOWN_DEPARTMENT: Final = "unknown"
+DOORS: Final = "doors"
 
 
 def footfall_cells(
-    visitors: Iterable[str], counters: Iterable[tuple[int, int]]
+    visitors: Iterable[str],
 ) -> tuple[RawCell, ...]:
-    """Returns the period's one cell: visits begun, and what door counters counted.
+    """Returns the period's one cell: visits begun.
 
     Args:
         visitors: The visitor of each visit that began in the period.
+    """
+    begun = Counter(visitors)
+    parts = {visitor: str(n) for visitor, n in begun.items()}
+    return (RawCell(key="", parts=parts, counts={"visits": begun.total()}),)
+
+
+def door_cell(counters: Iterable[tuple[int, int]]) -> SummaryCell | None:
+    """Returns what the door counters counted: it belongs to nobody, so k does not apply.
+
+    Args:
         counters: (entries, exits) of each counter.
     """
-    begun = list(visitors)
     pairs = list(counters)
-    counts = {
-        "visits": len(begun),
-        "entries": sum(entries for entries, _ in pairs),
-        "exits": sum(exits for _, exits in pairs),
-    }
-    return (RawCell(key="", visitors=frozenset(begun), counts=counts),)
+    if not pairs:
+        return None
+    return SummaryCell(
+        keys={"place": DOORS},
+        counts={
+            "entries": sum(entries for entries, _ in pairs),
+            "exits": sum(exits for _, exits in pairs),
+        },
+    )
 
 
 def dwell_cells(stays: Iterable[tuple[str, str, int, int]]) -> tuple[RawCell, ...]:
@@ -62,7 +75,7 @@ def dwell_cells(stays: Iterable[tuple[str, str, int, int]]) -> tuple[RawCell, ..
     return tuple(
         RawCell(
             key=zone,
-            visitors=frozenset(visitor for visitor, _ in found),
+            parts=_parts((visitor, str(seconds)) for visitor, seconds in found),
             counts={"stays": len(found)},
             sums={"dwell_s": sum((Decimal(str(s)) for _, s in found), Decimal(0))},
             histogram=dwell_histogram(s for _, s in found),
@@ -80,19 +93,19 @@ def sales_cells(
         lines: (visitor, product, quantity, amount, discount) of each line sold in the period.
         department: Product to department.
     """
-    people: dict[str, set[str]] = defaultdict(set)
+    people: dict[str, list[tuple[str, str]]] = defaultdict(list)
     n_lines: dict[str, int] = defaultdict(int)
     sums: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
     for visitor, product, quantity, amount, discount in lines:
         key = department(product) or UNKNOWN_DEPARTMENT
-        people[key].add(visitor)
+        people[key].append((visitor, f"{product} {quantity} {amount} {discount}"))
         n_lines[key] += 1
         for name, text in (("units", quantity), ("revenue", amount), ("discount", discount)):
             sums[key][name] += Decimal(text)
     return tuple(
         RawCell(
             key=key,
-            visitors=frozenset(people[key]),
+            parts=_parts(people[key]),
             counts={"lines": n_lines[key]},
             sums=dict(sums[key]),
         )
@@ -113,24 +126,26 @@ def funnel_cells(
     kinds: dict[str, list[str]] = defaultdict(list)
     for decision, kind in outcomes:
         kinds[decision].append(kind)
-    people: dict[str, set[str]] = defaultdict(set)
+    people: dict[str, list[tuple[str, str]]] = defaultdict(list)
     counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for decision, place, visitor, n_items in decisions:
-        people[place].add(visitor)
+        people[place].append((visitor, f"{n_items} {sorted(kinds[decision])}"))
         counts[place]["decisions"] += 1
         counts[place]["items"] += n_items
         for kind in kinds[decision]:
             counts[place][kind] += 1
     return tuple(
-        RawCell(key=place, visitors=frozenset(people[place]), counts=dict(counts[place]))
+        RawCell(key=place, parts=_parts(people[place]), counts=dict(counts[place]))
         for place in people
     )
 
 
 def summary_of(
     kind: SummaryKind,
-    cells: tuple[RawCell, ...],
+    kept: tuple[RawCell, ...],
     *,
+    n_dropped: int,
+    doors: SummaryCell | None,
     store: str,
     start_ms: int,
     end_ms: int,
@@ -138,8 +153,23 @@ def summary_of(
     revision: int,
     k: int,
 ) -> Summary:
-    """Returns the message of one period, its cells made safe."""
-    kept, n_dropped = safe_cells(cells, k=k)
+    """Returns the message of one period.
+
+    Args:
+        kind: What is summarised.
+        kept: The cells that may leave.
+        n_dropped: How many may not.
+        doors: What belongs to nobody.
+        store: This store.
+        start_ms: The period's first instant.
+        end_ms: The first instant after it.
+        zone: The store's time zone.
+        revision: 1 for the first, higher for each that replaces it.
+        k: Smallest number of visitors behind a cell.
+    """
+    cells = [_wire_cell(cell, _DIMENSION[kind]) for cell in kept]
+    if doors is not None:
+        cells.append(doors)
     return Summary(
         summary_id=f"{store}.{kind}.{start_ms // SECOND_MS}.{revision}",
         store=store,
@@ -150,15 +180,8 @@ def summary_of(
         revision=revision,
         k=k,
         n_suppressed_cells=n_dropped,
-        cells=tuple(_wire_cell(cell, _DIMENSION[kind]) for cell in kept),
+        cells=tuple(cells),
     )
-
-
-def visitors_by_cell(summary: Summary) -> dict[str, int]:
-    """Returns how many visitors stand behind each cell."""
-    return {
-        next(iter(cell.keys.values()), ""): cell.n_visitors or 0 for cell in summary.cells
-    }
 
 
 def content_of(summary: Summary) -> dict[str, Any]:
@@ -166,10 +189,17 @@ def content_of(summary: Summary) -> dict[str, Any]:
     return summary.model_dump(mode="json", include={"cells", "n_suppressed_cells"})
 
 
+def _parts(added: Iterable[tuple[str, str]]) -> dict[str, str]:
+    parts: dict[str, list[str]] = defaultdict(list)
+    for visitor, part in added:
+        parts[visitor].append(part)
+    return {visitor: ",".join(sorted(each)) for visitor, each in parts.items()}
+
+
 def _wire_cell(cell: RawCell, dimension: Dimension | None) -> SummaryCell:
     return SummaryCell(
         keys={dimension: cell.key} if dimension is not None else {},
-        n_visitors=len(cell.visitors),
+        n_visitors=cell.n_visitors,
         counts=dict(sorted(cell.counts.items())),
         sums={name: f"{amount:f}" for name, amount in sorted(cell.sums.items())},
         histogram=cell.histogram,

@@ -18,6 +18,7 @@ from edge_agent.wire.base import (
     Name,
     Quantity,
     Text,
+    TopicLevel,
     VisitorRef,
 )
 
@@ -197,7 +198,7 @@ class BasketData(Message):
     """A basket at a till; `register` defaults to the event's source."""
 
     basket: Name
-    register_: Name | None = Field(default=None, alias="register")
+    register_: TopicLevel | None = Field(default=None, alias="register")
     visitor: VisitorRef | None = None
 
 
@@ -239,7 +240,7 @@ class SaleReturnedData(Message):
     lines: Annotated[tuple[SaleLine, ...], Field(max_length=LINES_MAX)]
     total: Amount
     basket: Name | None = None
-    register_: Name | None = Field(default=None, alias="register")
+    register_: TopicLevel | None = Field(default=None, alias="register")
     visitor: VisitorRef | None = None
 
 
@@ -248,7 +249,7 @@ class LoyaltyData(Message):
 
     visitor: VisitorRef
     basket: Name | None = None
-    register_: Name | None = Field(default=None, alias="register")
+    register_: TopicLevel | None = Field(default=None, alias="register")
     zone: Name | None = None
 
 
