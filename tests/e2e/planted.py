@@ -1,0 +1,131 @@
+"""The agent with a fault planted, to show that the tests see it: `-m tests.e2e.planted FAULT …`.
+
+Each fault replaces one method of the running process; the product has no switch for any of them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from edge_agent.cli import main
+from edge_agent.runner.loop import Loop
+from edge_agent.runner.road import Road
+from edge_agent.shell import sqlite_db
+from edge_agent.shell.mqtt_client import MqttLink
+from edge_agent.shell.unit_of_work import UnitOfWork
+from edge_agent.wire import topics
+
+# Every so many of HQ's rows one is dropped.
+DROPPED_EVERY: Final = 20
+
+
+def acknowledge_on_arrival() -> None:
+    """Messages are acknowledged when they are queued, long before they are committed."""
+    put = Loop.put
+
+    def eager(self: Any, link: str, delivery: Any) -> None:
+        put(self, link, delivery)
+        if link == "store":
+            self._store_link.ack([delivery])
+
+    Loop.put = eager  # type: ignore[method-assign]
+    Loop._acknowledge = _nothing  # type: ignore[assignment,method-assign]
+
+
+def acknowledge_before_commit() -> None:
+    """A batch is acknowledged right before its commit instead of right after it."""
+    commit, acknowledge = Loop._commit, Loop._acknowledge
+
+    def eager(self: Any, redo: Callable[[], None], messages: list[Any]) -> None:
+        acknowledge(self, messages)
+        # One turn of the network thread, so that the acknowledgement is really sent first.
+        self._stopping.wait(0.005)
+        commit(self, redo, messages)
+
+    Loop._commit = eager  # type: ignore[method-assign]
+    Loop._acknowledge = _nothing  # type: ignore[assignment,method-assign]
+
+
+def normal_for_full() -> None:
+    """Commits are written but not synced."""
+    sqlite_db._SYNCHRONOUS["power-loss"] = "NORMAL"
+
+
+def no_dedupe() -> None:
+    """An event that was taken in before is taken in again."""
+    UnitOfWork.has_seen = lambda self, mark: False  # type: ignore[method-assign]  # noqa: ARG005
+
+
+def drop_outbox_row() -> None:
+    """Now and then a row for HQ is not written."""
+    send = Road.send_to_hq
+    n_rows = 0
+
+    def forgetful(self: Any, message: Any) -> None:
+        nonlocal n_rows
+        n_rows += 1
+        if n_rows % DROPPED_EVERY:
+            send(self, message)
+
+    Road.send_to_hq = forgetful  # type: ignore[method-assign]
+
+
+def acknowledge_stale() -> None:
+    """An acknowledgement of an earlier connection is sent on the present one."""
+    ack = MqttLink.ack
+
+    def careless(self: Any, deliveries: Any) -> None:
+        deliveries = list(deliveries)
+        for delivery in deliveries:
+            delivery.generation = self.generation
+        ack(self, deliveries)
+
+    MqttLink.ack = careless  # type: ignore[method-assign]
+
+
+def event_to_hq() -> None:
+    """One raw event goes up to HQ."""
+    take = Road.take
+
+    def talkative(self: Any, delivery: Any) -> int:
+        store = self._settings.store
+        if b"visit.started" in delivery.payload and self.counters["accepted"] < DROPPED_EVERY:
+            from edge_agent.domain.effects import SendToHq  # noqa: PLC0415 - this fault's alone
+
+            self.send_to_hq(
+                SendToHq(
+                    message_id=str(hash(delivery.payload)),
+                    topic=topics.hq_up(store, "state"),
+                    payload=delivery.payload,
+                    kind="state",
+                )
+            )
+        return take(self, delivery)
+
+    Road.take = talkative  # type: ignore[method-assign]
+
+
+FAULTS: Final[dict[str, Callable[[], None]]] = {
+    each.__name__: each
+    for each in (
+        acknowledge_on_arrival,
+        acknowledge_before_commit,
+        normal_for_full,
+        no_dedupe,
+        drop_outbox_row,
+        acknowledge_stale,
+        event_to_hq,
+    )
+}
+
+
+def _nothing(*_: object) -> None:
+    """Does nothing."""
+
+
+if __name__ == "__main__":
+    FAULTS[sys.argv.pop(1)]()
+    sys.argv.insert(1, "run")
+    main()
