@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.store import Outcome, unbroken
 from tests.e2e.stream import morning
 
-BASKETS: Final = 20
+BASKETS: Final = 24
 SOAK_BASKETS: Final = 100
 
 

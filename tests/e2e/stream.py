@@ -1,29 +1,41 @@
 """A replayed morning as messages: what opens the day, what HQ sends, and the day itself.
 
-The stream is the replay's own. Added are probes: events of nobody (a counter that counted
-nothing) that ask for a receipt. A probe's receipt says that everything before it is committed.
+The stream is the replay's own, of receipts from a busy hour so that groups are large enough to be
+reported; the hours before it, in which nothing happens, are left out. Added are probes: events of
+nobody (a counter that counted nothing) that ask for a receipt. A probe's receipt says that
+everything before it is committed.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, time, timedelta
 from functools import cache
 from typing import Final
+from zoneinfo import ZoneInfo
 
+from edge_agent.replay.dataset import SalesDay, load_day
 from edge_agent.replay.identifiers import RawIdentifier, customer_handle
-from edge_agent.replay.play import Replay, ReplayOptions, prepare
+from edge_agent.replay.play import Replay, ReplayOptions, replay_of
 from edge_agent.shell.signing import DEMO_KEY_ID, demo_private_key, sign_command
 from edge_agent.wire import topics
+from edge_agent.wire.events import Event
 
 STORE: Final = "s42"
 SEED: Final = 7
 PROBE: Final = "probe"
 RECEIPTS: Final = f"store/{STORE}/event/+/receipt"
-PROBE_EVERY: Final = 100
-"""Messages between two probes: how finely a test can tell how far the agent is."""
+FROM: Final = time(10)
+"""Local time from which receipts are taken: about 28 an hour are paid then."""
+BEFORE: Final = timedelta(minutes=2)
+"""So long before the first visitor the clock ticks again."""
+PROBE_EVERY: Final = 30
+"""Ticks between two probes: how finely a test can tell how far the agent is.
+
+Ticks are counted, because they are the same whatever disturbs the events.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +53,7 @@ class Morning:
     Attributes:
         opening: Ticks and consents; ends with a probe.
         profiles: HQ's signed commands about consenting customers, taken after the opening.
-        day: Everything else, a probe after every `PROBE_EVERY` of them; ends with a probe.
+        day: Everything else, a probe after every `PROBE_EVERY` ticks; ends with a probe.
         n_probes: How many probes it holds before the last one, named by `probe_name`.
         identifiers: Every raw identifier in any of it.
         references: HQ's handles of the customers who consented.
@@ -78,24 +90,28 @@ def probe(name: str, at: datetime) -> Message:
 def morning(
     *, baskets: int, duplicates: float = 0.0, shuffle: bool = False, seed: int = SEED
 ) -> Morning:
-    """Returns the day's first baskets as messages; the same arguments give the same bytes."""
+    """Returns some baskets of the morning as messages; equal arguments give equal bytes."""
     options = ReplayOptions(
         store=STORE, seed=seed, baskets=baskets, duplicates=duplicates, shuffle=shuffle
     )
-    replay = prepare(options)
+    replay = replay_of(_sales(baskets), options)
     opened_at = replay.first.opened_at
+    first_at = min(each.time for each in replay.first.events if _is_of_somebody(each)) - BEFORE
     opening: list[Message] = []
     day: list[Message] = []
-    n_probes = 0
+    n_probes = n_ticks = 0
     last_at = opened_at
     for each in replay.publications():
         message = Message(each.topic, each.payload)
         if each.at < opened_at:
             opening.append(message)
             continue
+        if each.at < first_at:
+            continue
         last_at = max(last_at, each.at)
         day.append(message)
-        if len(day) % PROBE_EVERY == 0:
+        n_ticks += each.is_tick
+        if each.is_tick and n_ticks % PROBE_EVERY == 0:
             day.append(probe(probe_name(n_probes), each.at))
             n_probes += 1
     opening.append(probe("opened", opened_at - timedelta(seconds=1)))
@@ -110,6 +126,17 @@ def morning(
         identifiers=replay.first.identifiers,
         references=frozenset(customer_handle(household) for household in holders),
     )
+
+
+def _sales(baskets: int) -> SalesDay:
+    sales = load_day()
+    zone = ZoneInfo(sales.timezone)
+    late = [each for each in sales.baskets if each.paid_at.astimezone(zone).time() >= FROM]
+    return replace(sales, baskets=tuple(late[:baskets]))
+
+
+def _is_of_somebody(event: Event) -> bool:
+    return event.type == "visit.started"
 
 
 def _consented(replay: Replay) -> set[str]:
