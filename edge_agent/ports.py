@@ -162,6 +162,10 @@ class UnitOfWork(Protocol):
         """Returns whether an event was taken in before this batch."""
         ...
 
+    def seen_among(self, marks: set[int]) -> set[int]:
+        """Returns those marks whose events were taken in before this batch."""
+        ...
+
     def query(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Returns rows of the state as it was before this batch."""
         ...

@@ -12,6 +12,7 @@ holds, and the socket is not read meanwhile.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
@@ -42,6 +43,8 @@ RETRY_FIRST_S: Final = 0.5
 RETRY_CEILING_S: Final = 5.0
 # Broker acknowledgements of our own messages that are worth a commit by themselves.
 SENT_ROWS_PER_COMMIT: Final = 200
+# Messages that are decoded and looked up together.
+LOOK_AHEAD: Final = 200
 META_EVERY_S: Final = 60.0
 
 Message = tuple[str, Any]
@@ -83,6 +86,8 @@ class Loop:
         self._on_idle = on_idle
         self._stopping = stopping
         self._queue: SimpleQueue[Message] = SimpleQueue()
+        # Taken off the queue and looked at together, not yet in a batch.
+        self._ready: deque[Message] = deque()
         self._is_paused = False
         self._next_tick_ms = 0
         self._next_meta_s = 0.0
@@ -155,6 +160,23 @@ class Loop:
         return self._road.take(delivery)
 
     def _next(self, wait_s: float) -> Message | None:
+        if self._ready:
+            return self._ready.popleft()
+        message = self._wait(wait_s)
+        if message is not None:
+            self._look_ahead(message)
+        return message
+
+    def _look_ahead(self, message: Message) -> None:
+        while len(self._ready) < LOOK_AHEAD:
+            try:
+                self._ready.append(self._queue.get_nowait())
+            except Empty:
+                break
+        waiting = [delivery for link, delivery in (message, *self._ready) if link == "store"]
+        self._road.look_ahead(waiting)
+
+    def _wait(self, wait_s: float) -> Message | None:
         try:
             if wait_s > 0:
                 return self._queue.get(timeout=wait_s)
@@ -228,6 +250,7 @@ class Loop:
             return
         self._add_meta()
         row_ids = self._unit.commit()
+        road.note_committed()
         for row_id, message in zip(row_ids, road.publishes, strict=True):
             if message is not None:
                 self._store_outbox.send(row_id, message)

@@ -7,6 +7,7 @@ fails before leaves the disk as it was, and the state is read again from it.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from typing import TYPE_CHECKING, Any, Final
 
@@ -230,6 +231,16 @@ class UnitOfWork:
         """Returns whether an event was taken in before this batch."""
         found = self._db.execute("SELECT 1 FROM inbox WHERE mark = ?", (mark,)).fetchone()
         return found is not None
+
+    def seen_among(self, marks: set[int]) -> set[int]:
+        """Returns those marks whose events were taken in before this batch."""
+        if not marks:
+            return set()
+        found = self._db.execute(
+            "SELECT i.mark FROM json_each(?) j JOIN inbox i ON i.mark = j.value",
+            (json.dumps(list(marks)),),
+        )
+        return {int(mark) for (mark,) in found}
 
     def put(self, change: effects.Change) -> None:
         """Takes in one changed value."""
