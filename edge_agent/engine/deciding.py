@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from edge_agent.decide.arbitration import arbitrated
 from edge_agent.decide.candidates import gated, request_for
-from edge_agent.decide.eligibility import silence_for
+from edge_agent.decide.eligibility import refusal_of, silence_for
 from edge_agent.decide.moments import store_default
 from edge_agent.decide.pressure import cap_reached, is_cooling_down
 from edge_agent.decide.trace import decision_id_from, record_of
@@ -188,14 +188,20 @@ def _popular(
 ) -> tuple[ProductId, ...]:
     if request is None or moment.visitor is None:
         return ()
-    candidates, _ = gated(
-        draft.context.scorer.popular(request),
-        moment,
-        out_of_stock=draft.state.out_of_stock(),
-        departments=draft.state.departments(),
-        policy=draft.context.policy,
-    )
-    return tuple(each.scored.product for each in candidates[: moment.limit])
+    picks: list[ProductId] = []
+    for each in draft.context.scorer.popular(request):
+        refusal = refusal_of(
+            each.product,
+            moment,
+            out_of_stock=draft.state.out_of_stock(),
+            departments=draft.state.departments(),
+            policy=draft.context.policy,
+        )
+        if refusal is None:
+            picks.append(each.product)
+            if len(picks) >= moment.limit:
+                break
+    return tuple(picks)
 
 
 def _show(draft: Draft, decision: Decision) -> None:

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 IDLE_S: Final = 0.25
 TICK_MS: Final = 1_000
 # What is taken in after the first urgent event of a batch, if it waits already.
-URGENT_COMPANY: Final = 40
+URGENT_COMPANY: Final = 100
 RETRY_FIRST_S: Final = 0.5
 RETRY_CEILING_S: Final = 5.0
 # Broker acknowledgements of our own messages that are worth a commit by themselves.

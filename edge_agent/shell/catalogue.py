@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from typing_extensions import override
 
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from edge_agent.domain.ids import ProductId, ZoneId
     from edge_agent.domain.store import Layout
     from edge_agent.shell.bundles import Catalogue as BundleCatalogue
+
+
+# Products that are shown again and again, ready to be shown.
+KNOWN_PRODUCTS: Final = 2_000
 
 
 class BundleDepartments(Mapping["ProductId", str]):
@@ -53,21 +57,28 @@ class StoreCatalogue:
         self._fed = fed
         self._layout = layout
         self._currency = currency
+        self._known: dict[ProductId, Product] = {}
         self._zones: dict[ZoneId, frozenset[ProductId] | None] = {}
 
     def product(self, product: ProductId) -> Product | None:
         """Returns a product, or None when it is not known."""
         fed = self._fed.get(product)
-        if fed is not None or self._bundle is None or product not in self._bundle:
+        if fed is not None or self._bundle is None:
             return fed
-        entry = self._bundle[product]
-        return Product(
-            id=product,
-            title=entry.title,
-            price=entry.price,
-            currency=self._currency,
-            department=entry.department,
-        )
+        known = self._known.get(product)
+        if known is None and product in self._bundle:
+            entry = self._bundle[product]
+            known = Product(
+                id=product,
+                title=entry.title,
+                price=entry.price,
+                currency=self._currency,
+                department=entry.department,
+            )
+            if len(self._known) >= KNOWN_PRODUCTS:
+                self._known.clear()
+            self._known[product] = known
+        return known
 
     def products_in(self, zone: ZoneId) -> frozenset[ProductId] | None:
         """Returns the products that a zone sells; None when its departments are not known."""

@@ -24,6 +24,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import paho.mqtt.client as paho
@@ -31,6 +32,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
+from typing_extensions import override
 
 from edge_agent.errors import BrokerError
 
@@ -131,6 +133,7 @@ class _BufferedClient(paho.Client):
         self._buffer = b""
         self._position = 0
 
+    @override
     def _sock_recv(self, bufsize: int) -> bytes:
         position, buffer = self._position, self._buffer
         end = position + bufsize
@@ -302,7 +305,7 @@ class MqttLink:
             if not self._turn(sock):
                 return
 
-    def _turn(self, sock: socket.socket) -> bool:
+    def _turn(self, sock: Any) -> bool:
         """Waits for one thing to do and does it; returns whether the connection still stands."""
         may_read = not self._paused
         # What we buffered, and what TLS did, is invisible to select.
@@ -531,8 +534,20 @@ def connect_or_raise(link: MqttLink, settings: LinkSettings, *, timeout_s: float
 def _publish_properties(
     expiry_s: int | None, response_topic: str | None, correlation: bytes | None
 ) -> Properties | None:
-    if expiry_s is None and response_topic is None and correlation is None:
-        return None
+    if response_topic is None and correlation is None:
+        return None if expiry_s is None else _expiring(expiry_s)
+    return _properties(expiry_s, response_topic, correlation)
+
+
+# paho takes 90 us to make properties, and messages expire after few different times.
+@lru_cache(maxsize=256)
+def _expiring(expiry_s: int) -> Properties:
+    return _properties(expiry_s, None, None)
+
+
+def _properties(
+    expiry_s: int | None, response_topic: str | None, correlation: bytes | None
+) -> Properties:
     properties = Properties(PacketTypes.PUBLISH)
     if expiry_s is not None:
         properties.MessageExpiryInterval = max(1, expiry_s)
@@ -559,7 +574,7 @@ def _tls_context(settings: LinkSettings) -> ssl.SSLContext:
     return context
 
 
-def _tls_pending(sock: socket.socket) -> bool:
+def _tls_pending(sock: Any) -> bool:
     return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
 
 

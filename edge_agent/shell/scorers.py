@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING, Final
+from collections import Counter, OrderedDict
+from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.domain.scoring import ScoredProduct
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from edge_agent.domain.ids import ProductId
     from edge_agent.domain.scoring import ScoringRequest
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 HOURS_A_DAY: Final = 24
 # Sales of the neighbouring hours count as well: one hour of one store is thin.
 HOUR_SPREAD: Final = 1
+# Answers kept, of some 3 KiB each.
+REMEMBERED_ANSWERS: Final = 500
+
+_Key = tuple[Any, ...]
 
 
 class ModelScorer:
@@ -27,14 +31,46 @@ class ModelScorer:
     def __init__(self, bundle: Bundle) -> None:
         self._scorer = bundle.scorer
         self.version = bundle.version
+        self._ranked: OrderedDict[_Key, tuple[ScoredProduct, ...]] = OrderedDict()
+        self._popular: OrderedDict[_Key, tuple[ScoredProduct, ...]] = OrderedDict()
 
     def rank(self, request: ScoringRequest) -> tuple[ScoredProduct, ...]:
         """Returns what the model finds likeliest, best first."""
-        return self._scorer.rank(request)
+        if request.history:
+            return self._scorer.rank(request)
+        return _remembered(self._ranked, request, self._scorer.rank)
 
     def popular(self, request: ScoringRequest) -> tuple[ScoredProduct, ...]:
         """Returns what sells best in this store and hour, best first."""
-        return self._scorer.popular(request)
+        return _remembered(self._popular, request, self._scorer.popular)
+
+
+def _remembered(
+    answers: OrderedDict[_Key, tuple[ScoredProduct, ...]],
+    request: ScoringRequest,
+    ask: Callable[[ScoringRequest], tuple[ScoredProduct, ...]],
+) -> tuple[ScoredProduct, ...]:
+    # Without a history, all who come in this hour with the same things in hand get one answer;
+    # the instant itself counts only for how long ago something was bought.
+    key = (
+        request.now.date(),
+        request.hour,
+        request.weekday,
+        request.week,
+        request.store,
+        request.basket,
+        request.zone_products,
+        request.exclude,
+        request.limit,
+    )
+    known = answers.get(key)
+    if known is None:
+        known = answers[key] = ask(request)
+        if len(answers) > REMEMBERED_ANSWERS:
+            answers.popitem(last=False)
+    else:
+        answers.move_to_end(key)
+    return known
 
 
 class PopularityScorer:

@@ -128,8 +128,8 @@ _SQL: Final = {
         " VALUES (?, ?, ?, ?, ?, ?)"
     ),
     "outbox": (
-        "INSERT INTO outbox (link, topic, payload, retain, expires_at_ms, correlation, message_id,"
-        " kind, visitor) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        "INSERT INTO outbox (id, link, topic, payload, retain, expires_at_ms, correlation, message_id,"
+        " kind, visitor) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     ),
     "outbox_sent": "DELETE FROM outbox WHERE id = ?",
     "outbox_acked": "DELETE FROM outbox WHERE message_id = ? AND link = 'hq'",
@@ -210,6 +210,11 @@ class UnitOfWork:
         self._state = state
         self._path = path
         self._period_ms = period_ms
+        row = connection.execute(
+            "SELECT seq FROM sqlite_sequence WHERE name = 'outbox'"
+        ).fetchone()
+        # Never used twice, also after the newest rows were sent and deleted.
+        self._next_outbox_id = 1 if row is None else int(row[0]) + 1
         self._begin()
 
     def _begin(self) -> None:
@@ -328,6 +333,9 @@ class UnitOfWork:
     # --- collecting ---------------------------------------------------------------------------
 
     def _put_visitor(self, before: Visitor | None, visitor: Visitor) -> None:
+        if visitor.kind == "basket":
+            # Who came without any sensor noticing is known by his basket alone: nothing to keep.
+            return
         self._visitors[visitor.id] = visitor
         if before is None:
             link = (visitor.kind, visitor.pseudonym, visitor.id, visitor.first_seen_at_ms, "seen")
@@ -475,8 +483,9 @@ class UnitOfWork:
                 )
 
     def _insert_outbox(self) -> list[int]:
-        ids = []
-        for row in self._pending.get("outbox", ()):
-            cursor = self._db.execute(_SQL["outbox"], row)
-            ids.append(int(cursor.lastrowid or 0))
+        waiting = self._pending.get("outbox", ())
+        first = self._next_outbox_id
+        self._next_outbox_id += len(waiting)
+        ids = list(range(first, self._next_outbox_id))
+        self._db.executemany(_SQL["outbox"], [(i, *row) for i, row in zip(ids, waiting, strict=True)])
         return ids

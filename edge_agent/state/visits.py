@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 VISIT_ID_BYTES: Final = 6
 HANDLED_KINDS: Final = frozenset({"lift", "scan"})
+_PARTING: Final = frozenset({"leave", "end"})
 IN_HAND_MAX: Final = 200
 
 
@@ -47,9 +48,14 @@ def advance(
         exits: Zones whose leaving ends a visit that has paid.
     """
     if visit is not None and visit.is_open:
-        if mark.at_ms - visit.last_at_ms <= policy.visit_timeout_s * SECOND_MS:
+        if _is_near(visit, mark, policy):
             return None, _extended(visit, mark, exits)
         return timed_out(visit), _begun(mark, visitor, exits, after_ms=visit.last_at_ms + 1)
+    if visit is not None and mark.kind in _PARTING and _is_near(visit, mark, policy):
+        # A second door sensor tells again that somebody left: no new visit.
+        return None, replace(
+            visit, last_at_ms=mark.at_ms, last_order=mark.order, marks=Chain(mark, visit.marks)
+        )
     after_ms = 0 if visit is None else visit.last_at_ms + 1
     return None, _begun(mark, visitor, exits, after_ms=after_ms)
 
@@ -130,6 +136,10 @@ def visit_id_from(visitor: VisitorId, started_at_ms: int) -> VisitId:
     """
     text = f"{visitor}\x00{started_at_ms}".encode()
     return VisitId(f"{started_at_ms:012x}{blake2b(text, digest_size=VISIT_ID_BYTES).hexdigest()}")
+
+
+def _is_near(visit: Visit, mark: Mark, policy: Policy) -> bool:
+    return mark.at_ms - visit.last_at_ms <= policy.visit_timeout_s * SECOND_MS
 
 
 def _begun(
