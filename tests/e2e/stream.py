@@ -96,7 +96,7 @@ def morning(
     )
     replay = replay_of(_sales(baskets), options)
     opened_at = replay.first.opened_at
-    first_at = min(each.time for each in replay.first.events if _is_of_somebody(each)) - BEFORE
+    first_at = min(filter(None, map(_arrived_at, replay.first.events))) - BEFORE
     opening: list[Message] = []
     day: list[Message] = []
     n_probes = n_ticks = 0
@@ -135,8 +135,8 @@ def _sales(baskets: int) -> SalesDay:
     return replace(sales, baskets=tuple(late[:baskets]))
 
 
-def _is_of_somebody(event: Event) -> bool:
-    return event.type == "visit.started"
+def _arrived_at(event: Event) -> datetime | None:
+    return event.time if event.type == "visit.started" else None
 
 
 def _consented(replay: Replay) -> set[str]:
