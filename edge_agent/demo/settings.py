@@ -1,0 +1,117 @@
+"""What a demo is asked to do, its folder, and the configuration that its agent gets."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_agent.errors import ConfigError
+from edge_agent.hq.keys import public_text
+from edge_agent.replay.layout import layout_toml, store_layout
+from edge_agent.replay.play import ReplayOptions
+from edge_agent.replay.sensors import CONSENT_DESK
+from edge_agent.shell.resources import released_bundle
+from edge_agent.shell.signing import DEMO_KEY_ID, demo_private_key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoOptions:
+    """A demo.
+
+    Attributes:
+        replay: Which day is played, and how.
+        host: Address that the pages are served on.
+        port: Their port; 0 takes a free one.
+        identifiers: File for every raw identifier that was used; None writes none.
+    """
+
+    replay: ReplayOptions
+    host: str
+    port: int
+    identifiers: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StateFolder:
+    """Where a demo leaves what it made."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The agent's configuration."""
+        return self.path / "agent.toml"
+
+    @property
+    def agent_database(self) -> Path:
+        """The agent's database."""
+        return self.path / "agent" / "state.db"
+
+    @property
+    def hq_database(self) -> Path:
+        """HQ's database."""
+        return self.path / "hq.db"
+
+    @property
+    def agent_log(self) -> Path:
+        """What the agent wrote to standard error."""
+        return self.path / "agent.log"
+
+    @property
+    def demo_log(self) -> Path:
+        """The log of HQ, of the pages and of all links but the agent's."""
+        return self.path / "demo.log"
+
+    def prepare(self) -> None:
+        """Makes the folder.
+
+        Raises:
+            ConfigError: It cannot be made, or holds another demo's state.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"--state {self.path}: {error.strerror}", hint="choose a folder you may write to"
+            ) from error
+        for taken in (self.agent_database, self.hq_database):
+            if taken.exists():
+                # The same day again would be nothing but duplicates.
+                raise ConfigError(
+                    f"--state {self.path} holds the state of an earlier demo",
+                    hint="choose an empty folder, or delete this one",
+                )
+
+
+def agent_toml(
+    folder: StateFolder, options: ReplayOptions, *, store_port: int, hq_port: int
+) -> str:
+    """Returns the configuration of the demo's agent."""
+    bundle = released_bundle()
+    sections = [
+        f"store = {_text(options.store)}",
+        f"timezone = {_text(options.timezone)}",
+        'locale = "en"',
+        'currency = "USD"',
+        'clock = "replay"',
+        f"seed = {_text(str(options.seed))}",
+        "[state]",
+        f"directory = {_text(str(folder.agent_database.parent.absolute()))}",
+        "[broker]",
+        f"port = {store_port}",
+        "[hq]",
+        f"port = {hq_port}",
+        f"keys = {{{DEMO_KEY_ID} = {_text(public_text(demo_private_key()))}}}",
+        "[model]",
+        *([] if bundle is None else [f"bundle = {_text(str(bundle))}"]),
+        # The desk is told when a consent is on disk: only then may HQ send who it is about.
+        f"[sources.{CONSENT_DESK}]",
+        "receipt = true",
+    ]
+    return "\n".join(sections) + "\n\n" + layout_toml(store_layout())
+
+
+def _text(value: str) -> str:
+    # A JSON string of printable characters is a TOML basic string as well.
+    return json.dumps(value, ensure_ascii=False)
