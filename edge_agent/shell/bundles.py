@@ -130,17 +130,18 @@ def load_bundle(path: Path, *, public_key: bytes | None = None) -> Bundle:
     """
     manifest = read_manifest(path, public_key=public_key)
     parts = _read_parts(path, manifest)
-    model = parts["ranker.onnx"]
+    # Each part is let go of once it was read: together they are a third of the agent.
+    model = parts.pop("ranker.onnx")
     _check_model_bytes(model, manifest)
-    tables, ids = _tables(_arrays(parts["tables.npz"]))
+    tables, ids = _tables(_arrays(parts.pop("tables.npz")))
     try:
         session = open_session(model)
     except Exception as error:  # onnxruntime raises a dozen types of its own here
         raise BundleError(f"ranker.onnx cannot be opened: {error}", hint=REPLACE) from error
     _check_shapes(session)
     scorer = OnnxScorer(session, tables, ids)
-    catalogue = Catalogue(_arrays(parts["catalogue.npz"]))
-    _check_examples(scorer, json.loads(parts["examples.json"]), float(manifest["tolerance"]))
+    catalogue = Catalogue(_arrays(parts.pop("catalogue.npz")))
+    _check_examples(scorer, json.loads(parts.pop("examples.json")), float(manifest["tolerance"]))
     return Bundle(
         version=str(manifest["version"]), manifest=manifest, catalogue=catalogue, scorer=scorer
     )

@@ -316,8 +316,9 @@ class MqttLink:
         wait_s = 0.0 if pending or (self._commands and self._connected.is_set()) else SELECT_TIMEOUT_S
         readable, writable, _ = select.select(readers, writers, [], wait_s)
         if self._wake_reader in readable:
-            self._woken = False
+            # In this order: a wake-up that comes in between leaves its byte for the next turn.
             _drain(self._wake_reader)
+            self._woken = False
         ok = True
         if pending or sock in readable:
             ok = self._read()
