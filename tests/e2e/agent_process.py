@@ -27,7 +27,7 @@ class AgentProcess:
     Attributes:
         config: Its TOML file.
         log: Where its standard error goes, all its lives one after the other.
-        fault: The fault to plant, one of `planted.FAULTS`; None for the agent as it is.
+        fault: The faults to plant, some of `planted.FAULTS` joined by `+`; None for none.
         under: A command line that the agent's is appended to, such as a tracer's.
     """
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from tests.e2e.store import Outcome, StoreUnderTest, running_store
 from tests.e2e.stream import Morning, probe_name
-from tests.e2e.waiting import wait_until
+from tests.e2e.waiting import DEADLINE_S, wait_until
 
 STARTUP_SHARE: Final = 0.25
 STARTUP_S: Final = 0.5
@@ -40,13 +40,24 @@ class CrashRun:
 
 
 def run_with_kills(
-    folder: Path, day: Morning, *, n_kills: int, seed: int, fault: str | None = None
+    folder: Path,
+    day: Morning,
+    *,
+    n_kills: int,
+    seed: int,
+    fault: str | None = None,
+    patience_s: float = DEADLINE_S,
 ) -> CrashRun:
-    """Kills the agent so often, lets it finish, and returns what it left behind."""
+    """Kills the agent so often, lets it finish, and returns what it left behind.
+
+    Raises:
+        NotInTimeError: It does not get as far as it must within `patience_s`.
+    """
     chance = Random(seed)
     n_startup = round(n_kills * STARTUP_SHARE)
     n_working = n_kills - n_startup
     with running_store(folder, fault=fault) as store:
+        store.patience_s = patience_s
         for _ in range(min(FIRST_STARTS, n_startup)):
             kill_while_starting(store, chance)
         store.start_agent()

@@ -13,13 +13,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Final, Literal
 
 from edge_agent.ingest.ordering import mark_of
+from tests.e2e.mqtt_bytes import PUBACK, PUBLISH, acknowledged, packets, published
 from tests.e2e.waiting import wait_for
 
 CALLS: Final = (
@@ -31,10 +31,6 @@ SECTOR: Final = 512
 """The least that a disk writes as a whole."""
 Loss = Literal["lost", "torn", "reordered", "kept"]
 LOSSES: Final[tuple[Loss, ...]] = ("lost", "torn", "reordered", "kept")
-
-# MQTT 5.0, section 2.1.2.
-_PUBLISH: Final = 3
-_PUBACK: Final = 4
 
 _LINE: Final = re.compile(r"^(\d+) +(.*)$")
 _RESUMED: Final = re.compile(r"^<\.\.\. \w+ resumed>(.*)$")
@@ -378,48 +374,16 @@ class _Connection:
 
     def received(self, data: bytes) -> None:
         self._inward += data
-        for head, body in _packets(self._inward):
-            if head >> 4 == _PUBLISH and head & 0b110:
-                packet_id, topic, payload = _publish(body)
-                self._events[packet_id] = tuple(_marks(topic, payload))
+        for packet in packets(self._inward):
+            if packet.type == PUBLISH:
+                message = published(packet)
+                self._events[message.packet_id] = tuple(_marks(message.topic, message.payload))
 
     def sent(self, data: bytes) -> Iterable[int]:
         self._outward += data
-        for head, body in _packets(self._outward):
-            if head >> 4 == _PUBACK:
-                yield from self._events.pop(int.from_bytes(body[:2], "big"), ())
-
-
-def _packets(buffer: bytearray) -> Iterator[tuple[int, bytes]]:
-    """Takes whole MQTT packets off the front of a buffer."""
-    while len(buffer) >= 2:
-        with suppress(IndexError):
-            length, at = _varint(buffer, 1)
-            if len(buffer) < at + length:
-                return
-            head, body = buffer[0], bytes(buffer[at : at + length])
-            del buffer[: at + length]
-            yield head, body
-            continue
-        return
-
-
-def _varint(data: bytes | bytearray, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        value |= (data[at] & 0x7F) << shift
-        shift += 7
-        at += 1
-        if data[at - 1] < 0x80:
-            return value, at
-
-
-def _publish(body: bytes) -> tuple[int, str, bytes]:
-    n_topic = int.from_bytes(body[:2], "big")
-    topic, at = body[2 : 2 + n_topic].decode(), 2 + n_topic
-    packet_id = int.from_bytes(body[at : at + 2], "big")
-    n_properties, at = _varint(body, at + 2)
-    return packet_id, topic, body[at + n_properties :]
+        for packet in packets(self._outward):
+            if packet.type == PUBACK:
+                yield from self._events.pop(acknowledged(packet), ())
 
 
 def _marks(topic: str, payload: bytes) -> Iterator[int]:

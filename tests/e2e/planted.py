@@ -1,6 +1,7 @@
 """The agent with a fault planted, to show that the tests see it: `-m tests.e2e.planted FAULT …`.
 
-Each fault replaces one method of the running process; the product has no switch for any of them.
+Several faults are joined by a plus sign. Each replaces one method of the running process; the
+product has no switch for any of them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from edge_agent.wire import topics
 
 # Every so many of HQ's rows one is dropped.
 DROPPED_EVERY: Final = 20
+SLOW_COMMIT_S: Final = 1.0
 
 
 def acknowledge_on_arrival() -> None:
@@ -85,6 +87,18 @@ def acknowledge_stale() -> None:
     MqttLink.ack = careless  # type: ignore[method-assign]
 
 
+def slow_disk() -> None:
+    """A batch takes its time; no fault, but what makes some faults show."""
+    commit = Loop._commit
+
+    def slow(self: Any, redo: Callable[[], None], messages: list[Any]) -> None:
+        if messages:
+            self._stopping.wait(SLOW_COMMIT_S)
+        commit(self, redo, messages)
+
+    Loop._commit = slow  # type: ignore[method-assign]
+
+
 def event_to_hq() -> None:
     """One raw event goes up to HQ."""
     take = Road.take
@@ -116,6 +130,7 @@ FAULTS: Final[dict[str, Callable[[], None]]] = {
         no_dedupe,
         drop_outbox_row,
         acknowledge_stale,
+        slow_disk,
         event_to_hq,
     )
 }
@@ -126,6 +141,7 @@ def _nothing(*_: object) -> None:
 
 
 if __name__ == "__main__":
-    FAULTS[sys.argv.pop(1)]()
+    for name in sys.argv.pop(1).split("+"):
+        FAULTS[name]()
     sys.argv.insert(1, "run")
     main()

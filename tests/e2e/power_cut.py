@@ -62,7 +62,7 @@ def record(folder: Path, day: Morning, *, fault: str | None = None) -> Recording
         store.close_day()
         wait_noted(note)
         state = store.database.parent
-        steps = steps_from(note, folder=state, broker_port=store.broker.port)
+        steps = steps_from(note, folder=state, broker_port=store.link.port)
     return Recording(steps=steps, folder=state)
 
 

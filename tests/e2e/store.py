@@ -1,6 +1,6 @@
 """A store under test: its broker, HQ's broker and receiver, and the agent as a process.
 
-All of it is real. The agent's link to HQ may lead through a recorder that keeps every byte.
+All of it is real. The agent's two links lead through recorders that keep every byte.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from edge_agent.shell.signing import DEMO_KEY_ID, demo_private_key
 from edge_agent.shell.sqlite_db import open_for_reading
 from edge_agent.wire.notices import EventReceipt
 from tests.e2e.agent_process import AgentProcess
+from tests.e2e.link_recorder import LinkRecorder, recorded_link
 from tests.e2e.state_dump import Dump, differences, dump_of, records_of
 from tests.e2e.stream import RECEIPTS, SEED, STORE, Message, Morning
 from tests.e2e.waiting import DEADLINE_S, wait_for
@@ -70,6 +71,8 @@ class StoreUnderTest:
     agent: AgentProcess
     receipts: Receipts
     hq: HqStore
+    link: LinkRecorder
+    hq_link: LinkRecorder
     patience_s: float = DEADLINE_S
     ready_s: list[float] = field(default_factory=list)
 
@@ -165,7 +168,6 @@ def running_store(
     under: Sequence[str] = (),
     durability: str = "power-loss",
     broker_config: str | None = None,
-    hq_port: int | None = None,
 ) -> Iterator[StoreUnderTest]:
     """A store whose brokers and receiver run and whose agent is still to be started.
 
@@ -175,7 +177,6 @@ def running_store(
         under: A tracer's command line.
         durability: The agent's setting.
         broker_config: The store broker's configuration; sessions outlive its restart by default.
-        hq_port: Where the agent finds HQ's broker, when not at HQ's broker itself.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -195,12 +196,14 @@ def running_store(
         assert receiver.wait_connected(30.0)
         receipts = Receipts(broker)
         stack.callback(receipts.close)
+        link = stack.enter_context(recorded_link(broker.port))
+        hq_link = stack.enter_context(recorded_link(hq_broker.port))
         config = folder / "agent.toml"
         config.write_text(
             agent_toml(
                 folder / "state",
-                broker_port=broker.port,
-                hq_port=hq_port or hq_broker.port,
+                broker_port=link.port,
+                hq_port=hq_link.port,
                 durability=durability,
             )
         )
@@ -213,6 +216,8 @@ def running_store(
             agent=agent,
             receipts=receipts,
             hq=hq,
+            link=link,
+            hq_link=hq_link,
         )
 
 

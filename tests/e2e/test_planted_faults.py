@@ -1,0 +1,92 @@
+"""The tests of this folder fail when they should: each fault is planted, and each is seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.e2e.crash import run_with_kills
+from tests.e2e.power_cut import faults_of, images, record
+from tests.e2e.stale import SLOW_DISK, by_restart, run_with_wiped_session
+from tests.e2e.store import Outcome, unbroken
+from tests.e2e.stream import morning
+from tests.e2e.test_disorder import REPEATED
+from tests.e2e.test_hq_link_privacy import crossed_in, leaks
+from tests.e2e.waiting import NotInTimeError
+
+pytestmark = pytest.mark.broker
+
+BASKETS: Final = 4
+KILLS: Final = 6
+IMAGES: Final = 40
+SEED: Final = 1
+PATIENCE_S: Final = 10.0
+"""What is lost never comes; this is how long it is waited for."""
+
+
+@pytest.fixture(scope="module")
+def small_morning(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """What a run without faults leaves behind."""
+    return unbroken(tmp_path_factory.mktemp("small"), morning(baskets=BASKETS))
+
+
+def test_kills_show_an_acknowledgement_from_the_queue(
+    tmp_path: Path, small_morning: Outcome
+) -> None:
+    """What was acknowledged on arrival and not committed yet is lost with the process."""
+    day = morning(baskets=BASKETS)
+    try:
+        run = run_with_kills(
+            tmp_path,
+            day,
+            n_kills=KILLS,
+            seed=SEED,
+            fault="acknowledge_on_arrival",
+            patience_s=PATIENCE_S,
+        )
+    except NotInTimeError:
+        return
+    assert small_morning.differences(run.outcome)
+
+
+@pytest.mark.parametrize("fault", ["acknowledge_before_commit", "normal_for_full"])
+def test_power_cuts_show_what_is_acknowledged_unsynced(tmp_path: Path, fault: str) -> None:
+    """Some disk images lack events that the broker was told to forget."""
+    recording = record(tmp_path / "recorded", morning(baskets=BASKETS), fault=fault)
+    told = [
+        each
+        for image in images(recording, tmp_path / "image", n=IMAGES, seed=SEED)
+        for each in faults_of(image)
+    ]
+    assert any("acknowledged events lost" in each for each in told)
+
+
+def test_repeats_show_a_missing_dedupe(tmp_path: Path, small_morning: Outcome) -> None:
+    """Without it, what comes twice counts twice."""
+    found = unbroken(tmp_path, morning(baskets=BASKETS, duplicates=REPEATED), fault="no_dedupe")
+    assert small_morning.differences(found)
+
+
+def test_comparison_shows_a_dropped_outbox_row(tmp_path: Path, small_morning: Outcome) -> None:
+    """HQ lacks what was never queued for it."""
+    found = unbroken(tmp_path, morning(baskets=BASKETS), fault="drop_outbox_row")
+    told = small_morning.differences(found)
+    assert any(each.startswith("at HQ, summaries") for each in told)
+
+
+def test_wiped_session_shows_a_stale_acknowledgement(tmp_path: Path) -> None:
+    """Packet ids of the old connection are acknowledged on the new one."""
+    run = run_with_wiped_session(tmp_path, by_restart, fault=f"{SLOW_DISK}+acknowledge_stale")
+    assert run.foreign_acks
+    assert run.lost
+
+
+def test_bytes_of_the_hq_link_show_a_raw_event(tmp_path: Path) -> None:
+    """An event that goes up is found, by its form, its id and the visitor that it names."""
+    day = morning(baskets=BASKETS)
+    told = leaks(crossed_in(tmp_path, day, fault="event_to_hq"), day)
+    assert "a CloudEvent" in told
+    assert any(each.startswith("event ") for each in told)
+    assert any(each.startswith(("ble ", "track ")) for each in told)
