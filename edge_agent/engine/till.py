@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # Shortens a basket's pseudonym to a mark's tie: 60 bits, positive in SQLite.
 _TIE_HEX_DIGITS: Final = 15
+# Longer than any key of a day lives, so longer than any basket.
+ENDLESS_S: Final = 30 * 24 * 3_600
 
 
 def at_till(draft: Draft, arrival: Arrival) -> None:
@@ -199,8 +201,9 @@ def _visit_of_its_own(draft: Draft, basket: Basket) -> None:
         marks.append(Mark(basket.sale.completed_at_ms, tie + 2, "paid"))
     marks.sort(key=lambda mark: mark.order)
     before = draft.visit_of(visitor.id)
-    # Kept to its own rules: time ends it like any other visit, from its newest mark.
-    visits = folded(tuple(marks), visitor=visitor.id, policy=draft.context.policy)
+    # One basket is one visit, however long its till took over it.
+    endless = replace(draft.context.policy, visit_timeout_s=ENDLESS_S)
+    visits = folded(tuple(marks), visitor=visitor.id, policy=endless)
     kept = {visit.id for visit in visits}
     removed = () if before is None or before.id in kept else (before.id,)
     draft.put_visits(visitor.id, visits, removed=removed)
@@ -274,7 +277,7 @@ def _sold(draft: Draft, basket: Basket) -> None:
 
 def _offer(draft: Draft, arrival: Arrival, basket: Basket) -> None:
     visit = None if basket.carrier is None else draft.visit_of(basket.carrier)
-    in_hand = () if visit is None else visit.in_hand
+    in_hand = visit.in_hand if visit is not None and visit.is_open else ()
     moment = at_receipt(
         basket,
         cause=Cause(source=arrival.event.source, id=arrival.event.id),

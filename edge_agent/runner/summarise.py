@@ -150,7 +150,8 @@ class Summariser:
         counters = self._unit.query(
             "SELECT entries, exits FROM people_count WHERE period_start_ms = ?", (start_ms,)
         )
-        return door_cell((int(entries), int(exits)) for entries, exits in counters)
+        pairs = ((int(entries), int(exits)) for entries, exits in counters)
+        return door_cell(pairs, k=self._settings.policy.k)
 
     def _sales(self, start_ms: int, end_ms: int) -> tuple[RawCell, ...]:
         lines = self._unit.query(

@@ -11,12 +11,15 @@ from edge_agent.state.visits import all_stays
 if TYPE_CHECKING:
     from edge_agent.domain.basket import Basket
     from edge_agent.domain.effects import VisitsChanged
-    from edge_agent.domain.ids import BasketId, RegisterId, VisitorId, ZoneId
+    from edge_agent.domain.ids import BasketId, RegisterId, VisitId, VisitorId, ZoneId
     from edge_agent.domain.store import Layout
+    from edge_agent.domain.visitor import Visit
 
 # How far back the index goes; older questions, which only late events ask, go to the database.
 HORIZON_MS: Final = 3 * HOUR_MS
-_START_HEX_DIGITS: Final = 12
+
+# When each stay began, and when it ended if it did.
+_Stays = dict[int, int | None]
 
 
 class RegisterStays:
@@ -29,7 +32,7 @@ class RegisterStays:
             if register.zone is not None
         }
         self.zones = tuple(sorted(set(self._zone_of.values())))
-        self._stays: dict[ZoneId, dict[VisitorId, dict[int, int | None]]] = {
+        self._stays: dict[ZoneId, dict[VisitorId, dict[VisitId, _Stays]]] = {
             zone: {} for zone in self.zones
         }
         self._baskets: dict[ZoneId, dict[BasketId, int]] = {zone: {} for zone in self.zones}
@@ -55,7 +58,8 @@ class RegisterStays:
         """Returns who was in a zone at some time of an interval, in a fixed order."""
         found = [
             AtRegister(visitor=visitor, entered_at_ms=entered, left_at_ms=left)
-            for visitor, stays in self._stays.get(zone, {}).items()
+            for visitor, visits in self._stays.get(zone, {}).items()
+            for stays in visits.values()
             for entered, left in stays.items()
             if entered <= to_ms and (left is None or left >= from_ms)
         ]
@@ -75,31 +79,20 @@ class RegisterStays:
         if not self.zones or not self._concerns(visitor, change):
             return
         self._tracked.add(visitor)
-        starts = [visit.started_at_ms for visit in change.visits]
-        # A visit's id begins with its start.
-        starts += [int(visit_id[:_START_HEX_DIGITS], 16) for visit_id in change.removed]
-        from_ms = min(starts, default=0)
-        to_ms = max((visit.last_at_ms for visit in change.visits), default=None)
         for zone in self.zones:
-            known = self._stays[zone].get(visitor, {})
-            kept: dict[int, int | None] = {
-                entered: left
-                for entered, left in known.items()
-                if entered < from_ms or (to_ms is not None and entered > to_ms)
-            }
+            known = self._stays[zone].setdefault(visitor, {})
+            for visit_id in change.removed:
+                known.pop(visit_id, None)
             for visit in change.visits:
-                if visit.stays is None and visit.zone != zone:
-                    continue
-                for stay in all_stays(visit):
-                    if stay.zone == zone:
-                        kept[stay.entered_at_ms] = stay.left_at_ms
-                if visit.zone == zone:
-                    kept[visit.zone_entered_at_ms] = None
-                self._newest_ms = max(self._newest_ms, visit.last_at_ms)
-            if kept:
-                self._stays[zone][visitor] = kept
-            else:
-                self._stays[zone].pop(visitor, None)
+                stays = _stays_in(visit, zone)
+                if stays:
+                    known[visit.id] = stays
+                else:
+                    known.pop(visit.id, None)
+            if not known:
+                del self._stays[zone][visitor]
+        newest_ms = max((visit.last_at_ms for visit in change.visits), default=0)
+        self._newest_ms = max(self._newest_ms, newest_ms)
 
     def _concerns(self, visitor: VisitorId, change: VisitsChanged) -> bool:
         if visitor in self._tracked or change.mark is None:
@@ -109,11 +102,18 @@ class RegisterStays:
         return visit.zone in self._stays or last_stay in self._stays
 
     def put_stay(
-        self, zone: ZoneId, visitor: VisitorId, entered_at_ms: int, left_at_ms: int
+        self,
+        zone: ZoneId,
+        visitor: VisitorId,
+        visit: VisitId,
+        *,
+        entered_at_ms: int,
+        left_at_ms: int,
     ) -> None:
         """Takes in one stay that is over."""
         self._tracked.add(visitor)
-        self._stays[zone].setdefault(visitor, {})[entered_at_ms] = left_at_ms
+        visits = self._stays[zone].setdefault(visitor, {})
+        visits.setdefault(visit, {})[entered_at_ms] = left_at_ms
 
     def put_basket(self, basket: Basket) -> None:
         """Takes in a basket."""
@@ -137,10 +137,23 @@ class RegisterStays:
                 basket: opened for basket, opened in self._baskets[zone].items()
                 if opened >= self._from_ms
             }
-            for visitor, stays in list(self._stays[zone].items()):
-                kept = {e: left for e, left in stays.items() if left is None or left >= self._from_ms}
+            for visitor, visits in list(self._stays[zone].items()):
+                kept = {
+                    visit: stays
+                    for visit, stays in visits.items()
+                    if any(left is None or left >= self._from_ms for left in stays.values())
+                }
                 if kept:
                     self._stays[zone][visitor] = kept
                 else:
                     del self._stays[zone][visitor]
         self._tracked = {visitor for stays in self._stays.values() for visitor in stays}
+
+
+def _stays_in(visit: Visit, zone: ZoneId) -> _Stays:
+    found: _Stays = {
+        stay.entered_at_ms: stay.left_at_ms for stay in all_stays(visit) if stay.zone == zone
+    }
+    if visit.zone == zone:
+        found[visit.zone_entered_at_ms] = None
+    return found

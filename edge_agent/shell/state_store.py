@@ -178,7 +178,8 @@ class StateStore:
                 )
             )
         found = (self.basket(each) for each in self._carried[visitor])
-        return tuple(each for each in found if each is not None)
+        # One that changed hands in this batch is still the other's on the disk.
+        return tuple(each for each in found if each is not None and each.carrier == visitor)
 
     def baskets_near(self, zone: ZoneId, *, from_ms: int, to_ms: int) -> tuple[Basket, ...]:
         """Returns baskets opened in an interval at the registers of a zone."""
@@ -474,13 +475,20 @@ class StateStore:
         newest_ms = 0 if row is None or row[0] is None else int(row[0])
         from_ms = self._registers.begin_from(newest_ms)
         for zone in self._registers.zones:
-            for visitor, entered_at_ms, left_at_ms in self._db.execute(
-                "SELECT s.visitor, s.entered_at_ms, s.left_at_ms FROM zone_stay s JOIN visit v"
+            for visitor, visit, entered_at_ms, left_at_ms in self._db.execute(
+                "SELECT s.visitor, s.visit, s.entered_at_ms, s.left_at_ms FROM zone_stay s"
+                " JOIN visit v"
                 " ON v.id = s.visit WHERE s.zone = ? AND s.left_at_ms >= ?"
                 " AND v.ended_at_ms IS NOT NULL",
                 (zone, from_ms),
             ):
-                self._registers.put_stay(zone, VisitorId(visitor), entered_at_ms, left_at_ms)
+                self._registers.put_stay(
+                    zone,
+                    VisitorId(visitor),
+                    VisitId(visit),
+                    entered_at_ms=entered_at_ms,
+                    left_at_ms=left_at_ms,
+                )
         for basket, register, opened_at_ms in self._db.execute(
             "SELECT id, register, opened_at_ms FROM basket WHERE opened_at_ms >= ?", (from_ms,)
         ):

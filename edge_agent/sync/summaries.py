@@ -45,22 +45,21 @@ def footfall_cells(
     return (RawCell(key="", parts=parts, counts={"visits": begun.total()}),)
 
 
-def door_cell(counters: Iterable[tuple[int, int]]) -> SummaryCell | None:
-    """Returns what the door counters counted: it belongs to nobody, so k does not apply.
+def door_cell(counters: Iterable[tuple[int, int]], *, k: int) -> SummaryCell | None:
+    """Returns what the door counters counted; None when it is a few people only.
+
+    Nobody is known behind it, but whoever was alone in the store would be.
 
     Args:
         counters: (entries, exits) of each counter.
+        k: Smallest number of people, in or out, that may leave the store; nobody at all may.
     """
     pairs = list(counters)
-    if not pairs:
+    entries = sum(entries for entries, _ in pairs)
+    exits = sum(exits for _, exits in pairs)
+    if not pairs or any(0 < count < k for count in (entries, exits)):
         return None
-    return SummaryCell(
-        keys={"place": DOORS},
-        counts={
-            "entries": sum(entries for entries, _ in pairs),
-            "exits": sum(exits for _, exits in pairs),
-        },
-    )
+    return SummaryCell(keys={"place": DOORS}, counts={"entries": entries, "exits": exits})
 
 
 def dwell_cells(stays: Iterable[tuple[str, str, int, int]]) -> tuple[RawCell, ...]:
