@@ -7,20 +7,23 @@ product has no switch for any of them.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
 from edge_agent.cli import main
+from edge_agent.ingest.ordering import Timing
+from edge_agent.runner import road
 from edge_agent.runner.loop import Loop
 from edge_agent.runner.road import Road
 from edge_agent.shell import sqlite_db
 from edge_agent.shell.mqtt_client import MqttLink
-from edge_agent.shell.unit_of_work import UnitOfWork
 from edge_agent.wire import topics
 
 # Every so many of HQ's rows one is dropped.
 DROPPED_EVERY: Final = 20
 SLOW_COMMIT_S: Final = 1.0
+JITTER_MS: Final = 5
 
 
 def acknowledge_on_arrival() -> None:
@@ -32,8 +35,8 @@ def acknowledge_on_arrival() -> None:
         if link == "store":
             self._store_link.ack([delivery])
 
-    Loop.put = eager  # type: ignore[method-assign]
-    Loop._acknowledge = _nothing  # type: ignore[assignment,method-assign]
+    _replace(Loop, "put", eager)
+    _replace(Loop, "_acknowledge", _nothing)
 
 
 def acknowledge_before_commit() -> None:
@@ -46,8 +49,8 @@ def acknowledge_before_commit() -> None:
         self._stopping.wait(0.005)
         commit(self, redo, messages)
 
-    Loop._commit = eager  # type: ignore[method-assign]
-    Loop._acknowledge = _nothing  # type: ignore[assignment,method-assign]
+    _replace(Loop, "_commit", eager)
+    _replace(Loop, "_acknowledge", _nothing)
 
 
 def normal_for_full() -> None:
@@ -57,7 +60,26 @@ def normal_for_full() -> None:
 
 def no_dedupe() -> None:
     """An event that was taken in before is taken in again."""
-    UnitOfWork.has_seen = lambda self, mark: False  # type: ignore[method-assign]  # noqa: ARG005
+    _replace(Road, "_has_seen", lambda *_: False)
+
+
+def time_of_arrival() -> None:
+    """What counts is when an event came, not when it happened."""
+
+    def naive(_event_ms: int | None, *, now_ms: int, **_: object) -> Timing:
+        return Timing(now_ms, may_decide=True, may_correct=True, was_impossible=False)
+
+    _replace(road, "timing_of", naive)
+
+
+def machine_time() -> None:
+    """The machine's own clock has a say in the agent's present."""
+    set_now = Road.set_now
+
+    def jittery(self: Any, now_ms: int) -> None:
+        set_now(self, now_ms + time.monotonic_ns() % JITTER_MS)
+
+    _replace(Road, "set_now", jittery)
 
 
 def drop_outbox_row() -> None:
@@ -71,7 +93,7 @@ def drop_outbox_row() -> None:
         if n_rows % DROPPED_EVERY:
             send(self, message)
 
-    Road.send_to_hq = forgetful  # type: ignore[method-assign]
+    _replace(Road, "send_to_hq", forgetful)
 
 
 def acknowledge_stale() -> None:
@@ -84,7 +106,7 @@ def acknowledge_stale() -> None:
             delivery.generation = self.generation
         ack(self, deliveries)
 
-    MqttLink.ack = careless  # type: ignore[method-assign]
+    _replace(MqttLink, "ack", careless)
 
 
 def slow_disk() -> None:
@@ -96,7 +118,7 @@ def slow_disk() -> None:
             self._stopping.wait(SLOW_COMMIT_S)
         commit(self, redo, messages)
 
-    Loop._commit = slow  # type: ignore[method-assign]
+    _replace(Loop, "_commit", slow)
 
 
 def event_to_hq() -> None:
@@ -118,7 +140,7 @@ def event_to_hq() -> None:
             )
         return take(self, delivery)
 
-    Road.take = talkative  # type: ignore[method-assign]
+    _replace(Road, "take", talkative)
 
 
 FAULTS: Final[dict[str, Callable[[], None]]] = {
@@ -128,12 +150,20 @@ FAULTS: Final[dict[str, Callable[[], None]]] = {
         acknowledge_before_commit,
         normal_for_full,
         no_dedupe,
+        time_of_arrival,
+        machine_time,
         drop_outbox_row,
         acknowledge_stale,
         slow_disk,
         event_to_hq,
     )
 }
+
+
+def _replace(owner: Any, name: str, by: Any) -> None:
+    """Replaces what is there: a fault that hits nothing would prove nothing."""
+    getattr(owner, name)
+    setattr(owner, name, by)
 
 
 def _nothing(*_: object) -> None:

@@ -10,9 +10,9 @@ import pytest
 from tests.e2e.crash import run_with_kills
 from tests.e2e.power_cut import faults_of, images, record
 from tests.e2e.stale import SLOW_DISK, by_restart, run_with_wiped_session
+from tests.e2e.state_dump import STATE, differences
 from tests.e2e.store import Outcome, unbroken
 from tests.e2e.stream import morning
-from tests.e2e.test_disorder import REPEATED
 from tests.e2e.test_hq_link_privacy import crossed_in, leaks
 from tests.e2e.waiting import NotInTimeError
 
@@ -22,6 +22,7 @@ BASKETS: Final = 4
 KILLS: Final = 6
 IMAGES: Final = 40
 SEED: Final = 1
+MANY_REPEATED: Final = 0.3
 PATIENCE_S: Final = 10.0
 """What is lost never comes; this is how long it is waited for."""
 
@@ -65,8 +66,23 @@ def test_power_cuts_show_what_is_acknowledged_unsynced(tmp_path: Path, fault: st
 
 def test_repeats_show_a_missing_dedupe(tmp_path: Path, small_morning: Outcome) -> None:
     """Without it, what comes twice counts twice."""
-    found = unbroken(tmp_path, morning(baskets=BASKETS, duplicates=REPEATED), fault="no_dedupe")
-    assert small_morning.differences(found)
+    day = morning(baskets=BASKETS, duplicates=MANY_REPEATED)
+    assert small_morning.differences(unbroken(tmp_path, day, fault="no_dedupe"))
+
+
+def test_disorder_shows_that_arrival_is_taken_for_the_event(
+    tmp_path: Path, small_morning: Outcome
+) -> None:
+    """Late events make another state when their own time does not count."""
+    day = morning(baskets=BASKETS, shuffle=True)
+    found = unbroken(tmp_path, day, fault="time_of_arrival")
+    assert differences(small_morning.state, found.state, tables=STATE)
+
+
+def test_records_show_a_look_at_the_machines_clock(tmp_path: Path, small_morning: Outcome) -> None:
+    """A few milliseconds of the machine's own time are in the records."""
+    found = unbroken(tmp_path, morning(baskets=BASKETS), fault="machine_time")
+    assert found.records != small_morning.records
 
 
 def test_comparison_shows_a_dropped_outbox_row(tmp_path: Path, small_morning: Outcome) -> None:

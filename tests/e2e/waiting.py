@@ -15,6 +15,10 @@ class NotInTimeError(AssertionError):
     """The condition did not come true before its deadline."""
 
 
+class EndedTooSoonError(AssertionError):
+    """The process ended that was to bring the condition about."""
+
+
 def wait_for(
     condition: Callable[[], bool],
     what: str,
@@ -31,14 +35,15 @@ def wait_for(
         while_true: What must stay true meanwhile, such as a process being alive.
 
     Raises:
-        NotInTimeError: It does not hold in time, or cannot come any more.
+        NotInTimeError: It does not hold in time.
+        EndedTooSoonError: It cannot come any more.
     """
     deadline = time.monotonic() + deadline_s
     while not condition():
         if time.monotonic() > deadline:
             raise NotInTimeError(f"not within {deadline_s:.0f} s: {what}")
         if while_true is not None and not while_true():
-            raise NotInTimeError(f"the process ended before: {what}")
+            raise EndedTooSoonError(f"the process ended before: {what}")
         time.sleep(POLL_S)
 
 
