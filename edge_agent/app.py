@@ -20,7 +20,7 @@ from edge_agent import __version__
 from edge_agent.config import layout_of
 from edge_agent.domain.effects import Publish
 from edge_agent.domain.ids import ProductId, StoreId
-from edge_agent.domain.time import DAY_MS, SECOND_MS, local_time
+from edge_agent.domain.time import DAY_MS, SECOND_MS, datetime_from_ms, local_time
 from edge_agent.errors import BundleError, ConfigError, StoreCorrupt
 from edge_agent.runner.dead_letters import DeadLetters
 from edge_agent.runner.loop import Loop
@@ -130,9 +130,7 @@ class Agent:
             currency=config.currency,
         )
         period_ms = config.policy.summary_period_s * SECOND_MS
-        self._unit = UnitOfWork(
-            self._db, self._state, path=config.database, period_ms=period_ms
-        )
+        self._unit = UnitOfWork(self._db, self._state, path=config.database, period_ms=period_ms)
         last_now_ms = self._meta("now_ms")
         is_replay = config.clock == "replay"
         clock_type = ReplayClock if is_replay else SystemClock
@@ -187,6 +185,7 @@ class Agent:
             on_progress=self._progressed,
             on_idle=self._idle,
             stopping=self.stopping,
+            state_of=self._gateway_state,
         )
 
     def _make_scorer(self) -> ModelScorer | PopularityScorer:
@@ -207,12 +206,8 @@ class Agent:
 
     def _make_links(self) -> None:
         config = self.config
-        will = Will(
-            topic=topics.agent_state(config.store), payload=self._state_message("offline")
-        )
-        settings = _link_settings(
-            config.broker, client_id=f"edge-agent-{config.store}", will=will
-        )
+        will = Will(topic=topics.agent_state(config.store), payload=self._state_message("offline"))
+        settings = _link_settings(config.broker, client_id=f"edge-agent-{config.store}", will=will)
         self._store_link = MqttLink(
             settings,
             subscriptions=_subscriptions(config),
@@ -317,6 +312,21 @@ class Agent:
         )
         return state.model_dump_json().encode()
 
+    def _gateway_state(self, now_ms: int) -> GatewayState:
+        problems = () if self._bundle is not None else ("no_model",)
+        # A replay's HQ rows must not depend on how often the process was started.
+        counters = {} if self.config.clock == "replay" else dict(self._road.counters)
+        return GatewayState(
+            state_id=f"{self.config.store}.state.{now_ms // SECOND_MS}",
+            store=self.config.store,
+            at=datetime_from_ms(now_ms),
+            version=__version__,
+            model=None if self._bundle is None else self._bundle.version,
+            health="degraded" if problems else "good",
+            problems=problems,
+            counters=counters,
+        )
+
     def _meta(self, key: str) -> int:
         row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return 0 if row is None else int(row[0])
@@ -356,7 +366,7 @@ def _open_database(config: Config) -> sqlite3.Connection:
         return open_for_writing(path, durability=config.state.durability)
     except StoreCorrupt as error:
         # Start anew rather than not at all; the damaged file is kept for whoever looks into it.
-        log.error("database_set_aside", extra={"fields": {"error": error.message}})
+        log.error("database_set_aside", extra={"fields": {"error": error.message}})  # noqa: TRY400 - told in our words
         for suffix in ("", "-wal", "-shm"):
             damaged = path.with_name(path.name + suffix)
             if damaged.exists():
@@ -374,7 +384,8 @@ def _load_bundle(config: Config) -> Bundle | None:
         return load_bundle(Path(config.model.bundle), public_key=key)
     except BundleError as error:
         # No model is no reason not to serve: popularity takes over, and says so.
-        log.error("bundle_refused", extra={"fields": {"error": error.message, "hint": error.hint}})
+        fields = {"error": error.message, "hint": error.hint}
+        log.error("bundle_refused", extra={"fields": fields})  # noqa: TRY400 - told in our words
         return None
 
 

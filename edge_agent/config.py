@@ -47,8 +47,6 @@ def _known_zone(name: str) -> str:
     return name
 
 
-
-
 def _numbers(kind: type[Any], value: Any) -> Any:
     if not isinstance(value, dict):
         return value
@@ -226,7 +224,8 @@ def parse(text: str, *, name: str) -> Config:
         config = Config.model_validate(_tuples(document))
     except ValidationError as error:
         problems = tuple(
-            f"{name}:{line_of(text, each['loc'])}: {'.'.join(map(str, each['loc']))}: {each['msg']}"
+            f"{name}:{line_of(text, each['loc'])}: "
+            f"{'.'.join(map(str, each['loc']))}: {each['msg']}"
             for each in error.errors(include_url=False, include_context=False)
         )
         raise ConfigError(f"{name} is wrong", problems=problems) from error
@@ -279,10 +278,10 @@ def layout_of(config: Config) -> Layout:
 
 
 def line_of(text: str, place: tuple[int | str, ...]) -> int:
-    """Returns the line of a key, or of the nearest table that is written down.
+    r"""Returns the line of a key, or of the nearest table that is written down.
 
     Example:
-        >>> line_of('store = "s"\\n[state]\\ndurability = "x"', ("state", "durability"))
+        >>> line_of('store = "s"\n[state]\ndurability = "x"', ("state", "durability"))
         3
     """
     names = [str(step) for step in place]

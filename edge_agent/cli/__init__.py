@@ -66,10 +66,10 @@ def command_line(*, only: str | None = None) -> typer.Typer:
 def main() -> None:
     """Runs the command line."""
     asked = sys.argv[1] if len(sys.argv) > 1 else ""
-    if asked == "run" and len(sys.argv) == len(("edge-agent", "run", "--config", "FILE")):
-        if sys.argv[2] in {"--config", "-c"}:
-            _serve(sys.argv[3])
-            return
+    is_whole = len(sys.argv) == len(("edge-agent", "run", "--config", "FILE"))
+    if asked == "run" and is_whole and sys.argv[2] in {"--config", "-c"}:
+        _serve(sys.argv[3])
+        return
     only = asked if asked in {*COMMANDS, *GROUPS} else None
     command_line(only=only)()
 

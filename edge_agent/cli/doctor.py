@@ -87,7 +87,7 @@ def _disk(loaded: configuration.Config) -> Finding:
     if not os.access(folder, os.W_OK):
         return Finding("state", f"{folder} is not writable", f"chown edge-agent {folder}")
     free = shutil.disk_usage(folder).free
-    mend = "" if free > FREE_BYTES_MIN else f"free space on {folder}: the agent stops taking events"
+    mend = "" if free > FREE_BYTES_MIN else f"free space on {folder}: no events are taken soon"
     return Finding("disk", f"{free / 1e6:,.0f} MB free", mend)
 
 
@@ -112,9 +112,7 @@ def _sqlite(_loaded: configuration.Config) -> Finding:
 
 def _keys(loaded: configuration.Config) -> Finding:
     folder = loaded.key_directory
-    open_to_others = [
-        path.name for path in folder.glob("*.key") if path.stat().st_mode & 0o077
-    ]
+    open_to_others = [path.name for path in folder.glob("*.key") if path.stat().st_mode & 0o077]
     mend = f"chmod 600 {folder}/*.key" if open_to_others else ""
     return Finding("keys", "private" if not open_to_others else "readable by others", mend)
 

@@ -80,7 +80,8 @@ def _read(path: Path, decision: str) -> tuple[dict[str, Any], list[tuple[str, st
     try:
         if decision == LATEST:
             row = connection.execute(
-                "SELECT id, record FROM decision WHERE visitor IS NOT NULL ORDER BY id DESC LIMIT 1"
+                "SELECT id, record FROM decision WHERE visitor IS NOT NULL"
+                " ORDER BY id DESC LIMIT 1"
             ).fetchone()
         else:
             row = connection.execute(

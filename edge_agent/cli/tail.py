@@ -25,9 +25,9 @@ def tail(
         DEFAULT_CONFIG
     ),
     follow: Annotated[bool, typer.Option(help="Go on until interrupted.")] = True,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Decisions to begin with.")] = (
-        FIRST_ROWS
-    ),
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=0, help="Decisions to begin with.")
+    ] = FIRST_ROWS,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Show decisions as they are made: when, where, what, how found.
@@ -37,7 +37,9 @@ def tail(
     connection = open_for_reading(configuration.load(config).database)
     try:
         rows = connection.execute(
-            f"SELECT {_COLUMNS} FROM decision ORDER BY id DESC LIMIT ?", (lines,)
+            "SELECT id, at_ms, moment, channel, place, level, items FROM decision"
+            " ORDER BY id DESC LIMIT ?",
+            (lines,),
         ).fetchall()[::-1]
         newest = ""
         while True:
@@ -48,15 +50,14 @@ def tail(
                 return
             time.sleep(POLL_S)
             rows = connection.execute(
-                f"SELECT {_COLUMNS} FROM decision WHERE id > ? ORDER BY id", (newest,)
+                "SELECT id, at_ms, moment, channel, place, level, items FROM decision"
+                " WHERE id > ? ORDER BY id",
+                (newest,),
             ).fetchall()
     except KeyboardInterrupt:
         return
     finally:
         connection.close()
-
-
-_COLUMNS: Final = "id, at_ms, moment, channel, place, level, items"
 
 
 def _line(row: sqlite3.Row, *, as_json: bool) -> str:

@@ -1,9 +1,9 @@
 """Hard gates, in a written order; each refusal is recorded with its reason.
 
-    1. complaint    an open complaint silences everything
-    2. stock        the store has none
-    3. in_basket    already lifted, scanned or in the basket
-    4. sensitive    departments that no public screen names
+1. complaint: an open complaint silences everything
+2. stock: the store has none
+3. in_basket: already lifted, scanned or in the basket
+4. sensitive: departments that no public screen names
 """
 
 from __future__ import annotations

@@ -27,13 +27,15 @@ _BITS_PER_DIGIT: Final = 5
 PROPENSITY_DIGITS: Final = 6
 
 
-def decision_id_from(cause: Cause, kind: str, place: Place, *, now_ms: int, seed: str) -> DecisionId:
+def decision_id_from(
+    cause: Cause, kind: str, place: Place, *, now_ms: int, seed: str
+) -> DecisionId:
     """Returns the id (in ULID's form) of the decision on one moment: no chance is involved.
 
     Source: the ULID specification, 48 bits of milliseconds and 80 bits that tell ids apart.
     """
     where = place.screen or place.register or place.team or ""
-    text = "\x00".join((seed, cause.source, cause.id, kind, place.channel, where))
+    text = f"{seed}\x00{cause.source}\x00{cause.id}\x00{kind}\x00{place.channel}\x00{where}"
     chance = int.from_bytes(blake2b(text.encode(), digest_size=_CHANCE_BYTES).digest(), "big")
     return DecisionId(_base32(now_ms, _TIME_DIGITS) + _base32(chance, _CHANCE_DIGITS))
 

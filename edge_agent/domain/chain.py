@@ -33,7 +33,7 @@ class Chain(Generic[T]):
         link: Chain[T] | None = self
         while link is not None:
             found.append(link.last)
-            link = link._before
+            link = link._before  # noqa: SLF001 - of its own kind
         found.reverse()
         return tuple(found)
 

@@ -1,4 +1,4 @@
-"""What a step asks the shell to do, as data. The shell carries all of it out in one transaction."""
+"""What a step asks the shell to do, as data; the shell does all of it in one transaction."""
 
 from __future__ import annotations
 

@@ -25,7 +25,8 @@ class Policy:
             over.
         correct_within_days: An event up to this old still corrects state and summaries.
         future_tolerance_s: An event further ahead of the clock has an impossible time.
-        screen_show_s: How long a recommendation is valid. One minute: people stay 1-3 min in a zone.
+        screen_show_s: How long a recommendation is valid. One minute: people stay 1-3 min in a
+            zone.
         default_show_s: How long a screen's default content is valid before it is renewed.
         receipt_valid_s: How long a receipt offer is valid while the basket is open.
         alert_valid_s: How long a staff alert is worth answering.

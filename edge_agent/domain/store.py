@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Final
 
 from edge_agent.domain.ids import (
     DecisionId,
@@ -16,6 +17,8 @@ from edge_agent.domain.ids import (
     VisitorId,
     ZoneId,
 )
+
+FLOOR_TEAM: Final = TeamId("floor")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +36,7 @@ class Zone:
     departments: tuple[str, ...] = ()
     is_exit: bool = False
     long_dwell_s: int | None = None
-    team: TeamId = TeamId("floor")
+    team: TeamId = FLOOR_TEAM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Instants as whole milliseconds since 1970-01-01T00:00:00Z, and what a store's calendar says of them.
+"""Instants as whole milliseconds since 1970-01-01T00:00:00Z, and the store's calendar.
 
 The core and the database share this one representation: it compares, adds and sorts without
 surprises, and a decision's record holds it exactly. RFC 3339 text exists on the wire only.

@@ -186,7 +186,7 @@ class Draft:
         removed: tuple[VisitId, ...] = (),
         mark: Mark | None = None,
     ) -> None:
-        """Replaces visits; the newest of them, if it is the visitor's newest, is the current one."""
+        """Replaces visits; the visitor's newest one is current from then on."""
         newest = self.visit_of(visitor)
         last = visits[-1] if visits else None
         if last is not None and (

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge_agent.domain.effects import SendToHq
+from edge_agent.domain.time import SECOND_MS, local_time, ms_from_datetime
 from edge_agent.identify.consent import has_consent
 from edge_agent.state.profile import interests_from, with_purchase
 from edge_agent.sync.customers import update_for
-from edge_agent.domain.time import SECOND_MS, local_time, ms_from_datetime
 from edge_agent.wire import topics
 
 if TYPE_CHECKING:

@@ -43,7 +43,7 @@ def stated(draft: Draft, arrival: Arrival) -> None:
 
 
 def with_complaint(visitor: Visitor, case: str, *, at_ms: int, opened: bool) -> Visitor:
-    """Returns the visitor after a complaint was opened or closed; the latest word of each counts."""
+    """Returns the visitor after a complaint was opened or closed; the latest word counts."""
     known = next((each for each in visitor.complaints if each.case == case), None)
     complaint = known or Complaint(case=case, opened_at_ms=None)
     if opened:
@@ -63,9 +63,7 @@ def silence_screens(draft: Draft, visitor: Visitor, *, cause: Cause) -> None:
         showing = draft.showing(screen.id)
         shown_to = None if showing is None else draft.visitor(showing.visitor)
         if shown_to is not None and visitor.id in {shown_to.id, shown_to.alias_of}:
-            deciding.decide(
-                draft, store_default(screen, cause=cause, policy=draft.context.policy)
-            )
+            deciding.decide(draft, store_default(screen, cause=cause, policy=draft.context.policy))
 
 
 def _statements(

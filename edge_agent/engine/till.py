@@ -119,9 +119,7 @@ def _with_people(draft: Draft, arrival: Arrival, basket: Basket) -> Basket:
         shared = draft.visitor_for(subject, day=arrival.day, at_ms=arrival.at_ms)
         return replace(basket, shared=shared.id)
     member = draft.visitor_of(subject)
-    if member is None or not (
-        may_link(member, now_ms=arrival.at_ms) or member.has_open_complaint
-    ):
+    if member is None or not (may_link(member, now_ms=arrival.at_ms) or member.has_open_complaint):
         # Nothing on record means no: an unconsented card leaves no trace. But who complained
         # is recognised, in order to be left alone.
         draft.add(Count("card_without_consent"))

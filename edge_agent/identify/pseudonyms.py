@@ -85,8 +85,8 @@ def normalised(kind: str, value: str) -> str:
 def visitor_id_from(subject: Subject, *, day: str) -> VisitorId:
     """Returns the universal id (UUIDv7) of the visitor behind a pseudonym not seen before.
 
-    Its time is that of the store-local day, and its other bits come from the pseudonym: the same evidence
-    gives the same id whatever order it arrives in, and the id tells no more than the pseudonym.
+    Its time is that of the store-local day, and its other bits come from the pseudonym: the same
+    evidence gives the same id whatever order it arrives in, and it tells no more than that.
     Source: RFC 9562, section 5.7.
     """
     day_ms = (date.fromisoformat(day).toordinal() - _EPOCH_ORDINAL) * DAY_MS

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
+from edge_agent.wire.base import NAME_MAX
 from edge_agent.wire.events import EVENT, Event
 from edge_agent.wire.notices import ClockTick
 from edge_agent.wire.screens import RecommendRequest
@@ -154,7 +155,7 @@ def _refusal(error: ValidationError, payload: bytes) -> Refusal:
 
 def _reason(detail: ErrorDetails, payload: bytes) -> RefusalReason:
     kind, message = detail["type"], detail["msg"]
-    if kind in {"union_tag_invalid"}:
+    if kind == "union_tag_invalid":
         return "unknown_type"
     if kind in {"union_tag_not_found", "model_type", "dict_type", "model_attributes_type"}:
         return "not_an_event"
@@ -191,5 +192,5 @@ def _envelope(payload: bytes) -> tuple[str | None, str | None]:
 
 
 def _name(value: object) -> str | None:
-    is_name = isinstance(value, str) and 0 < len(value) <= 128 and value.isprintable()
+    is_name = isinstance(value, str) and 0 < len(value) <= NAME_MAX and value.isprintable()
     return value if is_name and isinstance(value, str) else None

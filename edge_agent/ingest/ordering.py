@@ -38,9 +38,7 @@ class Timing:
     was_impossible: bool
 
 
-def timing_of(
-    event_ms: int | None, *, now_ms: int, watermark_ms: int, policy: Policy
-) -> Timing:
+def timing_of(event_ms: int | None, *, now_ms: int, watermark_ms: int, policy: Policy) -> Timing:
     """Returns how an event stands in time.
 
     Args:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edge_agent.domain.effects import SendToHq
 from edge_agent.domain.time import SECOND_MS
 from edge_agent.errors import StoreError
+from edge_agent.wire import topics
 
 if TYPE_CHECKING:
     import threading
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from edge_agent.runner.road import Road
     from edge_agent.runner.settings import RoadSettings
     from edge_agent.runner.summarise import Summariser
+    from edge_agent.wire.summaries import GatewayState
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +72,7 @@ class Loop:
         on_progress: Callable[[], None],
         on_idle: Callable[[int], None],
         stopping: threading.Event,
+        state_of: Callable[[int], GatewayState],
     ) -> None:
         self._settings = settings
         self._road = road
@@ -85,6 +88,7 @@ class Loop:
         self._on_progress = on_progress
         self._on_idle = on_idle
         self._stopping = stopping
+        self._state_of = state_of
         self._queue: SimpleQueue[Message] = SimpleQueue()
         # Taken off the queue and looked at together, not yet in a batch.
         self._ready: deque[Message] = deque()
@@ -242,8 +246,10 @@ class Loop:
                 self._hq_outbox.acked(self._unit, ids)
             self._hq_outbox.keep_bounds(self._unit)
         self._forgotten = []
-        if not self._unit.is_empty or self._store_outbox.n_sent >= SENT_ROWS_PER_COMMIT or (
-            self._store_outbox.n_sent and self._queue.empty() and self._is_meta_due()
+        if (
+            not self._unit.is_empty
+            or self._store_outbox.n_sent >= SENT_ROWS_PER_COMMIT
+            or (self._store_outbox.n_sent and self._queue.empty() and self._is_meta_due())
         ):
             self._forgotten = self._store_outbox.forget_sent(self._unit)
         if self._unit.is_empty:
@@ -297,12 +303,29 @@ class Loop:
                 self._hq_link.ack(theirs)
 
     def _close_periods(self) -> None:
-        for start_ms in self._summariser.due(self._road.now_ms):
+        starts = self._summariser.due(self._road.now_ms)
+        for start_ms in starts:
             self._summarise(start_ms)
             self._commit(partial(self._summarise, start_ms), [])
+        if starts:
+            self._report()
+            self._commit(self._report, [])
         if self._road.closed_until_ms != self._summariser.closed_until_ms:
             self._road.closed_until_ms = self._summariser.closed_until_ms
             self._road.set_now(self._road.now_ms)
+
+    def _report(self) -> None:
+        """Queues the gateway's own state for HQ, once a period."""
+        self._begin()
+        state = self._state_of(self._summariser.closed_until_ms)
+        self._road.send_to_hq(
+            SendToHq(
+                message_id=state.state_id,
+                topic=topics.hq_up(state.store, "state"),
+                payload=state.model_dump_json().encode(),
+                kind="state",
+            )
+        )
 
     def _summarise(self, start_ms: int) -> None:
         self._begin()

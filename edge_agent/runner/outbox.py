@@ -135,7 +135,8 @@ class HqOutbox:
             if excess <= 0:
                 break
             for row_id, size in unit.query(
-                "SELECT id, length(payload) FROM outbox WHERE link = 'hq' AND kind = ? ORDER BY id",
+                "SELECT id, length(payload) FROM outbox WHERE link = 'hq' AND kind = ?"
+                " ORDER BY id",
                 (kind,),
             ):
                 unit.add("outbox_sent", (row_id,))

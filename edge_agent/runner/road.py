@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from edge_agent.domain import effects
 from edge_agent.domain.decisions import Cause
 from edge_agent.domain.inputs import Arrival, Asked, Commanded, StaffAnswered, Wake
-from edge_agent.domain.time import DAY_MS, SECOND_MS, local_time, ms_from_datetime
+from edge_agent.domain.time import DAY_MS, MINUTE_MS, SECOND_MS, local_time, ms_from_datetime
 from edge_agent.engine import Context, step
 from edge_agent.ingest.decode import (
     Refusal,
@@ -45,7 +45,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Levels of `store/{store}/{kind}/...`.
+_KIND_LEVEL: Final = 2
+_EVENT_LEVELS: Final = 4
 _FEEDBACK_LEVELS: Final = 5
+# Quarters of an hour whose local day is remembered.
+_KNOWN_QUARTERS: Final = 1_000
+_QUARTER_MS: Final = 15 * MINUTE_MS
 REPLY_TOPIC_MAX: Final = 512
 _URGENT: Final = (effects.Publish, effects.RecordDecision, effects.Confirm)
 
@@ -168,10 +174,11 @@ class Road:
 
     def _dispatch(self, delivery: Delivery) -> int:
         levels = delivery.topic.split("/")
-        kind = levels[2] if len(levels) > 2 else ""
-        if kind == "event" and len(levels) == 4:
+        kind = levels[_KIND_LEVEL] if len(levels) > _KIND_LEVEL else ""
+        if kind == "event" and len(levels) == _EVENT_LEVELS:
             return self._take_events(delivery, source=levels[3])
-        if kind == "screen" and len(levels) == _FEEDBACK_LEVELS and levels[4] == "feedback":
+        is_feedback = kind == "screen" and levels[-1] == "feedback"
+        if is_feedback and len(levels) == _FEEDBACK_LEVELS:
             return self._take_events(delivery, screen=levels[3])
         if kind == "recommend":
             self._take_request(delivery)
@@ -264,7 +271,10 @@ class Road:
             return
         own_ms = None if event.time is None else ms_from_datetime(event.time)
         timing = timing_of(
-            own_ms, now_ms=self.now_ms, watermark_ms=self.watermark_ms, policy=self._settings.policy
+            own_ms,
+            now_ms=self.now_ms,
+            watermark_ms=self.watermark_ms,
+            policy=self._settings.policy,
         )
         if timing.was_impossible:
             self.counters["impossible_times"] += 1
@@ -323,10 +333,10 @@ class Road:
 
     def _day(self, at_ms: int) -> str:
         # A local day begins at a whole quarter of an hour everywhere on earth.
-        quarter = at_ms // (900 * SECOND_MS)
+        quarter = at_ms // _QUARTER_MS
         day = self._days.get(quarter)
         if day is None:
-            if len(self._days) > 1_000:
+            if len(self._days) > _KNOWN_QUARTERS:
                 self._days.clear()
             day = self._days[quarter] = local_time(at_ms, self._settings.zone).day
         return day
@@ -519,8 +529,8 @@ def event_source(event: Event, screen: str | None) -> str:
 
 def _topic_source(delivery: Delivery) -> str | None:
     levels = delivery.topic.split("/")
-    is_event = len(levels) == len(("store", "{store}", "event", "{source}"))
-    return levels[3] if is_event and levels[2] == "event" else None
+    is_event = len(levels) == _EVENT_LEVELS and levels[_KIND_LEVEL] == "event"
+    return levels[-1] if is_event else None
 
 
 def _is_reply_topic(topic: str | None, store: str) -> bool:

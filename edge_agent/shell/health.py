@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 _COUNTED: Final = (
     ("visitors", "SELECT count(*) FROM visitor"),
-    ("identified_visitors", "SELECT count(*) FROM visitor WHERE kind NOT IN ('ble', 'wifi',"
-     " 'track', 'basket')"),
+    (
+        "identified_visitors",
+        "SELECT count(*) FROM visitor WHERE kind NOT IN ('ble', 'wifi', 'track', 'basket')",
+    ),
     ("visits", "SELECT count(*) FROM visit"),
     ("open_visits", "SELECT count(*) FROM visit WHERE ended_at_ms IS NULL"),
     ("sales", "SELECT count(*) FROM sale"),
@@ -24,8 +26,11 @@ _COUNTED: Final = (
     ("dead_letters", "SELECT count(*) FROM dead_letter"),
     ("waiting_for_broker", "SELECT count(*) FROM outbox WHERE link = 'store'"),
     ("waiting_for_hq", "SELECT count(*) FROM outbox WHERE link = 'hq'"),
-    ("open_complaints", "SELECT count(*) FROM complaint WHERE opened_at_ms IS NOT NULL AND"
-     " (closed_at_ms IS NULL OR closed_at_ms < opened_at_ms)"),
+    (
+        "open_complaints",
+        "SELECT count(*) FROM complaint WHERE opened_at_ms IS NOT NULL AND"
+        " (closed_at_ms IS NULL OR closed_at_ms < opened_at_ms)",
+    ),
 )
 
 

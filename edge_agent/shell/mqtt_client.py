@@ -48,6 +48,8 @@ BACKOFF_FIRST_S: Final = 0.2
 # With full jitter this is at most 60 connects a minute even for the shortest waits (promise 4).
 BACKOFF_FLOOR_S: Final = 1.0
 BACKOFF_CEILING_S: Final = 10.0
+# The first tries after a loss are quick: most brokers are back at once.
+QUICK_ATTEMPTS: Final = 2
 CONNECT_TIMEOUT_S: Final = 5.0
 # A CONNECT that is not answered in this time is a half-open connection.
 CONNACK_TIMEOUT_S: Final = 10.0
@@ -187,8 +189,8 @@ class MqttLink:
         self.n_connects = 0
         self.last_error = ""
         self._wake_reader, self._wake_writer = socket.socketpair()
-        self._wake_reader.setblocking(False)
-        self._wake_writer.setblocking(False)
+        self._wake_reader.settimeout(0)
+        self._wake_writer.settimeout(0)
         self._client = self._make_client(manual_ack=manual_ack)
         self._thread = threading.Thread(
             target=self._run, name=f"mqtt-{settings.client_id}", daemon=True
@@ -313,7 +315,8 @@ class MqttLink:
         readers = [self._wake_reader, sock] if may_read else [self._wake_reader]
         writers = [sock] if self._client.want_write() else []
         # Commands that were left over by the last turn's limit must not wait for a wake-up.
-        wait_s = 0.0 if pending or (self._commands and self._connected.is_set()) else SELECT_TIMEOUT_S
+        has_commands = bool(self._commands) and self._connected.is_set()
+        wait_s = 0.0 if pending or has_commands else SELECT_TIMEOUT_S
         readable, writable, _ = select.select(readers, writers, [], wait_s)
         if self._wake_reader in readable:
             # In this order: a wake-up that comes in between leaves its byte for the next turn.
@@ -391,7 +394,7 @@ class MqttLink:
     def _back_off(self) -> None:
         ceiling = min(BACKOFF_CEILING_S, BACKOFF_FIRST_S * 2 ** min(self._attempts, 10))
         wait_s = random.uniform(0, ceiling)
-        if self._attempts > 2:
+        if self._attempts > QUICK_ATTEMPTS:
             wait_s = max(wait_s, BACKOFF_FLOOR_S)
         self._stopping.wait(wait_s)
 
@@ -447,7 +450,12 @@ class MqttLink:
         _, self._subscribe_mid = client.subscribe(filters)
 
     def _handle_subscribe(
-        self, _client: paho.Client, _data: object, mid: int, reasons: list[Any], _properties: object
+        self,
+        _client: paho.Client,
+        _data: object,
+        mid: int,
+        reasons: list[Any],
+        _properties: object,
     ) -> None:
         if mid != self._subscribe_mid:
             return

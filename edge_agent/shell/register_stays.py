@@ -134,7 +134,8 @@ class RegisterStays:
         self._from_ms = self._newest_ms - HORIZON_MS
         for zone in self.zones:
             self._baskets[zone] = {
-                basket: opened for basket, opened in self._baskets[zone].items()
+                basket: opened
+                for basket, opened in self._baskets[zone].items()
                 if opened >= self._from_ms
             }
             for visitor, visits in list(self._stays[zone].items()):

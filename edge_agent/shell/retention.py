@@ -17,34 +17,83 @@ ROWS_AT_A_TIME: Final = 500
 
 # Every table that holds something of a person or an event: which period, and the rows past it.
 RULES: Final = (
-    ("inbox", "inbox_days", "DELETE FROM inbox WHERE mark IN (SELECT mark FROM inbox WHERE"
-     " day < :day LIMIT :limit)"),
-    ("zone_stay", "visits_days", "DELETE FROM zone_stay WHERE (visit, entered_at_ms, zone) IN"
-     " (SELECT visit, entered_at_ms, zone FROM zone_stay WHERE visit < printf('%012x', :before_ms)"
-     " LIMIT :limit)"),
-    ("visit", "visits_days", "DELETE FROM visit WHERE id IN (SELECT id FROM visit WHERE"
-     " id < printf('%012x', :before_ms) AND ended_at_ms IS NOT NULL LIMIT :limit)"),
-    ("basket", "sales_days", "DELETE FROM basket WHERE id IN (SELECT id FROM basket WHERE"
-     " last_at_ms < :before_ms LIMIT :limit)"),
-    ("sale_return", "sales_days", "DELETE FROM sale_return WHERE id IN (SELECT id FROM"
-     " sale_return WHERE at_ms < :before_ms LIMIT :limit)"),
-    ("outcome", "decisions_days", "DELETE FROM outcome WHERE (decision, kind, product) IN"
-     " (SELECT decision, kind, product FROM outcome WHERE decision < :decision LIMIT :limit)"),
-    ("decision", "decisions_days", "DELETE FROM decision WHERE id IN (SELECT id FROM decision"
-     " WHERE id < :decision LIMIT :limit)"),
-    ("alert", "decisions_days", "DELETE FROM alert WHERE cause IN (SELECT cause FROM alert WHERE"
-     " at_ms < :before_ms LIMIT :limit)"),
-    ("visitor (anonymous)", "visits_days", "DELETE FROM visitor WHERE id IN (SELECT id FROM"
-     " visitor WHERE kind IN ('ble', 'wifi', 'track', 'basket') AND last_seen_at_ms < :before_ms"
-     " LIMIT :limit)"),
-    ("visitor", "visitors_days", "DELETE FROM visitor WHERE id IN (SELECT id FROM visitor WHERE"
-     " last_seen_at_ms < :before_ms AND id NOT IN (SELECT visitor FROM complaint WHERE opened_at_ms IS"
-     " NOT NULL AND (closed_at_ms IS NULL OR closed_at_ms < opened_at_ms)) LIMIT :limit)"),
+    (
+        "inbox",
+        "inbox_days",
+        "DELETE FROM inbox WHERE mark IN (SELECT mark FROM inbox WHERE day < :day LIMIT :limit)",
+    ),
+    (
+        "zone_stay",
+        "visits_days",
+        "DELETE FROM zone_stay WHERE (visit, entered_at_ms, zone) IN"
+        " (SELECT visit, entered_at_ms, zone FROM zone_stay WHERE"
+        " visit < printf('%012x', :before_ms)"
+        " LIMIT :limit)",
+    ),
+    (
+        "visit",
+        "visits_days",
+        "DELETE FROM visit WHERE id IN (SELECT id FROM visit WHERE"
+        " id < printf('%012x', :before_ms) AND ended_at_ms IS NOT NULL LIMIT :limit)",
+    ),
+    (
+        "basket",
+        "sales_days",
+        "DELETE FROM basket WHERE id IN (SELECT id FROM basket WHERE"
+        " last_at_ms < :before_ms LIMIT :limit)",
+    ),
+    (
+        "sale_return",
+        "sales_days",
+        "DELETE FROM sale_return WHERE id IN (SELECT id FROM"
+        " sale_return WHERE at_ms < :before_ms LIMIT :limit)",
+    ),
+    (
+        "outcome",
+        "decisions_days",
+        "DELETE FROM outcome WHERE (decision, kind, product) IN"
+        " (SELECT decision, kind, product FROM outcome WHERE decision < :decision LIMIT :limit)",
+    ),
+    (
+        "decision",
+        "decisions_days",
+        "DELETE FROM decision WHERE id IN (SELECT id FROM decision"
+        " WHERE id < :decision LIMIT :limit)",
+    ),
+    (
+        "alert",
+        "decisions_days",
+        "DELETE FROM alert WHERE cause IN (SELECT cause FROM alert WHERE"
+        " at_ms < :before_ms LIMIT :limit)",
+    ),
+    (
+        "visitor (anonymous)",
+        "visits_days",
+        "DELETE FROM visitor WHERE id IN (SELECT id FROM"
+        " visitor WHERE kind IN ('ble', 'wifi', 'track', 'basket')"
+        " AND last_seen_at_ms < :before_ms"
+        " LIMIT :limit)",
+    ),
+    (
+        "visitor",
+        "visitors_days",
+        "DELETE FROM visitor WHERE id IN (SELECT id FROM visitor WHERE"
+        " last_seen_at_ms < :before_ms AND id NOT IN"
+        " (SELECT visitor FROM complaint WHERE opened_at_ms IS"
+        " NOT NULL AND (closed_at_ms IS NULL OR closed_at_ms < opened_at_ms)) LIMIT :limit)",
+    ),
     ("people_count", "counts_days", "DELETE FROM people_count WHERE period_start_ms < :before_ms"),
-    ("summary_watermark", "counts_days", "DELETE FROM summary_watermark WHERE"
-     " period_start_ms < :before_ms"),
-    ("dead_letter", "dead_letters_days", "DELETE FROM dead_letter WHERE id IN (SELECT id FROM"
-     " dead_letter WHERE at_ms < :before_ms LIMIT :limit)"),
+    (
+        "summary_watermark",
+        "counts_days",
+        "DELETE FROM summary_watermark WHERE period_start_ms < :before_ms",
+    ),
+    (
+        "dead_letter",
+        "dead_letters_days",
+        "DELETE FROM dead_letter WHERE id IN (SELECT id FROM"
+        " dead_letter WHERE at_ms < :before_ms LIMIT :limit)",
+    ),
     ("command", "commands_days", "DELETE FROM command WHERE at_ms < :before_ms"),
 )
 

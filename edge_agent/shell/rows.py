@@ -86,7 +86,9 @@ def consent_row(visitor: VisitorId, statement: ConsentStatement) -> Row:
 
 def visit_row(visit: Visit) -> Row:
     """Returns a visit as a row; its marks go in only when it is closed."""
-    trail = None if visit.is_open else canonical_json([_mark_list(m) for m in values_of(visit.marks)])
+    trail = (
+        None if visit.is_open else canonical_json([_mark_list(m) for m in values_of(visit.marks)])
+    )
     return (
         visit.id,
         visit.visitor,
@@ -134,7 +136,9 @@ def closed_visit_from(row: Row, stays: list[Row]) -> Visit:
         last_order=marks[-1].order if marks else (last_at_ms, 0, 0),
         has_paid=bool(has_paid),
         marks=chain_of(marks),
-        stays=chain_of(tuple(ZoneStay(ZoneId(zone), entered, left) for zone, entered, left in stays)),
+        stays=chain_of(
+            tuple(ZoneStay(ZoneId(zone), entered, left) for zone, entered, left in stays)
+        ),
         ended_at_ms=ended_at_ms,
         ended_by=ended_by,
     )

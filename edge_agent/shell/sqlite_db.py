@@ -1,4 +1,4 @@
-"""Opening the database: pragmas, integrity, migrations, backup. One writer, all others read-only."""
+"""Opening the database: pragmas, check, migrations, backup. One writer, the rest read-only."""
 
 from __future__ import annotations
 
@@ -54,7 +54,9 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         StoreError: There is no database.
     """
     if not path.exists():
-        raise StoreError(f"no database at {path}", hint="has the agent run with this state folder?")
+        raise StoreError(
+            f"no database at {path}", hint="has the agent run with this state folder?"
+        )
     try:
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
         connection.row_factory = sqlite3.Row

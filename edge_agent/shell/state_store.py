@@ -127,7 +127,8 @@ class StateStore:
         if visitor in self._visits:
             return self._visits[visitor]
         row = self._db.execute(
-            f"SELECT {_VISIT} FROM visit WHERE visitor = ? ORDER BY started_at_ms DESC LIMIT 1",
+            "SELECT id, visitor, started_at_ms, last_at_ms, ended_at_ms, ended_by, has_paid, trail"
+            " FROM visit WHERE visitor = ? ORDER BY started_at_ms DESC LIMIT 1",
             (visitor,),
         ).fetchone()
         visit = None if row is None else self._closed_visit(row)
@@ -142,7 +143,8 @@ class StateStore:
             for visit in map(
                 self._closed_visit,
                 self._db.execute(
-                    f"SELECT {_VISIT} FROM visit WHERE visitor = ? AND started_at_ms <= ?"
+                    "SELECT id, visitor, started_at_ms, last_at_ms, ended_at_ms, ended_by,"
+                    " has_paid, trail FROM visit WHERE visitor = ? AND started_at_ms <= ?"
                     " AND last_at_ms >= ? AND ended_at_ms IS NOT NULL ORDER BY started_at_ms",
                     (visitor, at_ms + margin_ms, at_ms - margin_ms),
                 ).fetchall(),
@@ -341,7 +343,8 @@ class StateStore:
     def _newest_other(self, change: VisitsChanged) -> Visit | None:
         marks = ",".join("?" for _ in change.removed)
         row = self._db.execute(
-            f"SELECT {_VISIT} FROM visit WHERE visitor = ? AND id NOT IN ({marks})"  # noqa: S608
+            "SELECT id, visitor, started_at_ms, last_at_ms, ended_at_ms, ended_by, has_paid, trail"  # noqa: S608 - placeholders only
+            f" FROM visit WHERE visitor = ? AND id NOT IN ({marks})"
             " AND ended_at_ms IS NOT NULL ORDER BY started_at_ms DESC LIMIT 1",
             (change.visitor, *change.removed),
         ).fetchone()
@@ -366,7 +369,8 @@ class StateStore:
 
     def _load_visitor(self, visitor: VisitorId) -> Visitor | None:
         row = self._db.execute(
-            "SELECT id, kind, first_seen_at_ms, last_seen_at_ms, profile FROM visitor WHERE id = ?",
+            "SELECT id, kind, first_seen_at_ms, last_seen_at_ms, profile FROM visitor"
+            " WHERE id = ?",
             (visitor,),
         ).fetchone()
         if row is None:
@@ -375,7 +379,8 @@ class StateStore:
             "SELECT pseudonym FROM link WHERE visitor = ? AND kind = ?", (visitor, row[1])
         ).fetchone()
         alias = self._db.execute(
-            "SELECT visitor FROM link WHERE kind = 'visitor' AND pseudonym = ? AND until_ms IS NULL",
+            "SELECT visitor FROM link WHERE kind = 'visitor' AND pseudonym = ?"
+            " AND until_ms IS NULL",
             (visitor,),
         ).fetchone()
         return rows.visitor_from(
@@ -493,6 +498,3 @@ class StateStore:
             "SELECT id, register, opened_at_ms FROM basket WHERE opened_at_ms >= ?", (from_ms,)
         ):
             self._registers.put_opening(register, BasketId(basket), opened_at_ms)
-
-
-_VISIT: Final = "id, visitor, started_at_ms, last_at_ms, ended_at_ms, ended_by, has_paid, trail"

@@ -128,8 +128,8 @@ _SQL: Final = {
         " VALUES (?, ?, ?, ?, ?, ?)"
     ),
     "outbox": (
-        "INSERT INTO outbox (id, link, topic, payload, retain, expires_at_ms, correlation, message_id,"
-        " kind, visitor) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        "INSERT INTO outbox (id, link, topic, payload, retain, expires_at_ms, correlation,"
+        " message_id, kind, visitor) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     ),
     "outbox_sent": "DELETE FROM outbox WHERE id = ?",
     "outbox_acked": "DELETE FROM outbox WHERE message_id = ? AND link = 'hq'",
@@ -260,7 +260,7 @@ class UnitOfWork:
             self._showings[change.screen] = change
         self._state.put(change)
 
-    def carry_out(self, effect: effects.Effect) -> None:
+    def carry_out(self, effect: effects.Effect) -> None:  # noqa: C901, PLR0912 - one case an effect
         """Queues the rows of one effect that is written down."""
         match effect:
             case effects.RecordDecision():
@@ -326,13 +326,18 @@ class UnitOfWork:
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
         return not (
-            self._pending or self._visits or self._removed or self._baskets or self._showings
-            or self._visitors or self._joins
+            self._pending
+            or self._visits
+            or self._removed
+            or self._baskets
+            or self._showings
+            or self._visitors
+            or self._joins
         )
 
     # --- collecting ---------------------------------------------------------------------------
 
-    def _put_visitor(self, before: Visitor | None, visitor: Visitor) -> None:
+    def _put_visitor(self, before: Visitor | None, visitor: Visitor) -> None:  # noqa: C901 - one test a table
         if visitor.kind == "basket":
             # Who came without any sensor noticing is known by his basket alone: nothing to keep.
             return
@@ -399,7 +404,7 @@ class UnitOfWork:
 
     # --- writing ------------------------------------------------------------------------------
 
-    def _flush(self) -> None:
+    def _flush(self) -> None:  # noqa: C901 - one loop a kind of value
         for visitor in self._visitors.values():
             self.add("visitor", rows.visitor_row(visitor))
         for visit_id in sorted(self._removed):
@@ -487,5 +492,7 @@ class UnitOfWork:
         first = self._next_outbox_id
         self._next_outbox_id += len(waiting)
         ids = list(range(first, self._next_outbox_id))
-        self._db.executemany(_SQL["outbox"], [(i, *row) for i, row in zip(ids, waiting, strict=True)])
+        self._db.executemany(
+            _SQL["outbox"], [(i, *row) for i, row in zip(ids, waiting, strict=True)]
+        )
         return ids

@@ -108,9 +108,7 @@ def folded(
     visits: list[Visit] = []
     current: Visit | None = None
     for mark in marks:
-        ended, following = advance(
-            current, mark, visitor=visitor, policy=policy, exits=exits
-        )
+        ended, following = advance(current, mark, visitor=visitor, policy=policy, exits=exits)
         if ended is not None:
             visits[-1] = ended
         if current is None or following.id != current.id:
@@ -142,9 +140,7 @@ def _is_near(visit: Visit, mark: Mark, policy: Policy) -> bool:
     return mark.at_ms - visit.last_at_ms <= policy.visit_timeout_s * SECOND_MS
 
 
-def _begun(
-    mark: Mark, visitor: VisitorId, exits: frozenset[ZoneId], *, after_ms: int
-) -> Visit:
+def _begun(mark: Mark, visitor: VisitorId, exits: frozenset[ZoneId], *, after_ms: int) -> Visit:
     # Never before the visit that came first, and never after the mark itself.
     started_at_ms = min(mark.at_ms, max(after_ms, mark.at_ms - mark.dwell_ms))
     visit = Visit(

@@ -1,4 +1,4 @@
-"""Whether a command whose signature holds is to be obeyed: for us, in time, newer than the last."""
+"""Whether a command whose signature holds is obeyed: for us, in time, newer than the last."""
 
 from __future__ import annotations
 

@@ -76,7 +76,9 @@ def digests_of(cells: tuple[RawCell, ...], *, salt: str) -> dict[str, list[str]]
     """
     return {
         cell.key: sorted(
-            blake2b(f"{salt}\x00{visitor}\x00{part}".encode(), digest_size=DIGEST_BYTES).hexdigest()
+            blake2b(
+                f"{salt}\x00{visitor}\x00{part}".encode(), digest_size=DIGEST_BYTES
+            ).hexdigest()
             for visitor, part in cell.parts.items()
         )
         for cell in cells
