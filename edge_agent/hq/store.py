@@ -279,7 +279,7 @@ def _confirmation_row(confirmation: Confirmation, at_ms: int) -> Row:
 
 
 def _cell_values(cell: SummaryCell) -> Iterable[dict[str, Any]]:
-    keys = _json(dict[str, object](cell.keys))
+    keys = _json({str(name): value for name, value in cell.keys.items()})
     if cell.n_visitors is not None:
         yield {"keys": keys, "what": "visitors", "name": "n_visitors", "value": cell.n_visitors}
     for name, count in cell.counts.items():

@@ -1,10 +1,11 @@
 """Loads a model bundle, or refuses it with the reason.
 
-A bundle is a folder: `manifest.json`, the parts that it names (model, tables, catalogue, examples)
-and `manifest.sig`. The manifest holds the sha256 and size of every part, the opset, the features in
-order and a digest of itself; the signature is Ed25519 over the manifest's bytes. Loading checks, in
-this order and each before the next is trusted: the manifest's digest, its signature, every part,
-the model's opset and shapes, and the stored examples, recomputed through the whole path.
+A bundle is a folder: `manifest.json`, the parts that it names (model, tables, catalogue,
+examples) and `manifest.sig`. The manifest holds the sha256 and size of every part, the opset, the
+features in order and a digest of itself; the signature is Ed25519 over the manifest's bytes.
+Loading checks, in this order and each before the next is trusted: the manifest's digest, its
+signature, every part, the model's opset and shapes, and the stored examples, recomputed through
+the whole path.
 Nothing in a bundle is unpickled and no file that the manifest does not name is read.
 """
 
@@ -24,6 +25,7 @@ import numpy as np
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from edge_agent import __version__
 from edge_agent.domain.ids import ProductId
@@ -67,15 +69,19 @@ class Catalogue(Mapping[ProductId, CatalogueEntry]):
         self._departments = [str(t) for t in arrays["departments"].tolist()]
         self._categories = [str(t) for t in arrays["categories"].tolist()]
 
+    @override
     def __len__(self) -> int:
         return len(self._ids)
 
+    @override
     def __iter__(self) -> Any:
         return (ProductId(i.decode()) for i in self._ids)
 
+    @override
     def __contains__(self, product: object) -> bool:
         return isinstance(product, str) and self._at(product) is not None
 
+    @override
     def __getitem__(self, product: ProductId) -> CatalogueEntry:
         at = self._at(product)
         if at is None:

@@ -457,8 +457,10 @@ def _candidates(
     usual = past.items[np.argsort(-past.slow, kind="stable")[: 2 * PER_SIGNAL]]
     popular = around.popular if allowed is None else around.popular[free[around.popular]]
     lists = [usual, popular[:PER_SIGNAL]]
-    for signal in (signals.cosine_sum, signals.shared_sum, signals.history_sum):
-        lists.append(_best(signal if allowed is None else signal * allowed, PER_SIGNAL))
+    lists.extend(
+        _best(signal if allowed is None else signal * allowed, PER_SIGNAL)
+        for signal in (signals.cosine_sum, signals.shared_sum, signals.history_sum)
+    )
     if tables.latent is not None:
         lowest = signals.latent_all - signals.latent_all.min()
         lists.append(_best(lowest if allowed is None else lowest * allowed, N_LATENT))
