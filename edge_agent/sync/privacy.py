@@ -95,7 +95,10 @@ def may_revise(
         after: Digests by cell of the new one.
         k: Smallest number of visitors behind a difference.
     """
-    for key in set(before) | set(after):
+    if before and set(before) != set(after):
+        # A group that left the folded cell, or joined it, follows from the two by subtraction.
+        return False
+    for key in after:
         old, new = set(before.get(key, ())), set(after.get(key, ()))
         n_changed = max(len(old - new), len(new - old))
         if 0 < n_changed < k:
