@@ -21,7 +21,7 @@ from edge_agent.engine import deciding, purchases
 from edge_agent.identify.links import alias_after, carrier_of, may_link, with_complaints_of
 from edge_agent.identify.pseudonyms import visitor_id_from
 from edge_agent.state import baskets
-from edge_agent.state.visits import all_stays, folded
+from edge_agent.state.visits import all_stays, one_visit
 from edge_agent.wire import events as wire
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 # Shortens a basket's pseudonym to a mark's tie: 60 bits, positive in SQLite.
 _TIE_HEX_DIGITS: Final = 15
-# Longer than any key of a day lives, so longer than any basket.
-ENDLESS_S: Final = 30 * 24 * 3_600
 
 
 def at_till(draft: Draft, arrival: Arrival) -> None:
@@ -200,12 +198,10 @@ def _visit_of_its_own(draft: Draft, basket: Basket) -> None:
     marks.sort(key=lambda mark: mark.order)
     before = draft.visit_of(visitor.id)
     # One basket is one visit, however long its till took over it.
-    endless = replace(draft.context.policy, visit_timeout_s=ENDLESS_S)
-    visits = folded(tuple(marks), visitor=visitor.id, policy=endless)
-    kept = {visit.id for visit in visits}
-    removed = () if before is None or before.id in kept else (before.id,)
-    draft.put_visits(visitor.id, visits, removed=removed)
-    draft.watch(visits)
+    visit = one_visit(tuple(marks), visitor=visitor.id, policy=draft.context.policy)
+    removed = () if before is None or before.id == visit.id else (before.id,)
+    draft.put_visits(visitor.id, (visit,), removed=removed)
+    draft.watch((visit,))
 
 
 def _with_paid_mark(draft: Draft, basket: Basket, carrier: VisitorId) -> Basket:

@@ -25,7 +25,7 @@ from edge_agent.domain.store import AtRegister, Product, Showing
 from edge_agent.domain.visitor import Visitor
 from edge_agent.shell import rows
 from edge_agent.shell.register_stays import RegisterStays
-from edge_agent.state.visits import folded
+from edge_agent.state.visits import one_visit
 
 if TYPE_CHECKING:
     import sqlite3
@@ -466,13 +466,15 @@ class StateStore:
             "SELECT id, visitor FROM visit WHERE ended_at_ms IS NULL ORDER BY id"
         ).fetchall():
             ordered = sorted(marks.get(visit_id, ()), key=lambda each: each.order)
-            visits = folded(
+            if not ordered:
+                continue
+            # The journal says that these marks are one visit: a changed time-out splits nothing.
+            visit = one_visit(
                 tuple(ordered), visitor=visitor, policy=self._policy, exits=self._exits
             )
-            if visits:
-                change = VisitsChanged(visitor=VisitorId(visitor), visits=visits)
-                self._visits[VisitorId(visitor)] = visits[-1]
-                self._registers.put_visits(VisitorId(visitor), change)
+            change = VisitsChanged(visitor=VisitorId(visitor), visits=(visit,))
+            self._visits[VisitorId(visitor)] = visit
+            self._registers.put_visits(VisitorId(visitor), change)
         self._load_recent_at_registers()
 
     def _load_recent_at_registers(self) -> None:

@@ -28,6 +28,8 @@ VISIT_ID_BYTES: Final = 6
 HANDLED_KINDS: Final = frozenset({"lift", "scan"})
 _PARTING: Final = frozenset({"leave", "end"})
 IN_HAND_MAX: Final = 200
+# Longer than anything that a key of a day can name.
+ENDLESS_S: Final = 30 * 24 * 3_600
 
 
 def advance(
@@ -117,6 +119,25 @@ def folded(
             visits[-1] = following
         current = following
     return tuple(visits)
+
+
+def one_visit(
+    marks: tuple[Mark, ...],
+    *,
+    visitor: VisitorId,
+    policy: Policy,
+    exits: frozenset[ZoneId] = frozenset(),
+) -> Visit:
+    """Returns the one visit that ordered marks are known to be, whatever gaps are between them.
+
+    Args:
+        marks: At least one mark, oldest first.
+        visitor: Whose marks they are.
+        policy: The rules, but for the time-out.
+        exits: Zones whose leaving ends a visit that has paid.
+    """
+    endless = replace(policy, visit_timeout_s=ENDLESS_S)
+    return folded(marks, visitor=visitor, policy=endless, exits=exits)[-1]
 
 
 def all_stays(visit: Visit) -> tuple[ZoneStay, ...]:
