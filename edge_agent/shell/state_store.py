@@ -333,11 +333,14 @@ class StateStore:
         self._visits[change.visitor] = newest
         self._superseded.update(change.removed)
         self._superseded.difference_update(visit.id for visit in change.visits)
-        closed = [visit for visit in change.visits if not visit.is_open]
-        if closed:
-            kept = {visit.id: visit for visit in self._unsaved.get(change.visitor, ())}
-            kept.update({visit.id: visit for visit in closed})
-            self._unsaved[change.visitor] = tuple(kept.values())
+        unsaved = {visit.id: visit for visit in self._unsaved.get(change.visitor, ())}
+        for visit_id in change.removed:
+            unsaved.pop(visit_id, None)
+        unsaved.update({visit.id: visit for visit in change.visits if not visit.is_open})
+        if unsaved:
+            self._unsaved[change.visitor] = tuple(unsaved.values())
+        else:
+            self._unsaved.pop(change.visitor, None)
         self._registers.put_visits(change.visitor, change)
 
     def _newest_other(self, change: VisitsChanged) -> Visit | None:
