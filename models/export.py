@@ -29,7 +29,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_agent.shell.bundles import MANIFEST, SIGNATURE, canonical, opsets
 from edge_agent.shell.onnx_scorer import open_session
-from edge_agent.state.features import FEATURES
+from edge_agent.state.features import FEATURES, FINALISTS
 from models.dataset import Dataset
 
 OPSET, OPSET_ML, IR_VERSION = 17, 3, 8
@@ -81,44 +81,44 @@ def _not_above(value: float) -> float:
     return float(single)
 
 
-def onnx_of_trees(trees: Iterable[Mapping[str, Any]], calibration: Calibration) -> bytes:
-    """Returns the ONNX model of LightGBM's dumped trees with the calibration baked in."""
-    nodes = _Nodes()
-    for number, tree in enumerate(trees):
-        nodes.add(number, tree["tree_structure"], [0])
-    columns = list(zip(*nodes.rows, strict=True))
-    leaves = list(zip(*nodes.leaves, strict=True))
-    ensemble = helper.make_node(
-        "TreeEnsembleRegressor",
-        ["features"],
-        ["score"],
-        domain="ai.onnx.ml",
-        n_targets=1,
-        aggregate_function="SUM",
-        nodes_treeids=columns[0],
-        nodes_nodeids=columns[1],
-        nodes_featureids=columns[2],
-        nodes_modes=columns[3],
-        nodes_values=columns[4],
-        nodes_truenodeids=columns[5],
-        nodes_falsenodeids=columns[6],
-        nodes_missing_value_tracks_true=[0] * len(columns[0]),
-        target_treeids=leaves[0],
-        target_nodeids=leaves[1],
-        target_ids=[0] * len(leaves[0]),
-        target_weights=leaves[2],
-    )
+def onnx_of_stages(
+    first: Iterable[Mapping[str, Any]],
+    second: Iterable[Mapping[str, Any]],
+    calibration: Calibration,
+) -> bytes:
+    """Returns the ONNX model of two stages of LightGBM's dumped trees.
+
+    The first, small one picks the `FINALISTS` best rows; only they pass through the second, large
+    one and the calibration. All other rows answer 0.
+    """
     constants = [
-        numpy_helper.from_array(np.array([value], dtype=np.float32), name)
-        for name, value in (("slope", calibration.slope), ("offset", calibration.offset))
+        numpy_helper.from_array(np.array([value], dtype=kind), name)
+        for name, value, kind in (
+            ("slope", calibration.slope, np.float32),
+            ("offset", calibration.offset, np.float32),
+            ("finalists", FINALISTS, np.int64),
+            ("nothing", 0.0, np.float32),
+        )
     ]
+    nodes = [
+        _ensemble(first, "features", "rough"),
+        helper.make_node("Shape", ["rough"], ["shape"]),
+        helper.make_node("Shape", ["rough"], ["n_rows"], start=0, end=1),
+        helper.make_node("Min", ["n_rows", "finalists"], ["n_kept"]),
+        helper.make_node("TopK", ["rough", "n_kept"], ["best", "kept"], axis=0),
+        helper.make_node("Flatten", ["kept"], ["kept_column"], axis=1),
+        helper.make_node("Squeeze", ["kept_column", "last_axis"], ["kept_rows"]),
+        helper.make_node("Gather", ["features", "kept_rows"], ["finals"], axis=0),
+        _ensemble(second, "finals", "score"),
+        helper.make_node("Mul", ["score", "slope"], ["scaled"]),
+        helper.make_node("Add", ["scaled", "offset"], ["logit"]),
+        helper.make_node("Sigmoid", ["logit"], ["likely"]),
+        helper.make_node("Expand", ["nothing", "shape"], ["zeros"]),
+        helper.make_node("ScatterElements", ["zeros", "kept", "likely"], ["propensity"], axis=0),
+    ]
+    constants.append(numpy_helper.from_array(np.array([1], dtype=np.int64), "last_axis"))
     graph = helper.make_graph(
-        [
-            ensemble,
-            helper.make_node("Mul", ["score", "slope"], ["scaled"]),
-            helper.make_node("Add", ["scaled", "offset"], ["logit"]),
-            helper.make_node("Sigmoid", ["logit"], ["propensity"]),
-        ],
+        nodes,
         "ranker",
         [helper.make_tensor_value_info("features", TensorProto.FLOAT, [None, len(FEATURES)])],
         [helper.make_tensor_value_info("propensity", TensorProto.FLOAT, [None, 1])],
@@ -136,6 +136,34 @@ def onnx_of_trees(trees: Iterable[Mapping[str, Any]], calibration: Calibration) 
     return bytes(model.SerializeToString())
 
 
+def _ensemble(trees: Iterable[Mapping[str, Any]], source: str, target: str) -> onnx.NodeProto:
+    nodes = _Nodes()
+    for number, tree in enumerate(trees):
+        nodes.add(number, tree["tree_structure"], [0])
+    columns = list(zip(*nodes.rows, strict=True))
+    leaves = list(zip(*nodes.leaves, strict=True))
+    return helper.make_node(
+        "TreeEnsembleRegressor",
+        [source],
+        [target],
+        domain="ai.onnx.ml",
+        n_targets=1,
+        aggregate_function="SUM",
+        nodes_treeids=columns[0],
+        nodes_nodeids=columns[1],
+        nodes_featureids=columns[2],
+        nodes_modes=columns[3],
+        nodes_values=columns[4],
+        nodes_truenodeids=columns[5],
+        nodes_falsenodeids=columns[6],
+        nodes_missing_value_tracks_true=[0] * len(columns[0]),
+        target_treeids=leaves[0],
+        target_nodeids=leaves[1],
+        target_ids=[0] * len(leaves[0]),
+        target_weights=leaves[2],
+    )
+
+
 def check_parity(
     model: bytes, matrix: NDArray[np.float32], expected: NDArray[np.float64]
 ) -> float:
@@ -144,8 +172,12 @@ def check_parity(
     Raises:
         ValueError: It is above `TOLERANCE`.
     """
-    answer = open_session(model).run(None, {"features": matrix})[0].reshape(-1)
-    worst = float(np.abs(answer - expected).max())
+    session = open_session(model)
+    answers = [
+        session.run(None, {"features": matrix[begin : begin + FINALISTS]})[0].reshape(-1)
+        for begin in range(0, len(matrix), FINALISTS)
+    ]
+    worst = float(np.abs(np.concatenate(answers) - expected).max())
     if not worst <= TOLERANCE:
         raise ValueError(f"ONNX differs from the trained model by {worst:.3g}")
     return worst

@@ -73,7 +73,8 @@ def cases_at(
     """
     start = seconds(day)
     first = data.n_before(start)
-    n_before = np.bincount(data.household[:first], minlength=len(data.households))
+    filled = data.household[:first][np.diff(lines.starts[: first + 1]) > 0]
+    n_before = np.bincount(filled, minlength=len(data.households))
     known = n_before >= MIN_BASKETS_HOUSEHOLD
     ids = data.products.ids[items]
     asked: set[int] = set()
@@ -152,3 +153,11 @@ def ratio_interval(
         ratios[i] = ours[sample].mean() / max(theirs[sample].mean(), 1e-12)
     low, high = np.percentile(ratios, PERCENTILES)
     return float(ours.mean() / max(theirs.mean(), 1e-12)), float(low), float(high)
+
+
+def mean_interval(values: NDArray[np.float64], seed: int) -> tuple[float, float, float]:
+    """Returns a mean and its 95 % bootstrap interval."""
+    rng = np.random.default_rng(seed)
+    means = [values[rng.integers(0, len(values), len(values))].mean() for _ in range(N_BOOTSTRAP)]
+    low, high = np.percentile(means, PERCENTILES)
+    return float(values.mean()), float(low), float(high)

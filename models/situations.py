@@ -1,4 +1,4 @@
-"""Turns a basket of the data set into the situation in which its items were still to be guessed."""
+"""Turns a basket of the data set into the situation in which its items were to be guessed."""
 
 from __future__ import annotations
 

@@ -18,7 +18,6 @@ from edge_agent.state.features import (
     HOUR_BINS,
     HOURS_PER_BIN,
     WEEKDAYS,
-    Latent,
     Neighbours,
     RankerTables,
 )
@@ -30,6 +29,8 @@ LATEST_DAYS = 14
 STORE_DAYS = 140
 NEAR_BASKET = 80
 NEAR_HOUSEHOLD = 60
+NEAR_KIND = 60
+STEP = 512
 SHRINK_BASKET = 20.0
 SHRINK_HOUSEHOLD = 20.0
 LIFT_PRIOR = 20.0
@@ -75,24 +76,30 @@ class Learning:
         return self.until_s - days * DAY_S
 
 
-def fit_tables(learning: Learning, weeks: list[int], latent: Latent | None = None) -> RankerTables:
+def fit_tables(learning: Learning, weeks: list[int]) -> RankerTables:
     """Learns all tables.
 
     Args:
         learning: What may be learned from.
         weeks: Weeks whose promotion plan goes into the tables.
-        latent: A fitted embedding.
     """
     data, n_items = learning.data, len(learning.items)
     every = learning.matrix()
     pop_all = _share(every)
-    department, category, kind = (
+    department, category, kind, maker = (
         np.unique(column[learning.items], return_inverse=True)[1].astype(np.int32)
-        for column in (data.products.department, data.products.category, data.products.kind)
+        for column in (
+            data.products.department,
+            data.products.category,
+            data.products.kind,
+            data.products.manufacturer,
+        )
     )
     starts, store_items, store_share, store_weight = _stores(learning)
     display, mailer, own = _promotion_lifts(learning, pop_all)
     price = learning.prices[learning.items]
+    kinds = _by_kind(every, kind)
+    households = _by_household(learning, every)
     plans, chain = pack_plans(learning.promotions, weeks)
     return RankerTables(
         pop_all=pop_all,
@@ -111,14 +118,18 @@ def fit_tables(learning: Learning, weeks: list[int], latent: Latent | None = Non
         kind=kind,
         category=category,
         department=department,
-        basket_near=_near(every, NEAR_BASKET, SHRINK_BASKET),
-        household_near=_near(_by_household(learning, every), NEAR_HOUSEHOLD, SHRINK_HOUSEHOLD),
+        maker=maker,
+        kind_pop=np.maximum(_share(kinds), 1e-6).astype(np.float32),
+        basket_near=_near(every, NEAR_BASKET, SHRINK_BASKET, _by_size(every)),
+        household_near=_near(
+            households, NEAR_HOUSEHOLD, SHRINK_HOUSEHOLD, np.ones(households.shape[0], np.float32)
+        ),
+        kind_near=_near(kinds, NEAR_KIND, SHRINK_BASKET, _by_size(kinds)),
         display_lift=display,
         mailer_lift=mailer,
         plan_stores=learning.promotions.stores,
         plans=plans,
         chain_plans=chain,
-        latent=latent,
     )
 
 
@@ -141,7 +152,12 @@ def _lift(matrix: sparse.csr_matrix, bins: NDArray[np.int32], n_bins: int) -> ND
 
 def _stores(
     learning: Learning,
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[
+    NDArray[np.int64],
+    NDArray[np.int32],
+    NDArray[np.float32],
+    NDArray[np.float32],
+]:
     """Returns per store its items, their share of its baskets and how far to trust that."""
     first = learning.data.n_before(learning.since(STORE_DAYS))
     matrix = learning.matrix(learning.since(STORE_DAYS))
@@ -173,29 +189,63 @@ def _by_household(learning: Learning, every: sparse.csr_matrix) -> sparse.csr_ma
     return bought
 
 
-def _near(matrix: sparse.csr_matrix, k: int, shrink: float) -> Neighbours:
-    """Returns each item's k strongest others by cosine, shrunk for small counts."""
+def _near(
+    matrix: sparse.csr_matrix, k: int, shrink: float, weight_of_row: NDArray[np.float32]
+) -> Neighbours:
+    """Returns each item's k strongest others by cosine, shrunk for small counts.
+
+    Args:
+        matrix: Baskets (or households) x items, ones.
+        k: Neighbours kept.
+        shrink: Added to the denominator, in baskets.
+        weight_of_row: A large basket says less about any two of its items. Weights and counts
+            are summed in one product, as real and imaginary part.
+    """
     columns = matrix.tocsc()
     counts = np.diff(columns.indptr).astype(np.float32)
     n = matrix.shape[1]
-    small = np.uint16 if n <= np.iinfo(np.uint16).max else np.int32
-    index = np.zeros((n, k), dtype=small)
+    index = np.zeros((n, k), dtype=_small(n))
     weight = np.zeros((n, k), dtype=np.float16)
-    transposed = columns.T.tocsr()
-    step = 512
-    for start in range(0, n, step):
-        pairs = (transposed[start : start + step] @ matrix).tocsr()
+    transposed = columns.T.tocsr().astype(np.complex64)
+    both = sparse.diags(weight_of_row + 1j).dot(matrix).tocsr().astype(np.complex64)
+    for start in range(0, n, STEP):
+        pairs = (transposed[start : start + STEP] @ both).tocsr()
         for row in range(pairs.shape[0]):
             item = start + row
             span = slice(pairs.indptr[row], pairs.indptr[row + 1])
-            others, both = pairs.indices[span], pairs.data[span]
-            keep = (both >= MIN_PAIR) & (others != item)
-            others, both = others[keep], both[keep]
-            score = both / (np.sqrt(counts[item] * counts[others]) + shrink)
+            others, found = pairs.indices[span], pairs.data[span]
+            keep = (found.imag >= MIN_PAIR) & (others != item)
+            others, found = others[keep], found.real[keep]
+            score = found / (np.sqrt(counts[item] * counts[others]) + shrink)
+            if len(score) > k:
+                least = np.partition(score, -k)[-k]
+                others, score = others[score >= least], score[score >= least]
             top = np.lexsort((others, -score))[:k]
             index[item, : len(top)] = others[top]
             weight[item, : len(top)] = score[top]
     return Neighbours(index=index, weight=weight)
+
+
+def _small(n: int) -> type[np.uint16 | np.int32]:
+    """Returns the smallest type that numbers so many items."""
+    return np.uint16 if n <= np.iinfo(np.uint16).max else np.int32
+
+
+def _by_size(matrix: sparse.csr_matrix) -> NDArray[np.float32]:
+    """Returns 1 / sqrt(1 + size) of each row, scaled so that the items' mean weight is 1."""
+    sizes = np.asarray(matrix.sum(axis=1)).ravel()
+    raw = 1.0 / np.sqrt(sizes + 1.0)
+    return (raw * sizes.sum() / max(float((raw * sizes).sum()), 1.0)).astype(np.float32)
+
+
+def _by_kind(every: sparse.csr_matrix, kind: NDArray[np.int32]) -> sparse.csr_matrix:
+    """Returns baskets x kinds, ones."""
+    n = len(kind)
+    shape = (n, int(kind.max()) + 1)
+    of_kind = sparse.csr_matrix((np.ones(n, np.float32), (np.arange(n), kind)), shape=shape)
+    bought = (every @ of_kind).tocsr()
+    bought.data = np.ones_like(bought.data)
+    return bought
 
 
 def _rebuy(learning: Learning, n_items: int) -> NDArray[np.float32]:
@@ -233,7 +283,7 @@ def _promotion_lifts(
         store = at[data.store[rows]]
         bought = np.zeros((len(plan.stores), n_items), dtype=np.float32)
         for row, code in zip(rows, store, strict=True):
-            bought[code, learning.lines[row]] += 1
+            bought[code, learning.lines[int(row)]] += 1
         n_baskets = np.bincount(store, minlength=len(plan.stores)).astype(np.float32)
         usual = n_baskets[:, None] * pop[None, :]
         for part, codes in enumerate((plan.weeks[number] % CODES, plan.weeks[number] // CODES)):

@@ -43,26 +43,28 @@ from models.export import (
     check_parity,
     dump_examples,
     npz,
-    onnx_of_trees,
+    onnx_of_stages,
     signing_key,
     write_bundle,
 )
-from models.protocol import Case, Cases, cases_at
+from models.protocol import Case, Cases, cases_at, grade, mean_interval
 from models.situations import SurroundingsCache, histories, in_order_of_place, situation_of
-from models.tables import Learning, fit_tables
+from models.tables import DAY_S, Learning, fit_tables
 
-VERSION = "ranker-2026.11.1"
+VERSION = "ranker-2026.11.2"
 MINIMUM_AGENT = "0.0.0"
-SNAPSHOTS = 3
+SNAPSHOTS = 5
 SNAPSHOT_DAYS = 14
+MIN_DAYS = 45
+"""A snapshot with fewer days before it teaches nothing that holds later."""
 PLAN_WEEKS = 6
 """Weeks of the promotion plan that a bundle carries, the cutoff's own first."""
-KEEP_NEGATIVES = 0.3
+KEEP_NEGATIVES = 0.2
 SEED = 20261
 N_EXAMPLES = 12
 TREES: dict[str, Any] = {
     "objective": "binary",
-    "num_leaves": 31,
+    "num_leaves": 63,
     "learning_rate": 0.05,
     "min_data_in_leaf": 100,
     "feature_fraction": 0.7,
@@ -75,7 +77,10 @@ TREES: dict[str, Any] = {
     "verbose": -1,
     "seed": SEED,
 }
-N_TREES = 200
+N_TREES = 400
+FIRST_STAGE = {"num_leaves": 15, "learning_rate": 0.15}
+N_FIRST = 40
+"""The first stage only has to keep the good ones among the finalists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +181,15 @@ def joined(parts: Sequence[Rows]) -> Rows:
 
 
 def fit_trees(rows: Rows) -> lgb.Booster:
-    """Fits the trees."""
+    """Fits the second, deciding stage."""
     data = lgb.Dataset(rows.matrix, rows.bought, weight=rows.weight)
     return lgb.train(TREES, data, num_boost_round=N_TREES)
+
+
+def fit_first_stage(rows: Rows) -> lgb.Booster:
+    """Fits the small stage that picks the finalists."""
+    data = lgb.Dataset(rows.matrix, rows.bought, weight=rows.weight)
+    return lgb.train({**TREES, **FIRST_STAGE}, data, num_boost_round=N_FIRST)
 
 
 def fit_calibration(scores: NDArray[np.float64], rows: Rows) -> Calibration:
@@ -242,38 +253,85 @@ def data_hash(data: Dataset, n: int) -> str:
     return digest.hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """One snapshot's rows, and for each set of cases what they were described as."""
+
+    rows: Rows
+    described: dict[str, tuple[tuple[Case, ...], list[Description]]]
+
+
+def lessons(
+    data: Dataset,
+    day: date,
+    prices: NDArray[np.float64],
+    plan: Promotions,
+    planned: NDArray[np.int32],
+) -> list[Lesson]:
+    """Returns the snapshots' lessons, oldest first; only the latest keeps its descriptions."""
+    n_usable = data.n_before(seconds(day))
+    rng = np.random.default_rng(SEED)
+    found: list[Lesson] = []
+    for back in range(SNAPSHOTS, 0, -1):
+        then = day - timedelta(days=SNAPSHOT_DAYS * back)
+        if back > 1 and seconds(then) - int(data.at_s[0]) < MIN_DAYS * DAY_S:
+            continue
+        learning = learning_at(data, then, prices, plan, planned)
+        snapshot = snapshot_at(learning, then, SEED + back, n_usable)
+        described = {
+            name: (cases, describe_all(learning, snapshot.tables, cases))
+            for name, cases in snapshot.cases.named().items()
+            if cases
+        }
+        rows = joined([rows_of(cases, some, rng) for cases, some in described.values()])
+        found.append(Lesson(rows=rows, described=described if back == 1 else {}))
+        print(f"snapshot {then}: {len(rows.bought)} rows", flush=True)
+    return found
+
+
+def measure(trees: lgb.Booster, lesson: Lesson) -> dict[str, dict[str, list[float]]]:
+    """Returns recall, NDCG and hit at ten with intervals, on a snapshot the trees did not see."""
+    report = {}
+    for name, (cases, described) in sorted(lesson.described.items()):
+        answers = [
+            d.items[np.argsort(-trees.predict(d.matrix, raw_score=True), kind="stable")].astype(
+                np.int32
+            )
+            for d in described
+        ]
+        grades = grade(cases, answers)
+        report[name] = {
+            measure: [round(v, 4) for v in mean_interval(getattr(grades, measure), SEED)]
+            for measure in ("recall", "ndcg", "hit")
+        }
+    return report
+
+
 def train(source: str, day: date, out: Path, *, key: Path | None, zone: str) -> None:
     """Trains and writes a bundle."""
     data = load(source, zone=zone)
     prices = unit_prices(data, day)
     planned = rankable(data, data.n_before(seconds(day)))
     plan = load_promotions(data, planned)
-    n_usable = data.n_before(seconds(day))
-    rng = np.random.default_rng(SEED)
-    by_snapshot: list[Rows] = []
-    for back in range(SNAPSHOTS, 0, -1):
-        then = day - timedelta(days=SNAPSHOT_DAYS * back)
-        snapshot = snapshot_at(
-            learning_at(data, then, prices, plan, planned), then, SEED + back, n_usable
-        )
-        parts = [
-            rows_of(cases, describe_all(snapshot.learning, snapshot.tables, cases), rng)
-            for cases in snapshot.cases.named().values()
-        ]
-        by_snapshot.append(joined(parts))
-        print(f"snapshot {then}: {len(by_snapshot[-1].bought)} rows", flush=True)
-    early = fit_trees(joined(by_snapshot[:-1]))
-    last = by_snapshot[-1]
+    taught = lessons(data, day, prices, plan, planned)
+    every, last = joined([lesson.rows for lesson in taught]), taught[-1].rows
+    early = fit_trees(joined([lesson.rows for lesson in taught[:-1] or taught]))
+    metrics = measure(early, taught[-1])
+    print(json.dumps(metrics), flush=True)
     calibration = fit_calibration(early.predict(last.matrix, raw_score=True), last)
-    trees = fit_trees(joined(by_snapshot))
-    learning = learning_at(data, day, prices, plan, planned)
-    first = int(data.week[max(learning.n - 1, 0)])
-    tables = fit_tables(learning, list(range(first, first + PLAN_WEEKS)))
-    model = onnx_of_trees(trees.dump_model()["tree_info"], calibration)
+    trees = fit_trees(every)
+    model = onnx_of_stages(
+        fit_first_stage(every).dump_model()["tree_info"],
+        trees.dump_model()["tree_info"],
+        calibration,
+    )
     sample = last.matrix[:20_000]
     check_parity(model, sample, calibration.of(trees.predict(sample, raw_score=True)))
+    learning = learning_at(data, day, prices, plan, planned)
+    week = int(data.week[max(learning.n - 1, 0)])
+    tables = fit_tables(learning, list(range(week, week + PLAN_WEEKS)))
     arrays = pack(tables, data.products.ids[learning.items].tolist(), data.stores.tolist())
-    parts_out = {
+    parts = {
         "ranker.onnx": model,
         "tables.npz": npz(arrays),
         "catalogue.npz": npz(catalogue(data, learning.n, prices)),
@@ -288,11 +346,12 @@ def train(source: str, day: date, out: Path, *, key: Path | None, zone: str) -> 
         "data_sha256": data_hash(data, learning.n),
         "n_baskets": learning.n,
         "n_items": len(learning.items),
-        "n_trees": N_TREES,
-        "metrics": {},
+        "n_trees": [N_FIRST, N_TREES],
+        "metrics": metrics,
+        "metrics_of": f"the {SNAPSHOT_DAYS} days before trained_until, by trees that ended there",
     }
-    write_bundle(out, parts=parts_out, facts=facts, key=signing_key(key))
-    print(json.dumps({name: len(part) for name, part in parts_out.items()}))
+    write_bundle(out, parts=parts, facts=facts, key=signing_key(key))
+    print(json.dumps({name: len(part) for name, part in parts.items()}))
 
 
 def _day(instant_s: int) -> str:

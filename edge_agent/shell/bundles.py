@@ -5,17 +5,18 @@ examples) and `manifest.sig`. The manifest holds the sha256 and size of every pa
 features in order and a digest of itself; the signature is Ed25519 over the manifest's bytes.
 Loading checks, in this order and each before the next is trusted: the manifest's digest, its
 signature, every part, the model's opset and shapes, and the stored examples, recomputed through
-the whole path.
-Nothing in a bundle is unpickled and no file that the manifest does not name is read.
+the whole path. Nothing in a bundle is unpickled and no file that the manifest does not name is
+read.
 """
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +33,7 @@ from edge_agent.domain.ids import ProductId
 from edge_agent.domain.scoring import PastBasket, ScoringRequest
 from edge_agent.errors import BundleError
 from edge_agent.shell.onnx_scorer import Ids, OnnxScorer, open_session
-from edge_agent.state.features import FEATURES, Latent, Neighbours, RankerTables
+from edge_agent.state.features import FEATURES, Neighbours, RankerTables
 
 MANIFEST: Final = "manifest.json"
 SIGNATURE: Final = "manifest.sig"
@@ -74,7 +75,7 @@ class Catalogue(Mapping[ProductId, CatalogueEntry]):
         return len(self._ids)
 
     @override
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[ProductId]:
         return (ProductId(i.decode()) for i in self._ids)
 
     @override
@@ -148,9 +149,17 @@ def load_bundle(path: Path, *, public_key: bytes | None = None) -> Bundle:
     scorer = OnnxScorer(session, tables, ids)
     catalogue = Catalogue(_arrays(parts.pop("catalogue.npz")))
     _check_examples(scorer, json.loads(parts.pop("examples.json")), float(manifest["tolerance"]))
+    _give_back_memory()
     return Bundle(
         version=str(manifest["version"]), manifest=manifest, catalogue=catalogue, scorer=scorer
     )
+
+
+def _give_back_memory() -> None:
+    """Returns what unpacking left on the C heap to the system; without glibc it does nothing."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def canonical(manifest: Mapping[str, Any]) -> bytes:
@@ -366,23 +375,21 @@ PLAIN: Final = (
     "kind",
     "category",
     "department",
+    "maker",
+    "kind_pop",
     "display_lift",
     "mailer_lift",
     "plan_stores",
 )
-LATENT: Final = ("item", "basket", "history", "bias", "context")
 
 
 def pack(tables: RankerTables, products: list[str], stores: list[str]) -> dict[str, NDArray[Any]]:
     """Returns the tables as plain arrays, as `tables.npz` holds them."""
     keys = sorted(tables.plans)
     arrays: dict[str, NDArray[Any]] = {name: getattr(tables, name) for name in PLAIN}
-    for name in ("basket_near", "household_near"):
+    for name in ("basket_near", "household_near", "kind_near"):
         arrays[f"{name}.index"] = getattr(tables, name).index
         arrays[f"{name}.weight"] = getattr(tables, name).weight
-    if tables.latent is not None:
-        for name in LATENT:
-            arrays[f"latent.{name}"] = getattr(tables.latent, name)
     arrays["plan_keys"] = np.array(keys, dtype=np.int32).reshape(-1, 2)
     arrays["plan_ends"] = np.cumsum([len(tables.plans[key]) for key in keys], dtype=np.int64)
     arrays["plan_bytes"] = np.frombuffer(b"".join(tables.plans[k] for k in keys), dtype=np.uint8)
@@ -405,16 +412,13 @@ def unpack(arrays: dict[str, NDArray[Any]]) -> tuple[RankerTables, Ids]:
         for (week, store), start, end in zip(keys, starts, ends, strict=False)
     }
     chain = dict(zip(arrays["chain_weeks"].tolist(), arrays["chain_plans"], strict=True))
-    latent = None
-    if "latent.item" in arrays:
-        latent = Latent(**{name: arrays[f"latent.{name}"] for name in LATENT})
     tables = RankerTables(
         **{name: arrays[name] for name in PLAIN},
         basket_near=Neighbours(arrays["basket_near.index"], arrays["basket_near.weight"]),
         household_near=Neighbours(arrays["household_near.index"], arrays["household_near.weight"]),
+        kind_near=Neighbours(arrays["kind_near.index"], arrays["kind_near.weight"]),
         plans=plans,
         chain_plans=chain,
-        latent=latent,
     )
     products = tuple(ProductId(p.decode()) for p in arrays["products"].tolist())
     stores = {s.decode(): i for i, s in enumerate(arrays["stores"].tolist())}

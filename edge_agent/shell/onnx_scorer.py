@@ -20,8 +20,10 @@ from edge_agent.domain.ids import ProductId
 from edge_agent.domain.scoring import ScoredProduct, ScoringRequest
 from edge_agent.state.features import (
     FEATURES,
+    FINALISTS,
     HOURS_PER_BIN,
     LONG_AGO_DAYS,
+    Description,
     Floats,
     Items,
     RankerTables,
@@ -34,17 +36,20 @@ from edge_agent.state.features import (
 DAY_S: Final = 86_400.0
 MAX_HOUR: Final = 23
 WEEKDAYS: Final = 7
-KEPT_SURROUNDINGS: Final = 4
+KEPT_SURROUNDINGS: Final = 2
 """Hour bins, weeks and weekdays follow each other slowly, so a few are enough."""
 KEPT_ZONES: Final = 64
 MAX_HISTORY_BASKETS: Final = 400
 """About a year of daily shopping; older baskets change no feature by a visible amount."""
 
+WHOLE_BASKET: Final = frozenset(
+    {"basket_private_share", "basket_offer_share", "basket_mean_price", "basket_mean_pop"}
+)
+"""What kind of basket it is; the same for every candidate, so no reason for one."""
+
 REASONS: Final[Mapping[str, Mapping[str, float]]] = {
     "bought_together": {
-        name: 0.0
-        for name in FEATURES
-        if name.startswith("basket_") or name == "latent_basket_gain"
+        name: 0.0 for name in FEATURES if name.startswith("basket_") and name not in WHOLE_BASKET
     },
     "you_often_buy": {
         "history_household_sum": 0.0,
@@ -61,7 +66,8 @@ REASONS: Final[Mapping[str, Mapping[str, float]]] = {
         "days_since_kind": LONG_AGO_DAYS,
         "category_slow": 0.0,
         "department_slow": 0.0,
-        "latent_history_gain": 0.0,
+        "history_conditional": 0.0,
+        "maker_slow": 0.0,
     },
     "on_offer": {
         "display_lift": 0.0,
@@ -123,15 +129,19 @@ class OnnxScorer:
 
     def rank(self, request: ScoringRequest) -> tuple[ScoredProduct, ...]:
         """Returns the likeliest products, best first, ties by product id."""
-        situation = self.situation(request)
-        around = self._surroundings(situation)
-        description = describe(self._tables, situation, around)
+        description = self.describe(request)
         if not len(description.items) or request.limit < 1:
             return ()
         scores = self.score(description.matrix)
         top = np.argsort(-scores, kind="stable")[: request.limit]
+        top = top[scores[top] > 0.0]
         reasons = self._reasons(description.matrix[top], scores[top])
         return self._answer(description.items[top], scores[top], reasons)
+
+    def describe(self, request: ScoringRequest) -> Description:
+        """Returns the candidates of a request and their features."""
+        situation = self.situation(request)
+        return describe(self._tables, situation, self._surroundings(situation))
 
     def popular(self, request: ScoringRequest) -> tuple[ScoredProduct, ...]:
         """Returns what sells best in this store, week and hour, whoever asks."""
@@ -141,7 +151,7 @@ class OnnxScorer:
         if situation.allowed is not None:
             free = situation.allowed.copy()
         free[situation.basket] = False
-        top = around.popular[free[around.popular]][: max(request.limit, 0)]
+        top = around.popular[free[around.popular]][: max(request.limit, 0)].astype(np.int64)
         scores = np.minimum(np.exp(around.now[top]), np.float32(1.0))
         now = around.hour_lift[top] + around.weekday_lift[top] + around.store_lift[top] > 0
         reasons = ["popular_now" if is_now else FALLBACK_REASON for is_now in now]
@@ -152,7 +162,7 @@ class OnnxScorer:
         return product in self._ids.position
 
     def score(self, matrix: Floats) -> Floats:
-        """Returns the probability of each row, float32 (n_candidates,)."""
+        """Returns each row's probability, float32 (n_rows,); 0 beyond the best `FINALISTS`."""
         answer = self._session.run(None, {self._input: matrix})[0]
         return np.asarray(answer, dtype=np.float32).reshape(-1)
 
@@ -229,9 +239,15 @@ class OnnxScorer:
         for group, code in enumerate(codes):
             for column, value in self._columns[code]:
                 without[group, :, column] = value
-        changed = self.score(without.reshape(-1, rows.shape[1])).reshape(len(codes), -1)
-        unmoved = (without == rows[None]).all(axis=2)
-        effect = np.where(unmoved, 0.0, scores[None] - changed)
+        moved = (without != rows[None]).any(axis=2)
+        changed = without[moved]
+        pieces = [
+            self.score(changed[begin : begin + FINALISTS])
+            for begin in range(0, len(changed), FINALISTS)
+        ]
+        effect = np.zeros(moved.shape, dtype=np.float32)
+        if pieces:
+            effect[moved] = np.broadcast_to(scores, moved.shape)[moved] - np.concatenate(pieces)
         strongest = effect.argmax(axis=0)
         return [
             codes[group] if effect[group, i] > MIN_EFFECT * scores[i] else FALLBACK_REASON

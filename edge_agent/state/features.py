@@ -5,9 +5,9 @@ situation names items by their position in the tables; nobody's identity reaches
 functions are pure: the same tables and situation give the same matrix, bit for bit.
 
 Theory of operation. Everything that depends on store, week, hour and weekday alone is worked out
-once as dense vectors over all items (`Surroundings`, which a caller may keep). A decision then adds
-what the basket and the history say: sparse sums over item-to-item neighbours and one dense product
-with the item embedding. The best of each signal become candidates, and only they get features.
+once as dense vectors over all items (`Surroundings`, which a caller may keep). A decision then
+adds what the basket and the history say: sparse sums over item-to-item neighbours. The best of
+each signal become candidates, and only they get features.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ FEATURES: tuple[str, ...] = (
     "log_pop_latest",
     "trend",
     "log_pop_store",
+    "log_share_of_kind",
     "store_lift",
     "hour_lift",
     "weekday_lift",
@@ -41,13 +42,19 @@ FEATURES: tuple[str, ...] = (
     "rebuy_share",
     "basket_cosine_sum",
     "basket_cosine_max",
-    "basket_cosine_last",
+    "basket_cosine_rare",
+    "basket_conditional",
+    "basket_conditional_max",
+    "basket_household_conditional",
+    "basket_kind_cosine",
+    "basket_best_cosine",
     "basket_household_sum",
     "basket_same_kind",
     "basket_same_category",
     "basket_same_department",
     "history_household_sum",
     "history_household_max",
+    "history_conditional",
     "history_count",
     "history_share",
     "history_fast",
@@ -61,13 +68,17 @@ FEATURES: tuple[str, ...] = (
     "category_slow",
     "department_slow",
     "private_share",
+    "basket_private_share",
+    "basket_offer_share",
+    "basket_mean_price",
+    "basket_mean_pop",
+    "basket_same_maker",
+    "maker_slow",
     "display_lift",
     "mailer_lift",
     "chain_display",
     "chain_mailer",
     "own_promotion_lift",
-    "latent_basket",
-    "latent_all",
 )
 """Names in the order of the matrix's columns; a bundle with another order is refused."""
 
@@ -82,11 +93,11 @@ LONG_AGO_DAYS = 400.0
 MAX_BASKET = 40
 MAX_HISTORY_ITEMS = 160
 TINY = 1e-6
-PER_SIGNAL = 60
+PER_SIGNAL = 80
+N_TOGETHER = 160
 """Candidates taken from each signal; set by the trials in the model card."""
-N_LATENT = 120
-STORE_PRIOR_BASKETS = 300.0
-"""Weight of the chain's share against a store's own, in baskets."""
+FINALISTS = 80
+"""Rows that a model's first stage lets through to its second; the others score 0."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,25 +111,6 @@ class Neighbours:
 
     index: NDArray[np.uint16] | NDArray[np.int32]
     weight: NDArray[np.float16]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Latent:
-    """The item embedding: which items a basket, a history and a context point to.
-
-    Attributes:
-        item: float32 (n_items, d), what an item answers to.
-        basket: float16 (n_items, d), what an item in the basket asks for.
-        history: float16 (n_items, d), what an item bought earlier asks for.
-        bias: float32 (n_items,).
-        context: float32 (n_hour_bins + weekdays + stores, d).
-    """
-
-    item: Floats
-    basket: NDArray[np.float16]
-    history: NDArray[np.float16]
-    bias: Floats
-    context: Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,7 +128,6 @@ class RankerTables:
         plan_stores: Store codes with a promotion plan.
         plans: (week, position in plan_stores) -> zlib of one byte for each item.
         chain_plans: week -> uint8 (2, n_items), share of stores with display, mailer, in 1/255.
-        latent: The embedding, or None.
     """
 
     pop_all: Floats
@@ -155,14 +146,16 @@ class RankerTables:
     kind: NDArray[np.int32]
     category: NDArray[np.int32]
     department: NDArray[np.int32]
+    maker: NDArray[np.int32]
+    kind_pop: Floats
     basket_near: Neighbours
     household_near: Neighbours
+    kind_near: Neighbours
     display_lift: Floats
     mailer_lift: Floats
     plan_stores: NDArray[np.int32]
     plans: dict[tuple[int, int], bytes]
     chain_plans: dict[int, NDArray[np.uint8]]
-    latent: Latent | None = None
 
     @property
     def n_items(self) -> int:
@@ -210,8 +203,7 @@ class Surroundings:
     chain_mailer: Floats
     own_lift: Floats
     now: Floats
-    latent: Floats
-    popular: Items
+    popular: NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -256,8 +248,7 @@ def surroundings(
         chain_mailer=chain_plan[1],
         own_lift=own.astype(np.float32),
         now=now,
-        latent=_latent_context(tables, bin_, weekday % WEEKDAYS, store),
-        popular=np.argsort(-now, kind="stable"),
+        popular=np.argsort(-now, kind="stable").astype(np.int32),
     )
 
 
@@ -277,16 +268,6 @@ def _promotion(
     codes = np.frombuffer(zlib.decompress(packed), dtype=np.uint8)
     display = tables.display_lift[codes % CODES]
     return display, tables.mailer_lift[codes // CODES], chain
-
-
-def _latent_context(tables: RankerTables, bin_: int, weekday: int, store: int | None) -> Floats:
-    if tables.latent is None:
-        return np.zeros(0, np.float32)
-    context = tables.latent.context
-    vector = context[bin_] + context[HOUR_BINS + weekday]
-    if store is not None:
-        vector = vector + context[HOUR_BINS + WEEKDAYS + store]
-    return np.asarray(vector, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -333,16 +314,29 @@ def _decayed(
     return np.bincount(inverse, weights=weights, minlength=n).astype(np.float32)
 
 
-def _spread(near: Neighbours, items: Items, weights: Floats, n: int) -> tuple[Floats, Floats]:
-    """Returns for every item the sum and the maximum of its neighbours' weighted links."""
-    if not len(items):
-        return np.zeros(n, np.float32), np.zeros(n, np.float32)
-    index = near.index[items].ravel()
-    links = (near.weight[items].astype(np.float32) * weights[:, None]).ravel()
-    total = np.bincount(index, weights=links, minlength=n).astype(np.float32)
-    best = np.zeros(n, np.float32)
-    np.maximum.at(best, index, links)
-    return total, best
+@dataclass(frozen=True, slots=True, eq=False)
+class _Links:
+    """The neighbours of some items, looked up once for several ways of weighing them."""
+
+    index: NDArray[np.uint16] | NDArray[np.int32]
+    weight: Floats
+    n: int
+
+    def total(self, weights: Floats) -> Floats:
+        """Returns for every item the sum of its weighted links, float32 (n,)."""
+        links = (self.weight * weights[:, None]).ravel()
+        return np.bincount(self.index.ravel(), weights=links, minlength=self.n).astype(np.float32)
+
+    def strongest(self, weights: Floats) -> Floats:
+        """Returns for every item its strongest weighted link, float32 (n,)."""
+        best = np.zeros(self.n, np.float32)
+        np.maximum.at(best, self.index.ravel(), (self.weight * weights[:, None]).ravel())
+        return best
+
+
+def _links(near: Neighbours, items: Items) -> _Links:
+    weight = near.weight[items].astype(np.float32)
+    return _Links(index=near.index[items], weight=weight, n=len(near.index))
 
 
 def _best(signal: Floats, n: int) -> Items:
@@ -360,12 +354,16 @@ class _Signals:
     past: _Past
     cosine_sum: Floats
     cosine_max: Floats
-    cosine_last: Floats
+    cosine_rare: Floats
+    conditional: Floats
+    conditional_max: Floats
+    shared_conditional: Floats
+    history_conditional: Floats
+    kind_cosine: Floats
     shared_sum: Floats
     history_sum: Floats
     history_max: Floats
-    latent_basket: Floats
-    latent_all: Floats
+    on_offer: Floats
 
 
 def describe(tables: RankerTables, situation: Situation, around: Surroundings) -> Description:
@@ -387,64 +385,32 @@ def describe(tables: RankerTables, situation: Situation, around: Surroundings) -
 
 
 def _signals(tables: RankerTables, basket: Items, past: _Past, around: Surroundings) -> _Signals:
-    n = tables.n_items
-    ones = np.ones(len(basket), dtype=np.float32)
-    cosine_sum, cosine_max = _spread(tables.basket_near, basket, ones, n)
-    cosine_last, _ = _spread(tables.basket_near, basket[-1:], ones[-1:], n)
-    shared_sum, _ = _spread(tables.household_near, basket, ones, n)
-    top = past.items
-    weights = past.slow
+    popular = tables.pop_all[basket] + np.float32(TINY)
+    ones, rarity = np.ones(len(basket), dtype=np.float32), np.float32(1.0) / np.sqrt(popular)
+    together, shared = _links(tables.basket_near, basket), _links(tables.household_near, basket)
+    kinds = np.unique(tables.kind[basket]).astype(np.int64)
+    kind_links = _links(tables.kind_near, kinds)
+    top, weights = past.items, past.slow
     if len(top) > MAX_HISTORY_ITEMS:
         chosen = np.sort(np.argpartition(-weights, MAX_HISTORY_ITEMS - 1)[:MAX_HISTORY_ITEMS])
         top, weights = top[chosen], weights[chosen]
-    scale = weights / np.float32(max(float(weights.sum()), TINY)) if len(top) else weights
-    history_sum, history_max = _spread(tables.household_near, top, scale, n)
-    latent_basket, latent_all = _latent(tables, basket, top, weights, around)
+    scale = weights / np.float32(max(float(weights.sum()), TINY))
+    earlier = _links(tables.household_near, top)
     return _Signals(
         past=past,
-        cosine_sum=cosine_sum,
-        cosine_max=cosine_max,
-        cosine_last=cosine_last,
-        shared_sum=shared_sum,
-        history_sum=history_sum,
-        history_max=history_max,
-        latent_basket=latent_basket,
-        latent_all=latent_all,
+        cosine_sum=together.total(ones),
+        cosine_max=together.strongest(ones),
+        cosine_rare=together.total(-np.log(popular)),
+        conditional=together.total(rarity),
+        conditional_max=together.strongest(rarity),
+        shared_sum=shared.total(ones),
+        shared_conditional=shared.total(rarity),
+        kind_cosine=kind_links.total(np.ones(len(kinds), dtype=np.float32)),
+        history_sum=earlier.total(scale),
+        history_max=earlier.strongest(scale),
+        history_conditional=earlier.total(scale / np.sqrt(tables.pop_all[top] + np.float32(TINY))),
+        on_offer=around.chain_mailer[basket],
     )
-
-
-def latent_query(
-    latent: Latent, basket: Items, bought: Items, weights: Floats
-) -> tuple[Floats, Floats]:
-    """Returns what the basket and what the history ask for, each float32 (d,).
-
-    A set of n items asks for the sum of their vectors divided by the root of n (of the weights'
-    square sum): more items are more evidence, but less than proportionally.
-    """
-    d = latent.item.shape[1]
-    by_basket, by_history = np.zeros(d, np.float32), np.zeros(d, np.float32)
-    if len(basket):
-        by_basket = latent.basket[basket].astype(np.float32).sum(axis=0)
-        by_basket /= np.float32(np.sqrt(len(basket)))
-    if len(bought):
-        damped = np.sqrt(weights)
-        by_history = damped @ latent.history[bought].astype(np.float32)
-        by_history /= np.float32(np.sqrt(float(weights.sum()) + 1.0))
-    return by_basket, by_history
-
-
-def _latent(
-    tables: RankerTables, basket: Items, bought: Items, weights: Floats, around: Surroundings
-) -> tuple[Floats, Floats]:
-    latent = tables.latent
-    if latent is None:
-        none = np.zeros(tables.n_items, np.float32)
-        return none, none
-    by_basket, by_history = latent_query(latent, basket, bought, weights)
-    both = np.stack([around.latent + by_basket, around.latent + by_basket + by_history])
-    scores = latent.item @ both.T + latent.bias[:, None]
-    scores -= np.log(np.exp(scores).sum(axis=0))
-    return scores[:, 0], scores[:, 1]
 
 
 def _candidates(
@@ -457,13 +423,13 @@ def _candidates(
     usual = past.items[np.argsort(-past.slow, kind="stable")[: 2 * PER_SIGNAL]]
     popular = around.popular if allowed is None else around.popular[free[around.popular]]
     lists = [usual, popular[:PER_SIGNAL]]
-    lists.extend(
-        _best(signal if allowed is None else signal * allowed, PER_SIGNAL)
-        for signal in (signals.cosine_sum, signals.shared_sum, signals.history_sum)
-    )
-    if tables.latent is not None:
-        lowest = signals.latent_all - signals.latent_all.min()
-        lists.append(_best(lowest if allowed is None else lowest * allowed, N_LATENT))
+    for signal, n in (
+        (signals.cosine_rare, N_TOGETHER),
+        (signals.conditional * np.sqrt(tables.pop_all), PER_SIGNAL),
+        (signals.shared_sum, PER_SIGNAL),
+        (signals.history_sum, PER_SIGNAL),
+    ):
+        lists.append(_best(signal if allowed is None else signal * allowed, n))
     chosen = np.zeros(tables.n_items, dtype=bool)
     chosen[np.concatenate(lists)] = True
     return np.flatnonzero(chosen & free)
@@ -514,6 +480,9 @@ def _of_items(
         "log_pop_latest": latest,
         "trend": latest - recent,
         "log_pop_store": around.log_store[items],
+        "log_share_of_kind": np.log(
+            (tables.pop_all[items] + np.float32(TINY)) / tables.kind_pop[tables.kind[items]]
+        ),
         "store_lift": around.store_lift[items],
         "hour_lift": around.hour_lift[items],
         "weekday_lift": around.weekday_lift[items],
@@ -531,17 +500,44 @@ def _of_items(
 def _of_basket(
     tables: RankerTables, basket: Items, signals: _Signals, items: Items
 ) -> dict[str, Floats | float]:
+    root = np.sqrt(tables.pop_all[items] + np.float32(TINY))
     return {
         "basket_cosine_sum": signals.cosine_sum[items],
         "basket_cosine_max": signals.cosine_max[items],
-        "basket_cosine_last": signals.cosine_last[items],
+        "basket_cosine_rare": signals.cosine_rare[items],
+        "basket_conditional": signals.conditional[items] * root,
+        "basket_conditional_max": signals.conditional_max[items] * root,
+        "basket_household_conditional": signals.shared_conditional[items] * root,
+        "basket_kind_cosine": signals.kind_cosine[tables.kind[items]],
+        "basket_best_cosine": signals.cosine_sum[items]
+        / np.float32(max(float(signals.cosine_sum.max(initial=0.0)), TINY)),
         "basket_household_sum": signals.shared_sum[items],
         "basket_same_kind": _same(tables.kind, basket, items),
         "basket_same_category": _same(tables.category, basket, items),
+        **_of_whole_basket(tables, basket, signals),
+        "basket_same_maker": _same(tables.maker, basket, items),
         "basket_same_department": _same(tables.department, basket, items)
         / np.float32(max(len(basket), 1)),
-        "latent_basket": signals.latent_basket[items],
-        "latent_all": signals.latent_all[items],
+    }
+
+
+def _of_whole_basket(
+    tables: RankerTables, basket: Items, signals: _Signals
+) -> dict[str, Floats | float]:
+    """Returns what kind of basket it is: own labels, offers, dear or cheap, usual or rare."""
+    if not len(basket):
+        return {
+            "basket_private_share": -1.0,
+            "basket_offer_share": -1.0,
+            "basket_mean_price": 0.0,
+            "basket_mean_pop": 0.0,
+        }
+    popular = np.log(tables.pop_all[basket] + np.float32(TINY))
+    return {
+        "basket_private_share": float(tables.private[basket].mean()),
+        "basket_offer_share": float(signals.on_offer.mean()),
+        "basket_mean_price": float(tables.log_price[basket].mean()),
+        "basket_mean_pop": float(popular.mean()),
     }
 
 
@@ -570,6 +566,8 @@ def _of_history(
     return {
         "history_household_sum": signals.history_sum[items],
         "history_household_max": signals.history_max[items],
+        "history_conditional": signals.history_conditional[items]
+        * np.sqrt(tables.pop_all[items] + np.float32(TINY)),
         "history_count": known(past.count, 0.0),
         "history_share": slow / np.float32(max(float(past.slow.max(initial=0.0)), TINY)),
         "history_fast": known(past.fast, 0.0),
@@ -581,6 +579,7 @@ def _of_history(
         "kind_share": slow / np.maximum(kind_slow[of_kind], np.float32(TINY)),
         "days_since_kind": kind_ago[of_kind],
         "category_slow": _sum_by(tables.category, past, items),
+        "maker_slow": _sum_by(tables.maker, past, items),
         "department_slow": _sum_by(tables.department, past, items)
         / np.float32(max(float(past.slow.sum()), TINY)),
     }

@@ -1,0 +1,135 @@
+"""Training sees nothing on or after its cutoff, and grades answers as the protocol says.
+
+Skipped where the training packages (`make train-env`) are not installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+duckdb = pytest.importorskip("duckdb")
+pytest.importorskip("scipy")
+pytest.importorskip("lightgbm")
+pytest.importorskip("onnx")
+
+from edge_agent.shell.bundles import pack  # noqa: E402 - after the packages are known
+from models.dataset import Dataset, load, load_promotions, rankable, seconds, unit_prices  # noqa: E402
+from models.protocol import Case, cases_at, grade, ratio_interval, split  # noqa: E402
+from models.tables import fit_tables  # noqa: E402
+from models.train import learning_at  # noqa: E402
+
+CUTOFF = date(2020, 3, 1)
+PRODUCTS = [f"p{i:02d}" for i in range(14)]
+
+
+def shop(folder: Path, *, days: int) -> Path:
+    """Writes the tables of an invented shop: five households, each shopping every third day."""
+    folder.mkdir()
+    rng = np.random.default_rng(8)
+    lines = []
+    for day in range(days):
+        for household in range(5):
+            if (day + household) % 3:
+                continue
+            at = f"{date(2020, 1, 1) + timedelta(days=day)} 17:0{household}:00"
+            for product in sorted(rng.choice(PRODUCTS, size=5, replace=False)):
+                basket = f"b{day:03d}{household}"
+                lines.append(
+                    f"('h{household}','s{household % 2}','{basket}','{product}',1,2.5,0,0,0,"
+                    f"{day // 7 + 1},TIMESTAMP '{at}')"
+                )
+    con = duckdb.connect()
+    names = (
+        "household_id,store_id,basket_id,product_id,quantity,sales_value,retail_disc,coupon_disc,"
+        "coupon_match_disc,week,transaction_timestamp"
+    )
+    _write(con, folder / "transactions.parquet", names, lines)
+    products = [
+        f"('{p}','m{i % 3}','{'FUEL' if i == 0 else 'GROCERY'}','National','C{i % 4}','K{i % 5}',"
+        "'1 LB')"
+        for i, p in enumerate(PRODUCTS)
+    ]
+    names = (
+        "product_id,manufacturer_id,department,brand,product_category,product_type,package_size"
+    )
+    _write(con, folder / "products.parquet", names, products)
+    names = "product_id,store_id,display_location,mailer_location,week"
+    _write(con, folder / "promotions.parquet", names, ["('p03','s0','5','A',9)"])
+    return folder
+
+
+def _write(con: Any, path: Path, names: str, rows: list[str]) -> None:
+    con.execute(f"COPY (SELECT * FROM (VALUES {','.join(rows)}) t({names})) TO '{path}'")  # noqa: S608
+
+
+def tables_of(data: Dataset) -> dict[str, np.ndarray]:
+    """Returns everything learned at the cutoff, as arrays."""
+    prices = unit_prices(data, CUTOFF)
+    items = rankable(data, data.n_before(seconds(CUTOFF)))
+    learning = learning_at(data, CUTOFF, prices, load_promotions(data, items), items)
+    names = data.products.ids[learning.items].tolist()
+    return pack(fit_tables(learning, [9]), names, data.stores.tolist())
+
+
+def test_baskets_from_the_cutoff_on_change_nothing_learned(tmp_path: Path) -> None:
+    """The tables of a data set that goes on equal those of one cut at the cutoff."""
+    longer = tables_of(load(str(shop(tmp_path / "long", days=90))))
+    cut = tables_of(load(str(shop(tmp_path / "cut", days=60))))
+    assert longer.keys() == cut.keys()
+    for name, array in cut.items():
+        assert array.tobytes() == longer[name].tobytes(), name
+
+
+def test_excluded_departments_are_never_ranked(tmp_path: Path) -> None:
+    """Fuel is sold often enough, and is still no candidate."""
+    data = load(str(shop(tmp_path / "shop", days=60)))
+    ids = data.products.ids[rankable(data, data.n_before(seconds(CUTOFF)))]
+    assert "p00" not in ids
+    assert "p01" in ids
+
+
+def test_cases_come_after_the_cutoff_and_hide_half(tmp_path: Path) -> None:
+    """A asks for a household's first basket; B hides the larger half of four items or more."""
+    data = load(str(shop(tmp_path / "shop", days=90)))
+    items = rankable(data, data.n_before(seconds(CUTOFF)))
+    learning = learning_at(
+        data, CUTOFF, unit_prices(data, CUTOFF), load_promotions(data, items), items
+    )
+    cases = cases_at(data, learning.lines, items, CUTOFF, 7)
+    assert len(cases.a) == len({case.household for case in cases.a}) == 5
+    assert all(data.at_s[case.basket] >= seconds(CUTOFF) for case in cases.a + cases.b_id)
+    assert all(
+        len(case.visible) == (len(case.visible) + len(case.targets)) // 2 for case in cases.b_id
+    )
+    assert all(case.household is None for case in cases.b_anon)
+
+
+def test_split_follows_the_hash_of_seed_basket_and_product() -> None:
+    """The first half in order of sha256("seed:basket:product") is visible."""
+    ids = np.array(PRODUCTS)
+    found = np.array([1, 4, 6, 9, 11], dtype=np.int32)
+    visible, targets = split("b1", found, ids, 7)
+    order = sorted(found, key=lambda i: hashlib.sha256(f"7:b1:{ids[i]}".encode()).hexdigest())
+    assert visible.tolist() == order[:2]
+    assert targets.tolist() == order[2:]
+
+
+def test_grades_are_recall_ndcg_and_hit_at_ten() -> None:
+    """One of two targets, in second place."""
+    case = Case(0, None, np.empty(0, np.int32), np.array([3, 8], dtype=np.int32))
+    grades = grade([case], [np.array([1, 3, *range(20, 28), 8], dtype=np.int32)])
+    assert grades.recall[0] == 0.5
+    assert grades.hit[0] == 1.0
+    assert grades.ndcg[0] == pytest.approx((1 / np.log2(3)) / (1 + 1 / np.log2(3)))
+
+
+def test_ratio_of_a_method_to_itself_is_one() -> None:
+    """The interval is that of the paired ratio."""
+    values = np.random.default_rng(1).random(200)
+    assert ratio_interval(values, values, 7) == pytest.approx((1.0, 1.0, 1.0))

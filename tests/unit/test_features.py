@@ -1,0 +1,184 @@
+"""Features are pure, total and blind to what they must not see."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edge_agent.state.features import (
+    CODES,
+    FEATURES,
+    HOUR_BINS,
+    LONG_AGO_DAYS,
+    WEEKDAYS,
+    Description,
+    Neighbours,
+    RankerTables,
+    Situation,
+    describe,
+    surroundings,
+)
+
+N = 6
+STORES = 2
+WEEK = 49
+
+
+def near(links: dict[int, list[tuple[int, float]]], n: int = N) -> Neighbours:
+    """Returns neighbours of at most two per item."""
+    index, weight = np.zeros((n, 2), np.uint16), np.zeros((n, 2), np.float16)
+    for item, others in links.items():
+        for place, (other, value) in enumerate(others):
+            index[item, place], weight[item, place] = other, value
+    return Neighbours(index=index, weight=weight)
+
+
+@pytest.fixture
+def tables() -> RankerTables:
+    """Six items: 0 goes with 1, 2 is on display in store 0, 5 is the most popular."""
+    pop = np.array([0.1, 0.05, 0.05, 0.02, 0.01, 0.3], dtype=np.float32)
+    plan = np.zeros(N, dtype=np.uint8)
+    plan[2] = 1
+    zeros = np.zeros(N, dtype=np.float32)
+    lifts = np.zeros(CODES, dtype=np.float32)
+    lifts[1] = 0.7
+    return RankerTables(
+        pop_all=pop,
+        pop_recent=pop,
+        pop_latest=pop,
+        hour_lift=np.zeros((HOUR_BINS, N), np.float16),
+        weekday_lift=np.zeros((WEEKDAYS, N), np.float16),
+        store_starts=np.array([0, 1, 1]),
+        store_items=np.array([3], dtype=np.int32),
+        store_share=np.array([0.5], dtype=np.float32),
+        store_weight=np.array([0.5, 0.0], dtype=np.float32),
+        log_price=zeros,
+        private=zeros,
+        rebuy=zeros,
+        own_lift=zeros,
+        kind=np.array([0, 0, 1, 1, 2, 2], dtype=np.int32),
+        category=np.zeros(N, dtype=np.int32),
+        department=np.zeros(N, dtype=np.int32),
+        maker=np.zeros(N, dtype=np.int32),
+        kind_pop=np.ones(3, dtype=np.float32),
+        basket_near=near({0: [(1, 0.5)], 1: [(0, 0.5)]}),
+        household_near=near({0: [(2, 0.25)]}),
+        kind_near=near({}, 3),
+        display_lift=lifts,
+        mailer_lift=np.zeros(CODES, dtype=np.float32),
+        plan_stores=np.array([0], dtype=np.int32),
+        plans={(WEEK, 0): zlib.compress(plan.tobytes())},
+        chain_plans={WEEK: np.zeros((2, N), dtype=np.uint8)},
+    )
+
+
+def situation(
+    *,
+    basket: tuple[int, ...] = (),
+    bought: tuple[tuple[float, tuple[int, ...]], ...] = (),
+    store: int | None = 0,
+    allowed: tuple[int, ...] | None = None,
+) -> Situation:
+    """Returns a situation; `bought` lists (days ago, items) of earlier baskets."""
+    mask = None
+    if allowed is not None:
+        mask = np.zeros(N, dtype=bool)
+        mask[list(allowed)] = True
+    return Situation(
+        hour=12,
+        weekday=2,
+        week=WEEK,
+        store=store,
+        basket=np.array(basket, dtype=np.int64),
+        bought=np.array([i for _, items in bought for i in items], dtype=np.int64),
+        bought_basket=np.repeat(np.arange(len(bought)), [len(items) for _, items in bought]),
+        ago_days=np.array([ago for ago, _ in bought], dtype=np.float64),
+        allowed=mask,
+    )
+
+
+def described(tables: RankerTables, asked: Situation) -> Description:
+    """Returns the description with surroundings worked out on the spot."""
+    around = surroundings(
+        tables, store=asked.store, week=asked.week, hour=asked.hour, weekday=asked.weekday
+    )
+    return describe(tables, asked, around)
+
+
+def value(description: Description, item: int, feature: str) -> float:
+    """Returns one cell of the matrix."""
+    row = int(np.flatnonzero(description.items == item)[0])
+    return float(description.matrix[row, FEATURES.index(feature)])
+
+
+def test_matrix_has_one_row_for_each_candidate_and_one_column_for_each_feature(
+    tables: RankerTables,
+) -> None:
+    """The matrix is float32, finite, and as wide as the list of names."""
+    found = described(tables, situation(basket=(0,), bought=((3.0, (5, 1)),)))
+    assert found.matrix.dtype == np.float32
+    assert found.matrix.shape == (len(found.items), len(FEATURES))
+    assert np.isfinite(found.matrix).all()
+    assert len(set(FEATURES)) == len(FEATURES)
+
+
+def test_same_situation_gives_same_bits(tables: RankerTables) -> None:
+    """Nothing but the arguments enters the matrix."""
+    asked = situation(basket=(0, 3), bought=((9.0, (1, 5)), (2.0, (1,))))
+    assert described(tables, asked).matrix.tobytes() == described(tables, asked).matrix.tobytes()
+
+
+def test_what_is_in_the_basket_is_no_candidate(tables: RankerTables) -> None:
+    """An item already taken is never offered."""
+    assert 0 not in described(tables, situation(basket=(0,))).items
+
+
+def test_only_allowed_items_are_candidates(tables: RankerTables) -> None:
+    """A zone's items bound the candidates, whatever the history says."""
+    found = described(tables, situation(basket=(0,), bought=((1.0, (1, 5)),), allowed=(2, 5)))
+    assert set(found.items.tolist()) <= {2, 5}
+
+
+def test_companion_of_the_basket_gets_the_cosine(tables: RankerTables) -> None:
+    """The link of 0 to 1 reaches 1's features, and nobody else's."""
+    found = described(tables, situation(basket=(0,)))
+    assert value(found, 1, "basket_cosine_sum") == pytest.approx(0.5)
+    assert value(found, 5, "basket_cosine_sum") == 0.0
+
+
+def test_history_counts_and_dates_each_item(tables: RankerTables) -> None:
+    """Count, days since and share of the last baskets come from the earlier baskets."""
+    found = described(tables, situation(bought=((30.0, (1,)), (10.0, (1, 5)))))
+    assert value(found, 1, "history_count") == 2.0
+    assert value(found, 1, "days_since_bought") == pytest.approx(10.0)
+    assert value(found, 1, "gap_ratio") == pytest.approx(0.5)
+    assert value(found, 2, "history_count") == 0.0
+    assert value(found, 2, "days_since_bought") == LONG_AGO_DAYS
+
+
+def test_order_within_history_of_same_age_does_not_matter(tables: RankerTables) -> None:
+    """Two baskets of one day give the same features in either order."""
+    one = described(tables, situation(bought=((4.0, (1,)), (4.0, (5,)))))
+    other = described(tables, situation(bought=((4.0, (5,)), (4.0, (1,)))))
+    assert np.allclose(one.matrix, other.matrix)
+
+
+def test_display_of_this_store_and_week_lifts_its_item(tables: RankerTables) -> None:
+    """The promotion plan is read for the asking store only."""
+    assert value(described(tables, situation()), 2, "display_lift") == pytest.approx(0.7)
+    assert value(described(tables, situation(store=1)), 2, "display_lift") == 0.0
+
+
+def test_store_that_sells_an_item_more_lifts_it(tables: RankerTables) -> None:
+    """A store's own share moves the popularity towards it; an unknown store has the chain's."""
+    assert value(described(tables, situation()), 3, "store_lift") > 0.0
+    assert value(described(tables, situation(store=None)), 3, "store_lift") == pytest.approx(0.0)
+
+
+def test_unknown_week_means_no_promotion(tables: RankerTables) -> None:
+    """Without a plan every promotion feature is neutral."""
+    found = described(tables, replace(situation(), week=None))
+    assert value(found, 2, "display_lift") == 0.0
