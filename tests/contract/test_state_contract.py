@@ -1,0 +1,182 @@
+"""One suite for the state in memory and the state on disk, fresh, committed and read again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_agent.domain.ids import ProductId, ScreenId, ZoneId
+from edge_agent.domain.policy import Retention
+from edge_agent.domain.time import DAY_MS
+from edge_agent.shell.retention import purge
+from tests.factories import (
+    CARD,
+    PHONE,
+    T0,
+    at,
+    command,
+    complained,
+    entered,
+    granted,
+    left,
+    lifted,
+    presence,
+    ref,
+    sale,
+    scanned_card,
+    till,
+    withdrawn,
+    world,
+)
+from tests.fakes import World, comparable
+from tests.properties.test_laws_state_store import DiskWorld
+
+
+@pytest.fixture(params=["memory", "disk", "committed", "reloaded"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which state: in memory; on disk before the commit, after it, after a start."""
+    return str(request.param)
+
+
+@pytest.fixture
+def heard(kind: str, tmp_path: Path) -> Iterator[World]:
+    """A store whose state is of that kind."""
+    if kind == "memory":
+        yield world()
+        return
+    on_disk = DiskWorld(tmp_path / "state.db", world())
+    yield on_disk
+    on_disk.connection.close()
+
+
+def settled(heard: World, kind: str) -> World:
+    """Commits and reads again, as far as the kind asks for it."""
+    if isinstance(heard, DiskWorld) and kind in {"committed", "reloaded"}:
+        heard.unit.commit()
+        if kind == "reloaded":
+            heard.connection.close()
+            heard.connect(heard.layout, heard)
+    return heard
+
+
+def test_a_visitor_is_found_with_all_that_he_said(heard: World, kind: str) -> None:
+    """Consents, complaints and history come back as they were."""
+    heard.take(granted(-20), withdrawn(-10, purposes=("profiling",)), complained(-5))
+    profile = {
+        "visitor": ref("loyalty", CARD),
+        "reference": "crm-7",
+        "history": [{"at": "2017-11-01T12:00:00.123456Z", "products": ["d1", "d0"]}],
+        "segments": ["s2", "s1"],
+    }
+    heard.command(command("profile", profile))
+    card = settled(heard, kind).visitor("loyalty", CARD)
+    assert card is not None
+    assert len(card.consents) == 4
+    assert card.has_open_complaint
+    assert card.profile.segments == ("s1", "s2")
+    assert card.profile.history[0].products == ("d0", "d1")
+
+
+def test_visits_come_back_open_and_closed(heard: World, kind: str) -> None:
+    """The newest visit is the current one; earlier ones are found by their time."""
+    reference = world()
+    events = [entered("dairy", -3_000), presence("visit.ended", -2_900), entered("bakery", 0)]
+    events += [lifted("d0", 5), left("bakery", 9)]
+    for each in (heard, reference):
+        each.take(*events)
+    settled(heard, kind)
+    phone, same = heard.visitor("ble", PHONE), reference.visitor("ble", PHONE)
+    assert phone is not None
+    assert phone == same
+    newest = heard.state.visit_of(phone.id)
+    assert newest is not None
+    assert newest.in_hand == ("d0",)
+    near = heard.state.visits_near(phone.id, at_ms=at(-2_950), margin_ms=0)
+    assert [each.ended_by for each in near] == ["exit"]
+    both = heard.state.visits_near(phone.id, at_ms=at(-1_500), margin_ms=1_500_000)
+    mine = [comparable(each) for each in both]
+    assert mine == [comparable(each) for each in reference.memory.all_visits()]
+
+
+def test_a_basket_comes_back_line_by_line(heard: World, kind: str) -> None:
+    """Lines, sale, carrier and member are as they were."""
+    reference = world()
+    events = [granted(-60), entered("checkout", -30), till("basket.opened", 0)]
+    events += [till("basket.item_added", 1, product="d0", quantity=0.75), scanned_card(2)]
+    for each in (heard, reference):
+        each.take(*events, sale(3, "d0", "k0"))
+    settled(heard, kind)
+    assert heard.basket("b1") == reference.basket("b1")
+    phone = heard.visitor("ble", PHONE)
+    assert phone is not None
+    assert [each.id for each in heard.state.baskets_of(phone.id)] == [
+        each.id for each in reference.state.baskets_of(phone.id)
+    ]
+
+
+def test_who_stood_at_the_till_is_known(heard: World, kind: str) -> None:
+    """Those who are there still, and those who left within the interval."""
+    other = "AC:23:3F:A0:11:33"
+    heard.take(entered("checkout", 0), entered("checkout", 5, who=other))
+    heard.take(left("checkout", 20, who=other))
+    settled(heard, kind)
+    span = {"from_ms": at(10), "to_ms": at(60)}
+    found = heard.state.at_register(ZoneId("checkout"), **span)
+    assert sorted((each.entered_at_ms, each.left_at_ms) for each in found if each.left_at_ms) == [
+        (at(5), at(20))
+    ]
+    assert [each.entered_at_ms for each in found if each.left_at_ms is None] == [at(0)]
+    assert heard.state.at_register(ZoneId("checkout"), from_ms=at(-60), to_ms=at(-1)) == ()
+
+
+def test_screens_stock_alerts_and_caps_are_known(heard: World, kind: str) -> None:
+    """What gates and caps rest on survives a start."""
+    heard.take(entered("dairy", 0), entered("wine", 1))
+    heard.command(command("stock", {"rows": [{"product": "d1", "quantity": 0}]}))
+    heard.pass_s(200)
+    settled(heard, kind)
+    visit = heard.visit("ble", PHONE)
+    assert visit is not None
+    assert heard.state.n_decisions(visit.id) == 2
+    assert heard.state.out_of_stock() == {ProductId("d1")}
+    assert heard.state.last_alert_ms(ZoneId("wine")) == heard.now_ms
+    assert heard.state.showing(ScreenId("dairy-1")) is not None
+
+
+def test_what_is_past_its_period_goes_and_the_rest_stays(tmp_path: Path) -> None:
+    """Retention empties each table in its time; an open complaint outlives the visitor's."""
+    heard = DiskWorld(tmp_path / "state.db", world())
+    heard.take(granted(-60), entered("dairy", 0), presence("visit.ended", 5), sale(9, "d0"))
+    heard.take(complained(10, who=ref("loyalty", "6400000000002")))
+    heard.unit.commit()
+    heard.pass_s(4_000)
+    heard.unit.commit()
+    tables = (
+        "visit",
+        "zone_stay",
+        "decision",
+        "basket",
+        "sale",
+        "sale_line",
+        "visitor",
+        "consent",
+    )
+    left_over = {}
+    for days in (0, 31, 91, 401):
+        for _ in range(3):
+            purge(heard.connection, Retention(), now_ms=T0 + days * DAY_MS)
+        left_over[days] = {name for name in tables if _n_rows(heard, name)}
+    assert left_over[0] == set(tables)
+    assert left_over[31].isdisjoint({"zone_stay", "decision"})
+    assert {"basket", "sale", "sale_line"} <= left_over[31]
+    assert left_over[91].isdisjoint({"basket", "sale", "sale_line"})
+    assert left_over[401] == {"visitor"}
+    assert _n_rows(heard, "complaint") == 1
+    heard.connection.close()
+
+
+def _n_rows(heard: DiskWorld, table: str) -> int:
+    row = heard.connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 - names of ours
+    return int(row[0])

@@ -1,0 +1,260 @@
+"""Deciding: gates, silence, caps, alerts, defaults, replies, and what each message holds."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from edge_agent.decide.trace import decision_id_from, lowest_id_at
+from edge_agent.domain.decisions import Cause, Decision, Place
+from edge_agent.domain.effects import Confirm, Publish
+from edge_agent.domain.ids import ScreenId
+from edge_agent.wire.screens import Recommendation, RecommendReply
+from tests.factories import (
+    CARD,
+    T0,
+    at,
+    command,
+    complained,
+    entered,
+    granted,
+    left,
+    lifted,
+    presence,
+    ref,
+    request,
+    scanned_card,
+    till,
+    withdrawn,
+    world,
+)
+from tests.fakes import World
+
+
+def chosen(decision: Decision) -> list[str]:
+    """Returns the products of a decision."""
+    return [each.scored.product for each in decision.chosen]
+
+
+def reply_of(found: list[Any]) -> RecommendReply:
+    """Returns the one reply among effects."""
+    (message,) = (each for each in found if isinstance(each, Publish))
+    return RecommendReply.model_validate_json(message.payload)
+
+
+def test_a_screen_gets_the_best_items_with_reason_price_and_end() -> None:
+    """The message is complete, and answers the event that asked for it."""
+    heard = world()
+    come = entered("dairy")
+    (message,) = heard.published(heard.take(come))
+    shown = Recommendation.model_validate_json(message.payload)
+    assert message.retain
+    assert [item.rank for item in shown.items] == [1, 2, 3]
+    assert (shown.cause.source, shown.cause.id) == (come.source, come.id)
+    assert shown.items[0].reason.text == "Goes with your basket"
+    assert shown.items[0].price is not None
+    assert (shown.valid_until - shown.issued).total_seconds() == 60
+
+
+def test_a_late_event_corrects_and_does_not_decide() -> None:
+    """Its moment is over."""
+    heard = world()
+    heard.take(entered("dairy", 0, who="AC:23:3F:A0:11:33"))
+    heard.tick(at(30))
+    assert heard.decisions(heard.take(entered("dairy", 30, who="AC:23:3F:A0:11:44")))
+    assert not heard.decisions(heard.take(entered("bakery", 5)))
+    assert heard.visit("ble", "AC:23:3F:A0:11:22") is not None
+
+
+def test_what_the_store_has_none_of_is_not_shown() -> None:
+    """Stock from HQ takes a product off at once, and gives it back."""
+    heard = world()
+    (before,) = heard.decisions(heard.take(entered("dairy", 0)))
+    gone = chosen(before)[0]
+    heard.command(command("stock", {"rows": [{"product": gone, "quantity": 0}]}))
+    (without,) = heard.decisions(heard.take(entered("dairy", 1)))
+    assert gone not in chosen(without)
+    assert (gone, "stock") in {(each.product, each.gate) for each in without.suppressions}
+    heard.command(command("stock", {"rows": [{"product": gone, "quantity": 2}]}, version=2))
+    (again,) = heard.decisions(heard.take(entered("dairy", 2)))
+    assert gone in chosen(again)
+
+
+def test_a_sensitive_department_is_on_no_public_screen() -> None:
+    """Nobody is told in public that medicine is what he might want."""
+    for audience, is_named in (("public", False), ("private", True)):
+        heard = world(audience=audience, sensitive_departments=("PHARMACY",), n_items=12)
+        (decision,) = heard.decisions(heard.take(entered("dairy")))
+        assert ("x0" in chosen(decision)) is is_named
+
+
+def test_a_complaint_gives_the_screen_back_at_once() -> None:
+    """What was shown for the complainer goes, before its time."""
+    heard = world()
+    heard.take(entered("dairy"))
+    (default,) = heard.decisions(heard.take(complained(1, who=ref())))
+    assert default.moment.kind == "store_default"
+    assert heard.state.showing(ScreenId("dairy-1")).visitor is None
+
+
+def test_after_the_complaint_is_settled_offers_come_again() -> None:
+    """Silence ends with the complaint."""
+    heard = world()
+    heard.take(complained(0, who=ref()))
+    (silent,) = heard.decisions(heard.take(entered("dairy", 1)))
+    assert silent.level == "silence"
+    heard.take(complained(2, who=ref(), opened=False))
+    (spoken,) = heard.decisions(heard.take(entered("bakery", 3)))
+    assert spoken.chosen
+
+
+def test_leaving_the_zone_gives_the_screen_back_but_only_ones_own() -> None:
+    """Another visitor's content stays when somebody else leaves."""
+    heard = world()
+    other = "AC:23:3F:A0:11:33"
+    heard.take(entered("dairy", 0), entered("dairy", 1, who=other))
+    assert heard.decisions(heard.take(left("dairy", 2))) == []
+    (default,) = heard.decisions(heard.take(left("dairy", 3, who=other)))
+    assert default.moment.kind == "store_default"
+
+
+def test_content_that_expired_is_replaced_by_the_default() -> None:
+    """A screen goes back to the store by itself, and stays filled."""
+    heard = world()
+    heard.begin_day()
+    heard.take(entered("dairy"))
+    (default,) = heard.decisions(heard.pass_s(60))
+    assert default.moment.kind == "store_default"
+    assert default.chosen
+
+
+def test_staff_are_told_once_of_a_long_dwell_without_a_product() -> None:
+    """One stay, one alert; the cool-down of a zone holds for others."""
+    heard = world()
+    heard.take(entered("wine"))
+    assert heard.published(heard.pass_s(179)) == []
+    (alert,) = heard.published(heard.pass_s(1))
+    assert alert.topic == "store/s1/staff/cellar/alert"
+    assert json.loads(alert.payload)["dwell_s"] == 180
+    heard.take(entered("wine", 181, who="AC:23:3F:A0:11:33"))
+    assert heard.published(heard.pass_s(190)) == []
+
+
+@pytest.mark.parametrize("spared", ["lift", "leave", "pay"])
+def test_who_helped_himself_needs_no_staff(spared: str) -> None:
+    """Lifting something, leaving, or having paid: no alert."""
+    heard = world()
+    heard.take(entered("wine"))
+    heard.tick(at(60))
+    if spared == "lift":
+        heard.take(lifted("d0", 60, zone="wine"))
+    elif spared == "leave":
+        heard.take(left("wine", 60))
+    else:
+        heard.take(presence("visit.ended", 60))
+    assert [each for each in heard.published(heard.pass_s(200)) if "/staff/" in each.topic] == []
+
+
+def test_help_by_a_person_is_offered_in_a_complaint_too() -> None:
+    """It is no marketing."""
+    heard = world()
+    heard.take(complained(0, who=ref()), entered("wine"))
+    assert len(heard.published(heard.pass_s(180))) == 1
+
+
+def test_a_receipt_offer_goes_to_the_till_of_the_basket() -> None:
+    """One item, not of the basket, private."""
+    heard = world()
+    (message,) = heard.published(heard.take(till("basket.item_added", 0, product="d0")))
+    assert message.topic == "store/s1/receipt/pos-1/offer"
+    offer = json.loads(message.payload)
+    assert len(offer["items"]) == 1
+    assert offer["items"][0]["product"] != "d0"
+    assert "b1" not in message.payload.decode()
+
+
+def test_a_private_asker_gets_history_and_a_public_one_does_not() -> None:
+    """Whoever types a number on a shared screen learns nothing of its owner."""
+    profile = {
+        "visitor": ref("loyalty", CARD),
+        "reference": "crm-7",
+        "history": [{"at": "2017-11-01T12:00:00Z", "products": ["k4"]}],
+    }
+    heard = world()
+    heard.take(granted(-10))
+    heard.command(command("profile", profile))
+    private = reply_of(heard.ask(request(visitor=ref("loyalty", CARD), limit=1), cause="a"))
+    public = reply_of(
+        heard.ask(request(source="handheld-9", visitor=ref("loyalty", CARD), limit=1), cause="b")
+    )
+    assert private.items[0].product == "k4"
+    assert public.items[0].product != "k4"
+
+
+def test_a_silent_reply_says_that_silence_is_due() -> None:
+    """The asker is not left waiting."""
+    heard = world()
+    heard.take(complained(0))
+    reply = reply_of(heard.ask(request(visitor=ref("loyalty", CARD))))
+    assert reply.items == ()
+    assert reply.silence == "complaint"
+
+
+def refusal(heard: World, *commands: Any) -> list[str | None]:
+    """Returns what HQ hears of commands: None for taken, else the reason."""
+    found: list[str | None] = []
+    for each in commands:
+        found += [e.reason for e in heard.command(each) if isinstance(e, Confirm)]
+    return found
+
+
+def test_hq_may_tighten_at_once_and_loosen_only_with_newer_words() -> None:
+    """A grant or a closing older than what the store knows is refused."""
+    heard = world()
+    heard.take(complained(0), withdrawn(0))
+    body = {"visitor": ref("loyalty", CARD), "stated_at": "2017-12-02T14:00:00Z"}
+    newer = {**body, "stated_at": "2017-12-02T15:00:01Z"}
+    assert refusal(
+        heard,
+        command("consent", {**body, "action": "grant", "purposes": ["profiling"]}),
+        command("complaint", {**body, "action": "close", "complaint": "c1"}),
+    ) == ["the store knows a later withdrawal", "the store knows a later complaint"]
+    assert refusal(
+        heard,
+        command("consent", {**newer, "action": "grant", "purposes": ["profiling"]}),
+        command("complaint", {**newer, "action": "close", "complaint": "c1"}),
+        command("consent", {**body, "action": "withdraw"}),
+        command("complaint", {**body, "action": "open", "complaint": "c9"}),
+    ) == [None, None, None, None]
+    card = heard.visitor("loyalty", CARD)
+    assert card is not None
+    assert card.has_open_complaint
+
+
+def test_hq_s_profile_needs_a_consent_on_record() -> None:
+    """Nothing of a customer is kept before he said yes here."""
+    heard = world()
+    body = {"visitor": ref("loyalty", CARD), "reference": "crm-7"}
+    assert refusal(heard, command("profile", body)) == [
+        "no consent of this customer is on record here"
+    ]
+    assert heard.visitor("loyalty", CARD) is None
+
+
+def test_a_linked_card_makes_a_private_screen_personal() -> None:
+    """The member behind the phone is used where only he sees it."""
+    heard = world(audience="private")
+    heard.take(granted(-20), till("basket.opened", -15, visitor=ref()), scanned_card(-10))
+    (decision,) = heard.decisions(heard.take(entered("dairy")))
+    assert decision.moment.member == heard.visitor("loyalty", CARD).id  # type: ignore[union-attr]  # he consented above
+
+
+def test_ids_of_decisions_sort_by_time_and_hold_no_chance() -> None:
+    """The same moment gives the same id; the next instant a greater one."""
+    cause, place = Cause(source="s", id="e"), Place(channel="screen", screen=ScreenId("a"))
+    first = decision_id_from(cause, "zone_entered", place, now_ms=T0, seed="0")
+    assert first == decision_id_from(cause, "zone_entered", place, now_ms=T0, seed="0")
+    assert first != decision_id_from(cause, "zone_entered", place, now_ms=T0, seed="1")
+    assert lowest_id_at(T0) <= first < lowest_id_at(T0 + 1)
