@@ -8,7 +8,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +32,8 @@ DEFAULT_PORT: Final = 8480
 PORT_MAX: Final = 65_535
 _BAR_STEPS: Final = 1_000
 _KB: Final = 1_000
+# What a shell calls the exit code of a program that a signal ended.
+_SIGNALLED: Final = 128
 _TOPIC_LEVEL: Final = re.compile(r"[^/+#\s\x00-\x1f]+")
 
 HELP: Final = """Run everything on this machine: a real day's events in, recommendations out.
@@ -51,12 +53,14 @@ Examples:
   edge-agent demo --duplicates 0.05 --shuffle        over a bad network
   edge-agent demo --state demo-state                 keep both databases and the logs
 
+Ctrl-C ends the replay and reports what was played; a second one ends everything at once.
+
 \b
 Exit codes: 0 the whole day is played, 1 stopped before the end or a part failed, 2 wrong use,
 3 a package, the data set, a broker or the pages' port is missing."""
 
 
-def demo(  # noqa: PLR0913 - each is an option of the command
+def demo(
     *,
     day: Annotated[
         datetime,
@@ -130,7 +134,7 @@ def demo(  # noqa: PLR0913 - each is an option of the command
         until=None if until is None else until.time(),
     )
     options = DemoOptions(replay=replay, host=host, port=port, identifiers=identifiers)
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, _end_at_once)
     with _state_folder(state) as folder:
         is_complete = _run(options, folder, keep=keep, as_json=as_json)
     if not is_complete and not loop:
@@ -147,12 +151,8 @@ def _run(options: DemoOptions, folder: StateFolder, *, keep: bool, as_json: bool
     with console.status("reading the data set"):
         prepared = playing.prepare(options.replay)
         profiles = prepared.profiles()
-    # Left in reverse: when the stage is gone, the thread that plays on it ends by itself.
-    with (
-        ThreadPoolExecutor(max_workers=1) as pool,
-        _on_stage(options, prepared, folder, profiles=profiles, console=console) as stage,
-    ):
-        outcome = _perform(stage, pool, console)
+    with _on_stage(options, prepared, folder, profiles=profiles, console=console) as stage:
+        outcome = _perform(stage, console)
         answer = report_of(prepared, outcome)
         if as_json:
             print(json.dumps(answer, indent=2, ensure_ascii=False), flush=True)
@@ -179,9 +179,18 @@ def _on_stage(
         yield stage
 
 
-def _perform(stage: Stage, pool: ThreadPoolExecutor, console: Console) -> Outcome:
+def _perform(stage: Stage, console: Console) -> Outcome:
+    running: Future[Outcome] = Future()
     with _bar(console) as show:
-        running = pool.submit(stage.perform, show)
+
+        def play() -> None:
+            try:
+                running.set_result(stage.perform(show))
+            except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+                running.set_exception(error)
+
+        # A daemon: whoever is told to end at once does not wait for a broker's last answer.
+        threading.Thread(target=play, name="replay", daemon=True).start()
         try:
             return running.result()
         except KeyboardInterrupt:
@@ -234,8 +243,8 @@ def _state_folder(state: Path | None) -> Iterator[StateFolder]:
         yield folder
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _end_at_once(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(_SIGNALLED + number)
 
 
 def _begin_identifiers(path: Path) -> None:

@@ -46,7 +46,7 @@ OPENING_S: Final = 60.0
 """For the agent to take in the consents, and then what HQ knows of those people."""
 CATCH_UP_S: Final = 600.0
 """For the agent to take in what is left when everything is published, at any speed of replay."""
-LAST_SCREENS_S: Final = 5.0
+LAST_SCREENS_S: Final = 1.0
 TURN_S: Final = 0.1
 """Between two looks at whether the agent still runs, or the database is at rest."""
 _LOG_NAME: Final = "edge_agent"
