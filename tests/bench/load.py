@@ -71,7 +71,8 @@ def in_hand(store: str, *, n_visitors: int) -> Iterator[tuple[str, bytes]]:
     at_ms = now_ms() - 15_000.0
     for number in range(n_visitors * ITEMS_IN_HAND):
         product = products[number * 7 % len(products)]
-        event = lifted(number, at_ms=at_ms, visitor=number // ITEMS_IN_HAND, product=product)
+        visitor, place = divmod(number, ITEMS_IN_HAND)
+        event = lifted(number, at_ms=at_ms + place, visitor=visitor, product=product)
         yield topic, event.replace(GATEWAY.encode(), b"shelf-1")
 
 

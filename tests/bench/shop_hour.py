@@ -17,8 +17,22 @@ HOUR_S: Final = 3_600
 # Somebody is sensed every ten seconds, and stays for a quarter of an hour.
 PRESENT: Final = 200
 STAY_EVENTS: Final = 90
-N_ZONES: Final = 12
-# Of the zones; the others are quiet.
+# Of the public data's departments; the first zones have a screen each.
+DEPARTMENTS: Final = (
+    "GROCERY",
+    "PRODUCE",
+    "DRUG GM",
+    "MEAT",
+    "DELI",
+    "PASTRY",
+    "MEAT-PCKGD",
+    "SEAFOOD",
+    "NUTRITION",
+    "FLORAL",
+    "COSMETICS",
+    "GARDEN CENTER",
+)
+N_ZONES: Final = len(DEPARTMENTS)
 N_SCREENS: Final = 6
 N_LINES: Final = 8
 TILL: Final = "pos-1"
@@ -29,7 +43,7 @@ SECOND_MS: Final = 1_000
 EARLIER_RATE: Final = 5
 
 LAYOUT: Final = "\n".join(
-    [f'[zones.zone-{n}]\ndepartments = ["GROCERY"]' for n in range(N_ZONES)]
+    [f'[zones.zone-{n}]\ndepartments = ["{name}"]' for n, name in enumerate(DEPARTMENTS)]
     + [f'[screens.screen-{n}]\nzone = "zone-{n}"' for n in range(N_SCREENS)]
     + [f'[zones.till]\nexit = true\n[registers.{TILL}]\nzone = "till"']
 )
