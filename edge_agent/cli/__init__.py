@@ -26,6 +26,7 @@ COMMANDS: Final = (
     "replay",
     "screens",
     "check",
+    "map",
     "status",
     "doctor",
     "tail",

@@ -1,0 +1,159 @@
+"""Named decoders that a mapping refers to where a table is not enough.
+
+Each takes one value and the mapping's options, and returns a scalar, an object for `select`, or
+None when there is nothing to read. Few, each for a public standard rather than one vendor's whim.
+
+Source: Bluetooth Core Specification 5.4, volume 3, part C, 11 (advertising data); Apple, Proximity
+Beacon Specification R1; Google, Eddystone protocol specification; Ruuvi data format 5.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from edge_agent.ingest import identifiers
+from edge_agent.wire.mapping import Scalar
+
+Options = Mapping[str, Scalar]
+Decoder = Callable[[Any, Options], Any]
+
+_TEXT_MAX: Final = 1_024
+_IBEACON_TEXT: Final = re.compile(
+    r"(?:ibeacon[:-])?([0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12})[-_:./]([0-9]{1,5})[-_:./]([0-9]{1,5})",
+    re.IGNORECASE,
+)
+_MANUFACTURER: Final = 0xFF
+_SERVICE_DATA_16: Final = 0x16
+_APPLE: Final = 0x004C
+_RUUVI: Final = 0x0499
+_EDDYSTONE: Final = 0xFEAA
+_IBEACON_TYPE: Final = b"\x02\x15"
+_IBEACON_SIZE: Final = 23
+_RUUVI_5_SIZE: Final = 24
+_WORD_MAX: Final = 65_535
+
+
+def ibeacon(value: Any, _: Options) -> str | None:
+    """Returns `ibeacon:<uuid>:<major>:<minor>` from text, an object or advertising data."""
+    if isinstance(value, dict):
+        return _ibeacon_of(value.get("uuid"), value.get("major"), value.get("minor"))
+    if isinstance(value, bytes):
+        return ble_advertisement(value, {}).get("ibeacon")
+    if not isinstance(value, str):
+        return None
+    found = _IBEACON_TEXT.fullmatch(value.strip()[:_TEXT_MAX])
+    return None if found is None else _ibeacon_of(*found.groups())
+
+
+def ble_advertisement(value: Any, _: Options) -> dict[str, Any]:
+    """Returns what a BLE advertisement holds: iBeacon, Eddystone, Ruuvi; never a name."""
+    found: dict[str, Any] = {}
+    for kind, data in _structures(_bytes(value)):
+        if kind == _MANUFACTURER and len(data) > 2:  # noqa: PLR2004 - company id, then data
+            company = int.from_bytes(data[:2], "little")
+            found["company"] = company
+            found.update(_manufacturer(company, data[2:]))
+        elif kind == _SERVICE_DATA_16 and int.from_bytes(data[:2], "little") == _EDDYSTONE:
+            found.update(_eddystone(data[2:]))
+    return found
+
+
+def epc(value: Any, _: Options) -> dict[str, str | None] | None:
+    """Returns `id`, and `gtin` and `serial` of an SGTIN, from hexadecimal, URN or link."""
+    if isinstance(value, bytes):
+        return identifiers.epc(value.hex()) if value else None
+    return identifiers.epc(value) if isinstance(value, str) else None
+
+
+def gs1(value: Any, _: Options) -> dict[str, str | None] | None:
+    """Returns the parts of a scanned code: Digital Link, element string or bare GTIN."""
+    return identifiers.gs1(value) if isinstance(value, str) else None
+
+
+def in_store_code(value: Any, options: Options) -> dict[str, str | None] | None:
+    """Returns item and measure of a shop's own barcode; the options are its layouts by prefix."""
+    if not isinstance(value, (str, int)) or isinstance(value, bool):
+        return None
+    layouts = {prefix: str(layout) for prefix, layout in options.items()}
+    return identifiers.in_store(str(value), layouts)
+
+
+DECODERS: Final[Mapping[str, Decoder]] = MappingProxyType(
+    {
+        "ibeacon": ibeacon,
+        "ble_advertisement": ble_advertisement,
+        "epc": epc,
+        "gs1": gs1,
+        "in_store_code": in_store_code,
+    }
+)
+
+
+def _bytes(value: Any) -> bytes:
+    if isinstance(value, bytes):
+        return value[:_TEXT_MAX]
+    if not isinstance(value, str):
+        return b""
+    try:
+        return bytes.fromhex(value.strip().removeprefix("0x")[: 2 * _TEXT_MAX])
+    except ValueError:
+        return b""
+
+
+def _structures(data: bytes) -> list[tuple[int, bytes]]:
+    found: list[tuple[int, bytes]] = []
+    at = 0
+    while at + 1 < len(data) and data[at]:
+        size = data[at]
+        found.append((data[at + 1], data[at + 2 : at + 1 + size]))
+        at += 1 + size
+    return found
+
+
+def _manufacturer(company: int, data: bytes) -> dict[str, Any]:
+    if company == _APPLE and data[:2] == _IBEACON_TYPE and len(data) >= _IBEACON_SIZE:
+        major, minor = int.from_bytes(data[18:20], "big"), int.from_bytes(data[20:22], "big")
+        return {
+            "ibeacon": identifiers.ibeacon_id(data[2:18].hex(), major, minor),
+            "tx_power": int.from_bytes(data[22:23], "big", signed=True),
+        }
+    if company == _RUUVI and len(data) >= _RUUVI_5_SIZE and data[0] == 5:  # noqa: PLR2004 - format 5
+        return {"ruuvi": _ruuvi_5(data), "mac": identifiers.mac(data[18:24].hex())}
+    return {}
+
+
+def _eddystone(data: bytes) -> dict[str, Any]:
+    # Frame type 0x00 is UID: power, ten bytes of namespace, six of instance.
+    if len(data) < 18 or data[0] != 0:  # noqa: PLR2004 - UID frame
+        return {}
+    namespace, instance = data[2:12].hex(), data[12:18].hex()
+    return {"eddystone": f"eddystone:{namespace}:{instance}"}
+
+
+def _ruuvi_5(data: bytes) -> dict[str, Any]:
+    power = int.from_bytes(data[13:15], "big")
+    return {
+        "temperature_c": int.from_bytes(data[1:3], "big", signed=True) / 200,
+        "humidity_pct": int.from_bytes(data[3:5], "big") / 400,
+        "pressure_pa": int.from_bytes(data[5:7], "big") + 50_000,
+        "acceleration_x_mg": int.from_bytes(data[7:9], "big", signed=True),
+        "acceleration_y_mg": int.from_bytes(data[9:11], "big", signed=True),
+        "acceleration_z_mg": int.from_bytes(data[11:13], "big", signed=True),
+        "battery_mv": (power >> 5) + 1_600,
+        "tx_power_dbm": (power & 0x1F) * 2 - 40,
+        "movement": data[15],
+        "sequence": int.from_bytes(data[16:18], "big"),
+    }
+
+
+def _ibeacon_of(uuid: Any, major: Any, minor: Any) -> str | None:
+    try:
+        numbers = [int(str(each)) for each in (major, minor)]
+    except ValueError:
+        return None
+    if not isinstance(uuid, str) or not all(0 <= each <= _WORD_MAX for each in numbers):
+        return None
+    return identifiers.ibeacon_id(uuid, *numbers)

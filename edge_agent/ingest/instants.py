@@ -1,0 +1,142 @@
+"""When something happened, as devices write it: numbers since 1970, ISO 8601, and other forms.
+
+Nothing here reads a clock: the arrival time is handed in, and takes the place of a time that is
+absent, unreadable or impossible.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any, Final, Literal
+from zoneinfo import ZoneInfo
+
+from edge_agent.domain.time import DAY_MS, datetime_from_ms, ms_from_datetime
+from edge_agent.ingest.conversions import NotConvertible, exact, number_of
+
+# Devices without a battery-backed clock start in 1970, or at a maker's date of up to 2000.
+EARLIEST_MS: Final = 946_771_200_000  # 2000-01-02T00:00:00Z
+FUTURE_MS: Final = DAY_MS
+_MS: Final = {
+    "s": Decimal(1_000),
+    "ms": Decimal(1),
+    "us": Decimal("0.001"),
+    "ns": Decimal("0.000001"),
+}
+_TEXT_MAX: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """An instant, and why it is the arrival's if it is."""
+
+    at_ms: int
+    replaced: Literal["absent", "unreadable", "impossible"] | None = None
+
+
+def moment_of(
+    value: Any,
+    *,
+    received_at_ms: int,
+    unit: str | None = None,
+    form: str | None = None,
+    zone: str | None = None,
+    fold: str = "nearest",
+    max_age_days: float | None = None,
+) -> Moment:
+    """Returns the instant that a device means.
+
+    Args:
+        value: A number, a text, or None.
+        received_at_ms: Arrival, on the gateway's clock.
+        unit: Unit of a number since 1970; None for texts.
+        form: `strptime` form of a text that is not ISO 8601.
+        zone: Name of the zone of a text without one.
+        fold: Which of two equal local times is meant.
+        max_age_days: Oldest time that is believed.
+    """
+    if value is None or value == "":
+        return Moment(received_at_ms, "absent")
+    try:
+        at_ms = _instant(value, unit, form, zone, fold, received_at_ms)
+    except (NotConvertible, ValueError, OverflowError, KeyError, OSError):
+        return Moment(received_at_ms, "unreadable")
+    oldest_ms = EARLIEST_MS
+    if max_age_days is not None:
+        oldest_ms = max(oldest_ms, received_at_ms - round(max_age_days * DAY_MS))
+    if not oldest_ms <= at_ms <= received_at_ms + FUTURE_MS:
+        return Moment(received_at_ms, "impossible")
+    return Moment(at_ms)
+
+
+def seconds_since_1970(value: Any) -> Decimal:
+    """Returns an ISO 8601 text with a zone as seconds since 1970, for differences.
+
+    Raises:
+        NotConvertible: It is no such text.
+    """
+    try:
+        found = datetime.fromisoformat(str(value).strip()[:_TEXT_MAX])
+    except ValueError:
+        raise NotConvertible("not a time") from None
+    if found.tzinfo is None:
+        # Differences of two local times need no zone.
+        found = found.replace(tzinfo=UTC)
+    return Decimal(ms_from_datetime(found)) / 1_000
+
+
+def _instant(
+    value: Any,
+    unit: str | None,
+    form: str | None,
+    zone: str | None,
+    fold: str,
+    received_at_ms: int,
+) -> int:
+    if unit is not None:
+        number = number_of(value)
+        if isinstance(number, int) and unit in {"s", "ms"}:
+            return number * (1_000 if unit == "s" else 1)
+        return int(exact(number) * _MS[unit])
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise NotConvertible("a number needs its unit")
+    text = str(value).strip()[:_TEXT_MAX]
+    if form is not None:
+        found = datetime.strptime(text, form)  # noqa: DTZ007 - the zone follows below
+    else:
+        if not isinstance(value, str):
+            raise NotConvertible("a number needs its unit")
+        found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        return _local(found, zone, fold, received_at_ms)
+    return ms_from_datetime(found)
+
+
+def _local(found: datetime, zone: str | None, fold: str, received_at_ms: int) -> int:
+    if zone is None:
+        raise NotConvertible("no zone")
+    place = _zone(zone)
+    both = [ms_from_datetime(found.replace(tzinfo=place, fold=each)) for each in (0, 1)]
+    if both[0] == both[1] or fold == "earlier":
+        return both[0]
+    if both[1] < both[0]:
+        # A time the clocks jumped over: as if they had not jumped yet.
+        return both[0]
+    if fold == "later":
+        return both[1]
+    return min(both, key=lambda each: (abs(received_at_ms - each), each))
+
+
+@lru_cache(maxsize=32)
+def _zone(name: str) -> ZoneInfo:
+    return ZoneInfo(name)
+
+
+def datetime_of(at_ms: int) -> datetime:
+    """Returns the aware UTC datetime of an instant, clipped to what the calendar holds."""
+    try:
+        return datetime_from_ms(at_ms)
+    except OverflowError:
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(0)

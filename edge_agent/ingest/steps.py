@@ -1,0 +1,363 @@
+"""What the parts of a value do when a row is evaluated: sources, steps and state, as closures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+from edge_agent.ingest import conversions, counters, identifiers
+from edge_agent.ingest.conversions import NotConvertible
+from edge_agent.ingest.instants import seconds_since_1970
+from edge_agent.ingest.payloads import unpacked
+from edge_agent.ingest.rows import Evaluated, Row, bad_line
+from edge_agent.ingest.selection import is_true
+from edge_agent.wire.mapping import Value
+
+PATTERN_TEXT_MAX: Final = 512
+
+Check = Callable[[Row], bool]
+Step = Callable[[Any, Row], Any]
+
+
+def nothing(_row: Mapping[str, Any]) -> Any:
+    """Returns nothing, for what is not there."""
+    return None
+
+
+def check_of(evaluate: Evaluated, negated: bool) -> Check:  # noqa: FBT001 - private, one caller
+    """Whether an expression is true, or is not."""
+    return lambda row: is_true(evaluate(row)) is not negated
+
+
+def joined_text(parts: tuple[str | Evaluated, ...]) -> Evaluated:
+    """Returns a text of fixed and evaluated parts; null when a part is."""
+
+    def joined(row: Row) -> str | None:
+        texts: list[str] = []
+        for part in parts:
+            if isinstance(part, str):
+                texts.append(part)
+                continue
+            value = part(row)
+            if value is None:
+                return None
+            texts.append(conversions.text_of(value))
+        return "".join(texts)
+
+    return joined
+
+
+def object_of(parts: dict[str, Evaluated], varying: frozenset[str]) -> Evaluated:
+    """Returns an object of fields; null when all that vary are."""
+
+    def built(row: Row) -> dict[str, Any] | None:
+        found = {name: value for name, part in parts.items() if (value := part(row)) is not None}
+        if varying and not varying & found.keys():
+            return None
+        return found
+
+    return built
+
+
+def row_objects(
+    rows: Evaluated,
+    name: str,
+    where: tuple[Check, ...],
+    lets: dict[str, Evaluated],
+    fields: dict[str, Evaluated],
+) -> Evaluated:
+    """Returns an array of objects made from rows; a bad row is refused alone."""
+
+    def built(row: Row) -> list[dict[str, Any]] | None:
+        found = rows(row)
+        if found is None:
+            return None
+        made: list[dict[str, Any]] = []
+        for at, each in enumerate(found if isinstance(found, list) else [found]):
+            part = row.part(name, each, lets)
+            with bad_line(part.run, part.rule, f"{name} {at + 1}"):
+                if all(check(part) for check in where):
+                    made.append(
+                        {key: value for key, field_of in fields.items()
+                         if (value := field_of(part)) is not None}
+                    )  # fmt: skip
+        return made
+
+    return built
+
+
+def first_of(nodes: tuple[Evaluated, ...]) -> Evaluated:
+    """Returns the first of several that is there."""
+
+    def first(row: Row) -> Any:
+        for node in nodes:
+            value = node(row)
+            if value is not None and value != "":
+                return value
+        return None
+
+    return first
+
+
+def summed(nodes: tuple[Evaluated, ...], decimal: str) -> Evaluated:
+    """Returns a sum; of the elements where a part is an array."""
+
+    def added(row: Row) -> Decimal | None:
+        total, seen = Decimal(0), False
+        for node in nodes:
+            value = node(row)
+            for each in value if isinstance(value, list) else [value]:
+                if each is not None:
+                    total += conversions.exact(conversions.number_of(each, decimal=decimal))
+                    seen = True
+        return total if seen else None
+
+    return added
+
+
+def product_of(nodes: tuple[Evaluated, ...], decimal: str) -> Evaluated:
+    """Returns a product; null when a part is."""
+
+    def multiplied(row: Row) -> Decimal | None:
+        total = Decimal(1)
+        for node in nodes:
+            value = node(row)
+            if value is None:
+                return None
+            total *= conversions.exact(conversions.number_of(value, decimal=decimal))
+        return total
+
+    return multiplied
+
+
+def pipeline(
+    source: Evaluated, steps: tuple[Step, ...], when: tuple[Check, ...], spec: Value
+) -> Evaluated:
+    """Returns a source, its condition, its steps and its default."""
+    default, required = spec.default, spec.required
+    if not steps and not when and default is None and not required:
+        return source
+
+    def run(row: Row) -> Any:
+        value = source(row) if all(check(row) for check in when) else None
+        for step in steps:
+            if value is None:
+                break
+            value = step(value, row)
+        if value is None or (value == "" and default is not None):
+            value = default
+        if value is None and required:
+            raise NotConvertible("no value")
+        return value
+
+    return run
+
+
+def unpacked_as(packing: Any) -> Step:
+    """Returns what is packed inside a text."""
+    return lambda value, _row: unpacked(value, packing)
+
+
+def bytes_step(spec: dict[str, Any]) -> Step:
+    """Returns a number inside binary data."""
+    return lambda value, _row: conversions.bytes_at(value, **spec)
+
+
+def as_kind(kind: str, decimal: str) -> Step:
+    """Returns a value of a kind."""
+    match kind:
+        case "number":
+            return lambda value, _row: conversions.number_of(value, decimal=decimal)
+        case "integer":
+            return lambda value, _row: conversions.integer_of(value, decimal=decimal)
+        case _:
+            convert = _CONVERSIONS[kind]
+            return lambda value, _row: convert(value)
+
+
+def _text_then(convert: Callable[[str], Any]) -> Callable[[Any], Any]:
+    return lambda value: convert(conversions.text_of(value))
+
+
+_CONVERSIONS: Final[dict[str, Callable[[Any], Any]]] = {
+    "text": conversions.text_of,
+    "boolean": conversions.boolean_of,
+    "seconds": conversions.seconds_of,
+    "instant": seconds_since_1970,
+    "upper": _text_then(str.upper),
+    "lower": _text_then(str.lower),
+    "mac": _text_then(identifiers.mac),
+    "mac_kind": _text_then(identifiers.mac_kind),
+    "uuid": _text_then(identifiers.uuid),
+    "gtin": _text_then(identifiers.gtin),
+}
+
+
+def minor_units_of(units: Evaluated) -> Step:
+    """Returns an amount from minor units."""
+
+    def converted(value: Any, row: Row) -> Decimal:
+        return conversions.from_minor_units(value, units(row))
+
+    return converted
+
+
+def in_unit_of(unit: Evaluated, to: str) -> Step:
+    """Returns a number in another unit; null without a unit."""
+
+    def converted(value: Any, row: Row) -> Decimal | None:
+        name = unit(row)
+        # Without a unit configured there is no value, rather than a guessed one.
+        return None if name is None else conversions.in_unit(value, conversions.text_of(name), to)
+
+    return converted
+
+
+def scaled(factor: Decimal) -> Step:
+    """Returns a number times a factor."""
+    return lambda value, _row: conversions.exact(value) * factor
+
+
+def shifted(term: Decimal) -> Step:
+    """Returns a number plus a term."""
+    return lambda value, _row: conversions.exact(value) + term
+
+
+def less(node: Evaluated, decimal: str) -> Step:
+    """Returns a number less another."""
+
+    def subtracted(value: Any, row: Row) -> Decimal:
+        other = node(row)
+        if other is None:
+            return conversions.exact(value)
+        number = conversions.number_of(other, decimal=decimal)
+        return conversions.exact(value) - conversions.exact(number)
+
+    return subtracted
+
+
+def rounded_to(places: int) -> Step:
+    """Returns a rounded number."""
+    return lambda value, _row: conversions.rounded(value, places)
+
+
+def clamped(low: float | None, high: float | None) -> Step:
+    """Returns a number within bounds."""
+
+    def clamp(value: Any, _row: Row) -> Any:
+        if low is not None and value < low:
+            return conversions.exact(low)
+        return conversions.exact(high) if high is not None and value > high else value
+
+    return clamp
+
+
+def matched_by(pattern: re.Pattern[str]) -> Step:
+    """Returns what a pattern finds: its named groups, its first group, or the whole."""
+
+    def matched(value: Any, _row: Row) -> Any:
+        text = conversions.text_of(value)
+        if len(text) > PATTERN_TEXT_MAX:
+            raise NotConvertible("too long for a pattern")
+        found = pattern.search(text)
+        if found is None:
+            return None
+        if pattern.groupindex:
+            return found.groupdict()
+        return found[1] if pattern.groups else found[0]
+
+    return matched
+
+
+def mapped_by(table: dict[str, Any], unknown: str) -> Step:
+    """Returns a value's row in the rule's own table."""
+
+    def mapped(value: Any, _row: Row) -> Any:
+        return _found(table.get(conversions.text_of(value)), value, unknown)
+
+    return mapped
+
+
+def looked_up_in(name: str, unknown: str) -> Step:
+    """Returns a value's row in a table of the store or the file."""
+
+    def looked_up(value: Any, row: Row) -> Any:
+        return _found(row.run.table(name, conversions.text_of(value)), value, unknown)
+
+    return looked_up
+
+
+def _found(found: Any, value: Any, unknown: str) -> Any:
+    if found is not None:
+        return found
+    if unknown == "refuse":
+        raise NotConvertible("not in the table")
+    return value if unknown == "keep" else None
+
+
+def delta_of(
+    place: str, key: Evaluated, marker: Evaluated, spec: Value
+) -> Callable[[Evaluated], Evaluated]:
+    """Returns what a running total grew by."""
+
+    def finish(run: Evaluated) -> Evaluated:
+        def counted(row: Row) -> Any:
+            value = run(row)
+            if value is None:
+                return None
+            total, mark = conversions.integer_of(value), marker(row)
+            text = None if mark is None else conversions.text_of(mark)
+            assert spec.delta is not None  # noqa: S101 - how this closure came to be
+            return row.remember(
+                place, key(row),
+                lambda old, at_ms: counters.delta(old, total, text, at_ms, spec.delta),  # type: ignore[arg-type] # narrowed above
+            )  # fmt: skip
+
+        return counted
+
+    return finish
+
+
+def change_of(place: str, key: Evaluated, spec: Value) -> Callable[[Evaluated], Evaluated]:
+    """Returns a level, told when it changes."""
+    change = spec.change
+
+    def finish(run: Evaluated) -> Evaluated:
+        def told(row: Row) -> Any:
+            value = run(row)
+            if value is None or change is None:
+                return None
+            level = float(value) if isinstance(value, Decimal) else value
+            return row.remember(
+                place, key(row), lambda old, at_ms: counters.change(old, level, at_ms, change)
+            )
+
+        return told
+
+    return finish
+
+
+def since_of(
+    place: str, key: Evaluated, begin: tuple[Check, ...], end: tuple[Check, ...], spec: Value
+) -> Callable[[Evaluated], Evaluated]:
+    """Returns seconds between two messages."""
+    since = spec.since
+
+    def finish(_run: Evaluated) -> Evaluated:
+        def paired(row: Row) -> Any:
+            if since is None:
+                return None
+            begins = all(check(row) for check in begin)
+            ends = all(check(row) for check in end)
+            return row.remember(
+                place, key(row),
+                lambda old, at_ms: counters.since(
+                    old, begins=begins, ends=ends, at_ms=at_ms, max_s=since.max_s
+                ),
+            )  # fmt: skip
+
+        return paired
+
+    return finish
