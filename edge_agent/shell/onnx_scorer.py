@@ -168,19 +168,24 @@ class OnnxScorer:
 
     def situation(self, request: ScoringRequest) -> Situation:
         """Returns the request in the tables' own terms; what they do not know is left out."""
-        past = request.history[-MAX_HISTORY_BASKETS:]
-        found = [self._positions(sorted(set(basket.products))) for basket in past]
-        kept = [(basket, items) for basket, items in zip(past, found, strict=True) if items]
-        now = request.now
-        ago = [max((now - basket.at).total_seconds(), 0.0) / DAY_S for basket, _ in kept]
+        known, now = self._ids.position, request.now
+        bought: list[int] = []
+        sizes: list[int] = []
+        ago: list[float] = []
+        for basket in request.history[-MAX_HISTORY_BASKETS:]:
+            items = [known[product] for product in basket.products if product in known]
+            if items:
+                bought += items
+                sizes.append(len(items))
+                ago.append(max((now - basket.at).total_seconds(), 0.0) / DAY_S)
         return Situation(
             hour=min(max(request.hour, 0), MAX_HOUR),
             weekday=request.weekday % WEEKDAYS,
             week=request.week,
             store=self._ids.stores.get(request.store) if request.store is not None else None,
-            basket=_array(dict.fromkeys(self._positions(request.basket))),
-            bought=_array(item for _, items in kept for item in items),
-            bought_basket=np.repeat(np.arange(len(kept)), [len(items) for _, items in kept]),
+            basket=np.array(list(dict.fromkeys(self._positions(request.basket))), dtype=np.int64),
+            bought=np.array(bought, dtype=np.int64),
+            bought_basket=np.repeat(np.arange(len(sizes)), sizes),
             ago_days=np.array(ago, dtype=np.float64),
             allowed=self._allowed(request),
         )
@@ -262,7 +267,3 @@ class OnnxScorer:
             ScoredProduct(product=products[item], propensity=score, reason=reason)
             for item, score, reason in zip(items.tolist(), scores.tolist(), reasons, strict=True)
         )
-
-
-def _array(values: Iterable[int]) -> Items:
-    return np.fromiter(values, dtype=np.int64)
