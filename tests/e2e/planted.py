@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from edge_agent.cli import main
@@ -22,7 +23,7 @@ from edge_agent.wire import topics
 
 # Every so many of HQ's rows one is dropped.
 DROPPED_EVERY: Final = 20
-SLOW_COMMIT_S: Final = 1.0
+GATE_POLL_S: Final = 0.005
 JITTER_MS: Final = 5
 
 
@@ -109,16 +110,23 @@ def acknowledge_stale() -> None:
     _replace(MqttLink, "ack", careless)
 
 
-def slow_disk() -> None:
-    """A batch takes its time; no fault, but what makes some faults show."""
-    commit = Loop._commit
+def held_commit() -> None:
+    """A batch commits when a test lets it; no fault, but what makes some faults show.
 
-    def slow(self: Any, redo: Callable[[], None], messages: list[Any]) -> None:
-        if messages:
-            self._stopping.wait(SLOW_COMMIT_S)
+    An event of source S waits for a file S.gate beside the configuration, and a file S.held says
+    that it waits.
+    """
+    commit, folder = Loop._commit, Path(sys.argv[-1]).parent
+
+    def held(self: Any, redo: Callable[[], None], messages: list[Any]) -> None:
+        sources = {delivery.topic.rpartition("/")[2] for _, delivery in messages}
+        for source in sources & {"first", "second"}:
+            (folder / f"{source}.held").touch()
+            while not (folder / f"{source}.gate").exists():
+                self._stopping.wait(GATE_POLL_S)
         commit(self, redo, messages)
 
-    _replace(Loop, "_commit", slow)
+    _replace(Loop, "_commit", held)
 
 
 def event_to_hq() -> None:
@@ -154,7 +162,7 @@ FAULTS: Final[dict[str, Callable[[], None]]] = {
         machine_time,
         drop_outbox_row,
         acknowledge_stale,
-        slow_disk,
+        held_commit,
         event_to_hq,
     )
 }

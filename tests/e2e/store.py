@@ -56,6 +56,11 @@ class Receipts:
         with self._lock:
             return frozenset(self._names)
 
+    @property
+    def n_connects(self) -> int:
+        """How often it was connected and subscribed, counting the present time."""
+        return self._link.generation if self._link.connected else 0
+
     def close(self) -> None:
         """Disconnects."""
         self._link.stop()
