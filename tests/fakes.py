@@ -488,15 +488,17 @@ class World:
                 found += self.run(arrival)
         return found
 
-    def ask(self, request: RecommendRequest, *, cause: str = "ask-1") -> list[Effect]:
-        """Takes a request in."""
+    def ask(
+        self, request: RecommendRequest, *, cause: str = "ask-1", answered_to: str | None = None
+    ) -> list[Effect]:
+        """Takes a request in; `answered_to` has the answer sent to somebody else's topic."""
         day = local_time(self.now_ms, NEW_YORK).day
         visitor, basket = request.visitor, request.basket
         return self.run(
             Asked(
                 request=request,
                 cause=Cause(source=request.source, id=cause),
-                response_topic="store/s1/reply/me",
+                response_topic=f"store/s1/reply/{answered_to or request.source}",
                 correlation=b"c",
                 subject=None if visitor is None else self.people.subject(visitor, day=day),
                 basket=None if basket is None else self.people.basket(basket, day=day),

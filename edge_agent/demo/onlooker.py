@@ -38,8 +38,9 @@ class Onlooker:
     def __init__(self, settings: LinkSettings, store: str) -> None:
         self._clock = SystemClock()
         self._published: OrderedDict[tuple[str, str], float] = OrderedDict()
-        self._changed = threading.Condition()
-        self._receipts: set[tuple[str | None, str | None]] = set()
+        # Reentrant: what is waited for may itself ask here.
+        self._changed = threading.Condition(threading.RLock())
+        self._receipts: set[tuple[str, str]] = set()
         self.latencies_ms = array("d")
         self.n_recommendations = 0
         self.n_alerts = 0
@@ -65,18 +66,19 @@ class Onlooker:
             if len(self._published) > PUBLISHED_KEPT:
                 self._published.popitem(last=False)
 
-    def has_receipt(self, source: str | None, event: str | None) -> bool:
-        """Whether the agent said that this event is on disk."""
-        return (source, event) in self._receipts
+    def has_receipt(self, name: tuple[str, str]) -> bool:
+        """Whether the agent said that the event of this source and id is on disk."""
+        return name in self._receipts
 
     def n_receipts(self, source: str) -> int:
         """How many events of a source are on disk, of those that are told."""
-        return sum(each == source for each, _ in self._receipts)
-
-    def forget_receipts(self) -> None:
-        """Forgets what was told to be on disk, so that it can be asked again."""
         with self._changed:
-            self._receipts.clear()
+            return sum(each == source for each, _ in self._receipts)
+
+    def forget_receipt(self, name: tuple[str, str]) -> None:
+        """Forgets that an event was told to be on disk, so that it can be asked again."""
+        with self._changed:
+            self._receipts.discard(name)
 
     def wait_for(self, is_so: Callable[[], bool], *, timeout_s: float) -> bool:
         """Returns whether something became so, by a message, before the time is over."""

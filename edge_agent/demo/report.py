@@ -43,9 +43,13 @@ DEFINITIONS: Final = {
     "recommendations.popularity_shown": "the same pairs, had the most popular products of the"
     " hour filled the same places",
     "recommendations.popularity_bought_after": "hits among those, counted in the same way",
+    "screen_messages.decided": "contents decided for screens, the store's defaults included",
+    "screen_messages.received": "those that reached a screen. A content is valid for a simulated"
+    " minute, which at a high speed is over before the message is sent: slower shows more",
     "latency_ms": "from an event handed to the broker's connection to its recommendation received"
     " by a client that listens as a screen does; n recommendations with a cause in the day's"
-    " events. At full speed it is mostly time in the queue",
+    " events. The replay waits when the agent is 60 events behind, so at full speed this is"
+    " mostly time in that queue",
     "staff_alerts": "alerts to staff that somebody may want help",
     "hq.summaries": "summaries of a period that HQ keeps",
     "hq.customers": "days of consenting customers that HQ keeps",
@@ -87,6 +91,7 @@ def report_of(replay: Replay, outcome: Outcome) -> dict[str, Any]:
             "popularity_shown": agent.popular_shown,
             "popularity_bought_after": agent.popular_bought,
         },
+        "screen_messages": {"decided": outcome.on_screens, "received": outcome.received},
         "latency_ms": {
             "n": len(latencies),
             "p50": _rounded(percentile(latencies, _P50)),

@@ -10,7 +10,7 @@ from edge_agent.errors import ConfigError
 from edge_agent.hq.keys import public_text
 from edge_agent.replay.layout import layout_toml, store_layout
 from edge_agent.replay.play import ReplayOptions
-from edge_agent.replay.sensors import CONSENT_DESK
+from edge_agent.replay.sensors import CONSENT_DESK, DOOR_COUNTER
 from edge_agent.shell.resources import released_bundle
 from edge_agent.shell.signing import DEMO_KEY_ID, demo_private_key
 
@@ -107,6 +107,9 @@ def agent_toml(
         *([] if bundle is None else [f"bundle = {_text(str(bundle))}"]),
         # The desk is told when a consent is on disk: only then may HQ send who it is about.
         f"[sources.{CONSENT_DESK}]",
+        "receipt = true",
+        # The door counter reports every minute: its receipts tell how far the agent has come.
+        f"[sources.{DOOR_COUNTER}]",
         "receipt = true",
     ]
     return "\n".join(sections) + "\n\n" + layout_toml(store_layout())

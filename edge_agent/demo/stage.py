@@ -9,9 +9,9 @@ empty. Only then is the agent ended and read.
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from typing import Final, Self
 
 from edge_agent.demo import figures
 from edge_agent.demo.agent_process import AgentProcess
+from edge_agent.demo.leash import Leash, asking
 from edge_agent.demo.onlooker import Onlooker
 from edge_agent.demo.settings import DemoOptions, StateFolder, agent_toml
 from edge_agent.errors import BrokerError, EdgeAgentError
@@ -26,7 +27,7 @@ from edge_agent.hq.receiver import HqReceiver
 from edge_agent.hq.store import opened_store
 from edge_agent.replay import play as playing
 from edge_agent.replay.publisher import BrokerPublisher
-from edge_agent.replay.sensors import CONSENT_DESK
+from edge_agent.replay.sensors import CONSENT_DESK, DOOR_COUNTER
 from edge_agent.replay.simulate import SimulatedDay
 from edge_agent.replay.stream import Publication
 from edge_agent.shell import logs
@@ -47,6 +48,8 @@ OPENING_S: Final = 60.0
 CATCH_UP_S: Final = 600.0
 """For the agent to take in what is left when everything is published, at any speed of replay."""
 LAST_SCREENS_S: Final = 1.0
+MINUTES_AHEAD: Final = 2
+"""Simulated minutes that the replay may be ahead of what the agent has on disk."""
 TURN_S: Final = 0.1
 """Between two looks at whether the agent still runs, or the database is at rest."""
 _LOG_NAME: Final = "edge_agent"
@@ -74,6 +77,8 @@ class Outcome:
     """What a demo led to.
 
     Attributes:
+        on_screens: Recommendations decided for screens, the store's defaults included.
+        received: Those of them that reached a screen.
         wall_s: Seconds from the first message until agent and HQ had taken in the last.
         repeats: Events that the demo repeated itself, to know that all before it is on disk.
         latencies_ms: From each event to what it led to on a screen.
@@ -83,6 +88,8 @@ class Outcome:
     play: playing.PlayReport
     wall_s: float
     repeats: int
+    on_screens: int
+    received: int
     agent: figures.AgentFigures
     latencies_ms: tuple[float, ...]
     summaries: int
@@ -117,6 +124,8 @@ class Stage:
         self._stack = ExitStack()
         self._stopping = threading.Event()
         self._last: Publication | None = None
+        # Reports of the door counter whose receipt has not come, oldest first.
+        self._unconfirmed: deque[tuple[str, str]] = deque()
 
     def __enter__(self) -> Self:
         return self
@@ -153,7 +162,7 @@ class Stage:
             )
             report = playing.play(
                 self._replay,
-                publisher,
+                self._leash(publisher),
                 monotonic=self._clock.monotonic_s,
                 stop=self._stopping,
                 watch=watch,
@@ -236,12 +245,38 @@ class Stage:
             clean_start=True,
         )
 
+    def _leash(self, publisher: BrokerPublisher) -> Leash:
+        agent, stopping = self._agent, self._stopping
+        return Leash(publisher, self._onlooker, check=agent.check, stopping=stopping)
+
     # --- while it plays (in the thread that plays) --------------------------------------------
 
     def _published(self, message: Publication) -> None:
-        if message.source is not None and message.id is not None:
-            self._last = message
-            self._onlooker.note_published(message.source, message.id)
+        """Takes the time of an event, and waits while the agent is minutes behind.
+
+        A store's day does not outrun its gateway; a replay on a busy machine would, and then
+        measure nothing but the queue in between.
+        """
+        source, event = message.source, message.id
+        if source is None or event is None:
+            return
+        self._last = message
+        if source == DOOR_COUNTER and not message.is_duplicate:
+            self._unconfirmed.append((source, event))
+            self._let_the_agent_follow()
+        self._onlooker.note_published(source, event)
+
+    def _let_the_agent_follow(self) -> None:
+        unconfirmed, onlooker = self._unconfirmed, self._onlooker
+        while unconfirmed and onlooker.has_receipt(*unconfirmed[0]):
+            unconfirmed.popleft()
+        if len(unconfirmed) > MINUTES_AHEAD and not self._stopping.is_set():
+            oldest = unconfirmed[0]
+            self._wait(
+                lambda: onlooker.has_receipt(*oldest) or self._stopping.is_set(),
+                within_s=CATCH_UP_S,
+                what="the agent to keep up with the day",
+            )
 
     def _progressed(self, progress: playing.Progress, tell: Callable[[Live], None]) -> None:
         self._agent.check()
@@ -286,12 +321,12 @@ class Stage:
         last, onlooker = self._last, self._onlooker
         if last is None:
             return 0
-        onlooker.forget_receipts()
-        repeat = {**json.loads(last.payload), "receipt": True}
-        publisher.publish(last.topic, json.dumps(repeat).encode())
+        name, payload = asking(last.payload)
+        onlooker.forget_receipt(name)
+        publisher.publish(last.topic, payload)
         publisher.flush()
         self._wait(
-            lambda: onlooker.has_receipt(last.source, last.id),
+            lambda: onlooker.has_receipt(name),
             within_s=CATCH_UP_S,
             what="the agent to take in the rest of the day",
         )
@@ -316,6 +351,8 @@ class Stage:
             play=report,
             wall_s=wall_s,
             repeats=repeats,
+            on_screens=figures.n_on_screens(self._folder.agent_database),
+            received=self._onlooker.n_recommendations,
             agent=figures.agent_figures(self._folder.agent_database),
             latencies_ms=tuple(self._onlooker.latencies_ms),
             summaries=kept["summary"],

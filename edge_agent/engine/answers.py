@@ -9,6 +9,7 @@ from edge_agent.domain.effects import Publish, RecordDecision
 from edge_agent.domain.ids import ProductId, SourceId, ZoneId
 from edge_agent.engine import deciding
 from edge_agent.publish.screens import reply_of
+from edge_agent.wire import topics
 
 if TYPE_CHECKING:
     from edge_agent.domain.inputs import Asked
@@ -59,9 +60,7 @@ def _moment(draft: Draft, asked: Asked) -> Moment:
         place=Place(
             channel="reply",
             zone=None if request.zone is None else ZoneId(request.zone),
-            # Whoever types a number is not thereby its owner: personal only where the
-            # configuration says that the asking device is seen by its user alone.
-            audience=draft.context.layout.audience_of(SourceId(request.source)),
+            audience=_audience(draft, asked),
         ),
         visitor=None if visitor is None else visitor.id,
         visit=visit.id if visit is not None and is_present else None,
@@ -69,3 +68,18 @@ def _moment(draft: Draft, asked: Asked) -> Moment:
         in_basket=tuple(dict.fromkeys(held)),
         limit=request.limit,
     )
+
+
+def _audience(draft: Draft, asked: Asked) -> str:
+    """Returns who will see the answer.
+
+    Whoever types a number is not thereby its owner, and a source's name is only a claim. So an
+    answer is personal only where the configuration says that the asking device is seen by its
+    user alone, and where it goes to that device's own reply topic, which the broker lets nobody
+    else read.
+    """
+    source = asked.request.source
+    own = topics.reply(draft.context.store, source)
+    if asked.response_topic != own and not asked.response_topic.startswith(f"{own}/"):
+        return "public"
+    return draft.context.layout.audience_of(SourceId(source))

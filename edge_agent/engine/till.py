@@ -70,7 +70,9 @@ def resolve_near(draft: Draft, visit: Visit, *, zones: frozenset[ZoneId], from_m
     """
     span_ms = draft.context.policy.basket_stay_s * SECOND_MS
     for zone in sorted(zones):
-        near = draft.state.baskets_near(zone, from_ms=from_ms - span_ms, to_ms=visit.last_at_ms)
+        # A basket begun since may rest on his still standing there.
+        to_ms = max(visit.last_at_ms, draft.context.now_ms)
+        near = draft.state.baskets_near(zone, from_ms=from_ms - span_ms, to_ms=to_ms)
         for basket in near:
             _resolve(draft, draft.basket(basket.id) or basket, fresh=visit)
 
@@ -198,7 +200,7 @@ def _visit_of_its_own(draft: Draft, basket: Basket) -> None:
     marks.sort(key=lambda mark: mark.order)
     before = draft.visit_of(visitor.id)
     # One basket is one visit, however long its till took over it.
-    visit = one_visit(tuple(marks), visitor=visitor.id, policy=draft.context.policy)
+    visit = one_visit(tuple(marks), visitor=visitor.id)
     removed = () if before is None or before.id == visit.id else (before.id,)
     draft.put_visits(visitor.id, (visit,), removed=removed)
     draft.watch((visit,))

@@ -50,6 +50,7 @@ from edge_agent.wire.events import (
 )
 
 CURRENCY: Final = "USD"
+DOOR_COUNTER: Final = f"counter-{ENTRANCE}"
 COUNTING: Final = timedelta(minutes=1)
 """How often the people counter at the entrance reports."""
 OCCUPANCY: Final = timedelta(minutes=5)
@@ -141,7 +142,7 @@ def counter_events(
                 exits=exits[minute],
                 interval_s=COUNTING.total_seconds(),
             ),
-            **head.of(f"counter-{ENTRANCE}", starts_at + (minute + 1) * COUNTING, minute),
+            **head.of(DOOR_COUNTER, starts_at + (minute + 1) * COUNTING, minute),
         )
 
 

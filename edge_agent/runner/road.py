@@ -371,7 +371,9 @@ class Road:
             return
         correlation = delivery.correlation
         identity = request.id or (correlation.hex() if correlation else f"at-{self.now_ms}")
-        mark = mark_of(f"request/{request.source}", identity)
+        # Correlation data is counted anew after a kiosk's restart: it tells repeats of a minute.
+        minute = "" if request.id is not None else f"/{self.now_ms // MINUTE_MS}"
+        mark = mark_of(f"request/{request.source}{minute}", identity)
         if mark in self._marks or self._unit.has_seen(mark):
             self.counters["duplicates"] += 1
             return

@@ -465,15 +465,15 @@ class StateStore:
             marks.setdefault(VisitId(visit), []).append(rows.mark_from(tuple(mark)))
             self.journal.setdefault(VisitId(visit), []).append(row_id)
             self.next_mark_id = row_id + 1
-        for visit_id, visitor in self._db.execute(
-            "SELECT id, visitor FROM visit WHERE ended_at_ms IS NULL ORDER BY id"
+        for visit_id, visitor, started_at_ms in self._db.execute(
+            "SELECT id, visitor, started_at_ms FROM visit WHERE ended_at_ms IS NULL ORDER BY id"
         ).fetchall():
             ordered = sorted(marks.get(visit_id, ()), key=lambda each: each.order)
             if not ordered:
                 continue
             # The journal says that these marks are one visit: a changed time-out splits nothing.
             visit = one_visit(
-                tuple(ordered), visitor=visitor, policy=self._policy, exits=self._exits
+                tuple(ordered), visitor=visitor, exits=self._exits, after_ms=started_at_ms
             )
             change = VisitsChanged(visitor=VisitorId(visitor), visits=(visit,))
             self._visits[VisitorId(visitor)] = visit

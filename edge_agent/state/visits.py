@@ -28,8 +28,6 @@ VISIT_ID_BYTES: Final = 6
 HANDLED_KINDS: Final = frozenset({"lift", "scan"})
 _PARTING: Final = frozenset({"leave", "end"})
 IN_HAND_MAX: Final = 200
-# Longer than anything that a key of a day can name.
-ENDLESS_S: Final = 30 * 24 * 3_600
 
 
 def advance(
@@ -125,19 +123,21 @@ def one_visit(
     marks: tuple[Mark, ...],
     *,
     visitor: VisitorId,
-    policy: Policy,
     exits: frozenset[ZoneId] = frozenset(),
+    after_ms: int = 0,
 ) -> Visit:
     """Returns the one visit that ordered marks are known to be, whatever gaps are between them.
 
     Args:
         marks: At least one mark, oldest first.
         visitor: Whose marks they are.
-        policy: The rules, but for the time-out.
         exits: Zones whose leaving ends a visit that has paid.
+        after_ms: The visit did not begin before this instant.
     """
-    endless = replace(policy, visit_timeout_s=ENDLESS_S)
-    return folded(marks, visitor=visitor, policy=endless, exits=exits)[-1]
+    visit = _begun(marks[0], visitor, exits, after_ms=after_ms)
+    for mark in marks[1:]:
+        visit = _extended(visit, mark, exits)
+    return visit
 
 
 def all_stays(visit: Visit) -> tuple[ZoneStay, ...]:

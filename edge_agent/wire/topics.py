@@ -36,6 +36,11 @@ def request(store: str) -> str:
     return f"store/{store}/recommend/request"
 
 
+def reply(store: str, source: str) -> str:
+    """Returns a caller's own reply topic: only he may read it."""
+    return f"store/{store}/reply/{source}"
+
+
 def alert(store: str, team: str) -> str:
     """Returns a staff team's topic."""
     return f"store/{store}/staff/{team}/alert"

@@ -189,8 +189,15 @@ def test_a_private_asker_gets_history_and_a_public_one_does_not() -> None:
     public = reply_of(
         heard.ask(request(source="handheld-9", visitor=ref("loyalty", CARD), limit=1), cause="b")
     )
+    forged = reply_of(
+        heard.ask(
+            request(visitor=ref("loyalty", CARD), limit=1), cause="c", answered_to="handheld-9"
+        )
+    )
     assert private.items[0].product == "k4"
     assert public.items[0].product != "k4"
+    # A source's name is only a claim: what it would see goes to its own topic or nowhere.
+    assert forged.items[0].product != "k4"
 
 
 def test_a_silent_reply_says_that_silence_is_due() -> None:
