@@ -48,8 +48,8 @@ DEFINITIONS: Final = {
     " minute, which at a high speed is over before the message is sent: slower shows more",
     "latency_ms": "from an event handed to the broker's connection to its recommendation received"
     " by a client that listens as a screen does; n recommendations with a cause in the day's"
-    " events. The replay waits when the agent is 60 events behind, so at full speed this is"
-    " mostly time in that queue",
+    " events. The replay waits when the agent is two simulated minutes behind, so at full speed"
+    " this is mostly time in that queue",
     "staff_alerts": "alerts to staff that somebody may want help",
     "hq.summaries": "summaries of a period that HQ keeps",
     "hq.customers": "days of consenting customers that HQ keeps",

@@ -9,6 +9,7 @@ empty. Only then is the agent ended and read.
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections import deque
@@ -19,7 +20,6 @@ from typing import Final, Self
 
 from edge_agent.demo import figures
 from edge_agent.demo.agent_process import AgentProcess
-from edge_agent.demo.leash import Leash, asking
 from edge_agent.demo.onlooker import Onlooker
 from edge_agent.demo.settings import DemoOptions, StateFolder, agent_toml
 from edge_agent.errors import BrokerError, EdgeAgentError
@@ -162,7 +162,7 @@ class Stage:
             )
             report = playing.play(
                 self._replay,
-                self._leash(publisher),
+                publisher,
                 monotonic=self._clock.monotonic_s,
                 stop=self._stopping,
                 watch=watch,
@@ -245,10 +245,6 @@ class Stage:
             clean_start=True,
         )
 
-    def _leash(self, publisher: BrokerPublisher) -> Leash:
-        agent, stopping = self._agent, self._stopping
-        return Leash(publisher, self._onlooker, check=agent.check, stopping=stopping)
-
     # --- while it plays (in the thread that plays) --------------------------------------------
 
     def _published(self, message: Publication) -> None:
@@ -268,12 +264,12 @@ class Stage:
 
     def _let_the_agent_follow(self) -> None:
         unconfirmed, onlooker = self._unconfirmed, self._onlooker
-        while unconfirmed and onlooker.has_receipt(*unconfirmed[0]):
-            unconfirmed.popleft()
-        if len(unconfirmed) > MINUTES_AHEAD and not self._stopping.is_set():
+        while unconfirmed and onlooker.has_receipt(unconfirmed[0]):
+            onlooker.forget_receipt(unconfirmed.popleft())
+        if len(unconfirmed) > MINUTES_AHEAD:
             oldest = unconfirmed[0]
             self._wait(
-                lambda: onlooker.has_receipt(*oldest) or self._stopping.is_set(),
+                lambda: onlooker.has_receipt(oldest) or self._stopping.is_set(),
                 within_s=CATCH_UP_S,
                 what="the agent to keep up with the day",
             )
@@ -321,7 +317,7 @@ class Stage:
         last, onlooker = self._last, self._onlooker
         if last is None:
             return 0
-        name, payload = asking(last.payload)
+        name, payload = _asking(last.payload)
         onlooker.forget_receipt(name)
         publisher.publish(last.topic, payload)
         publisher.flush()
@@ -370,6 +366,13 @@ class Stage:
                     f"waited {within_s:.0f} s in vain for {what}",
                     hint="run again with --state DIR and look at the logs in it",
                 )
+
+
+def _asking(payload: bytes) -> tuple[tuple[str, str], bytes]:
+    """Returns an event's source and id, and the event with the wish for a receipt."""
+    event = json.loads(payload)
+    asking = {**event, "receipt": True}
+    return (event["source"], event["id"]), json.dumps(asking, separators=(",", ":")).encode()
 
 
 def _for_the_consenting(
