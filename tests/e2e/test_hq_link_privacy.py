@@ -15,7 +15,13 @@ import pytest
 
 from edge_agent.domain.policy import K_FLOOR
 from edge_agent.replay.identifiers import RawIdentifier
-from edge_agent.wire.summaries import Confirmation, CustomerUpdate, Summary, SummaryCell
+from edge_agent.wire.summaries import (
+    Confirmation,
+    CustomerUpdate,
+    GatewayState,
+    Summary,
+    SummaryCell,
+)
 from tests.e2e.link_recorder import DOWN, UP
 from tests.e2e.mqtt_bytes import PUBLISH, Published, packets, published
 from tests.e2e.store import running_store
@@ -25,6 +31,11 @@ pytestmark = pytest.mark.broker
 
 SHORTEST: Final = 8
 """Internal ids below this length are no names; they would be found by chance."""
+IMPERSONAL: Final[dict[str, type[Confirmation | GatewayState]]] = {
+    "confirm": Confirmation,
+    "state": GatewayState,
+}
+"""Messages about commands and the gateway itself; the search for names goes through them too."""
 INTERNAL: Final = {
     "visitors": "SELECT id FROM visitor",
     "pseudonyms": "SELECT pseudonym FROM link",
@@ -134,8 +145,8 @@ def strangers(message: Published, day: Morning) -> list[str]:
         if kind == "customer":
             update = CustomerUpdate.model_validate_json(message.payload)
             return [] if update.reference in day.references else [f"customer {update.reference}"]
-        if kind == "confirm":
-            Confirmation.model_validate_json(message.payload)
+        if kind in IMPERSONAL:
+            IMPERSONAL[kind].model_validate_json(message.payload)
             return []
     except ValueError as error:
         return [f"{message.topic}: {error}"]
