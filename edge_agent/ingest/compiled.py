@@ -44,6 +44,7 @@ from edge_agent.ingest.steps import (
     minor_units_of,
     nothing,
     object_of,
+    once_a_message,
     pipeline,
     product_of,
     rounded_to,
@@ -88,6 +89,8 @@ _CAPTURE: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(#?)\}|(\+)|(#)")
 _NUMBERED: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 # A repeated group that itself holds a repetition may take exponential time.
+# A search of the whole message from each of its rows would take the square of its length.
+_OF_MESSAGE: Final = re.compile(r"\$(message|outer)\b.*[\[(*/]")
 _NESTED_REPEAT: Final = re.compile(r"\([^()]*[+*}][^()]*\)[+*{]")
 _NUMERIC_STEPS: Final = (
     "minor_units", "from_", "scale", "offset", "minus", "round", "min", "max", "bytes"
@@ -569,10 +572,11 @@ class _Compiler:
         if captured and captured[1] not in self._topic_names:
             self._problem(place, f"the topic has no capture {{{captured[1]}}}")
         try:
-            return expression(text, names=scope.names, xml=scope.xml, rows=rows)
+            found = expression(text, names=scope.names, xml=scope.xml, rows=rows)
         except BadExpression as error:
             self._problem(place, str(error))
             return nothing
+        return once_a_message(found, (scope.place, text)) if _OF_MESSAGE.match(text) else found
 
     def _conditions(
         self, texts: tuple[str, ...], scope: _Scope, *at: str | int

@@ -80,7 +80,16 @@ def detail_of(error: BaseException) -> str:
 class Run:
     """What all rows of one message share."""
 
-    __slots__ = ("_state", "_tables", "changes", "counts", "lookups", "received_at_ms", "refusals")
+    __slots__ = (
+        "_state",
+        "_tables",
+        "cache",
+        "changes",
+        "counts",
+        "lookups",
+        "received_at_ms",
+        "refusals",
+    )
 
     def __init__(
         self,
@@ -92,6 +101,7 @@ class Run:
     ) -> None:
         self._state = state
         self._tables = tables
+        self.cache: dict[object, Any] = {}
         self.changes: dict[str, Entry] = {}
         self.counts: Counter[str] = Counter()
         self.lookups = lookups

@@ -26,6 +26,18 @@ def nothing(_row: Mapping[str, Any]) -> Any:
     return None
 
 
+def once_a_message(evaluate: Evaluated, name: object) -> Evaluated:
+    """Returns an evaluator whose result is the same for all rows of a message."""
+
+    def remembered(row: Row) -> Any:
+        cache, key = row.run.cache, (name, id(row["message"]))
+        if key not in cache:
+            cache[key] = evaluate(row)
+        return cache[key]
+
+    return remembered
+
+
 def check_of(evaluate: Evaluated, negated: bool) -> Check:  # noqa: FBT001 - private, one caller
     """Whether an expression is true, or is not."""
     return lambda row: is_true(evaluate(row)) is not negated
