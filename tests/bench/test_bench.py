@@ -1,0 +1,117 @@
+"""The measuring itself: its events are the wire's, its figures what they are called."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from edge_agent.ingest.decode import Refusal, decode_events
+from edge_agent.wire.events import Event
+from tests.bench import shop_hour
+from tests.bench.latency import quantile
+from tests.bench.load import EVENT_BYTES, dwelt, entered, in_hand, lifted, screen_events
+from tests.bench.measured import Aim, Measured
+from tests.bench.wire_client import wire_client
+from tests.integration.broker import running_broker
+
+MAX_BYTES = 10_000
+
+
+def decoded(payload: bytes) -> Event:
+    """Returns the one event of a payload, as the agent decodes it."""
+    (event,) = decode_events(payload, max_bytes=MAX_BYTES)
+    assert not isinstance(event, Refusal), event
+    return event
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        entered(1, at_ms=1.5e12, visitor=0, zone="dairy"),
+        entered(123_456_789, at_ms=1.5e12 + 0.25, visitor=65_536, zone="zone-9"),
+        dwelt(7, at_ms=1.5e12, visitor=299, zone="zone-0"),
+        lifted(8, at_ms=1.5e12, visitor=999, product="1029743"),
+    ],
+)
+def test_event_is_valid_and_of_the_stated_length(payload: bytes) -> None:
+    """Every event of a flood is as long as the table says, and the agent takes it."""
+    assert len(payload) == EVENT_BYTES
+    decoded(payload)
+
+
+def test_flood_repeats_no_event_and_keeps_its_order_of_time() -> None:
+    """Nothing in a flood is a duplicate or late, which would be cheaper to take in."""
+    events = [decoded(payload) for _, payload in screen_events("s", 500, n_visitors=20)]
+    assert len({event.id for event in events}) == len(events)
+    times = [event.time for event in events if event.time is not None]
+    assert times == sorted(times)
+    assert len(times) == len(events)
+
+
+def test_every_visitor_holds_other_things() -> None:
+    """No two visitors can share a remembered answer."""
+    held: dict[str, list[str]] = {}
+    for _, payload in in_hand("s", n_visitors=1_000):
+        data = vars(decoded(payload).data)
+        held.setdefault(data["visitor"].value, []).append(data["product"])
+    assert len(held) == len({tuple(sorted(products)) for products in held.values()}) == 1_000
+
+
+def test_hour_holds_whole_visits_and_sales() -> None:
+    """The hour's events are all valid, and its people come, walk, take, pay and go."""
+    n_events = shop_hour.PRESENT * shop_hour.STAY_EVENTS * 2
+    types = [
+        decoded(payload).type
+        for topic, payload in shop_hour.hour("s", n_events)
+        if not topic.endswith("/clock")
+    ]
+    assert len(types) == n_events
+    assert types.count("sale.completed") == types.count("basket.opened")
+    assert types.count("sale.completed") >= shop_hour.PRESENT
+    assert {"zone.entered", "zone.dwell", "item.lifted", "basket.item_added"} <= set(types)
+
+
+def test_unanswered_event_is_the_worst_latency() -> None:
+    """What never came cannot better the tail."""
+    assert quantile([0.001] * 98 + [math.inf] * 2, 0.99) == math.inf
+    assert quantile([0.001] * 99 + [math.inf], 0.99) == 0.001
+
+
+def test_ratio_is_taken_within_each_round() -> None:
+    """A round in which the whole machine was slow does not move the ratio."""
+    line = Measured(
+        name="x",
+        unit="events/s",
+        values=(100.0, 10.0),
+        baseline=(200.0, 20.0),
+        aim=Aim("least", 0.5),
+    )
+    ratio = line.ratio
+    assert ratio is not None
+    assert (ratio.least, ratio.most) == (0.5, 0.5)
+    assert line.is_met
+
+
+def test_missed_aim_is_not_met() -> None:
+    """An aim at most and an aim at least fail on their own side."""
+    assert not Measured(name="x", unit="MiB", values=(121.0,), aim=Aim("most", 120.0)).is_met
+    assert not Measured(name="x", unit="x", values=(0.2,), aim=Aim("least", 0.3)).is_met
+
+
+@pytest.mark.broker
+def test_wire_client_hears_what_it_publishes(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Messages of every length of the remaining-length field arrive whole and in order."""
+    payloads = [bytes([65 + n % 26]) * length for n, length in enumerate((0, 1, 127, 20_000, 3))]
+    with (
+        running_broker(tmp_path_factory.mktemp("broker")) as broker,
+        wire_client(broker.port, "both", subscribe=("t/+",)) as client,
+    ):
+        for payload in payloads:
+            client.publish("t/x", payload)
+        heard: list[tuple[str, bytes]] = []
+        while len(heard) < len(payloads) or client.n_unacknowledged:
+            found = client.turn(10.0)
+            assert found or client.n_unacknowledged, "the broker is silent"
+            heard.extend(found)
+    assert heard == [("t/x", payload) for payload in payloads]
