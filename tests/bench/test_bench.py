@@ -8,8 +8,8 @@ import pytest
 
 from edge_agent.ingest.decode import Refusal, decode_events
 from edge_agent.wire.events import Event
-from tests.bench import shop_hour
-from tests.bench.latency import quantile
+from tests.bench import latency, shop_hour
+from tests.bench.latency import Answering, open_loop, quantile
 from tests.bench.load import EVENT_BYTES, dwelt, entered, in_hand, lifted, screen_events
 from tests.bench.measured import Aim, Measured
 from tests.bench.wire_client import wire_client
@@ -76,6 +76,17 @@ def test_unanswered_event_is_the_worst_latency() -> None:
     """What never came cannot better the tail."""
     assert quantile([0.001] * 98 + [math.inf] * 2, 0.99) == math.inf
     assert quantile([0.001] * 99 + [math.inf], 0.99) == 0.001
+
+
+@pytest.mark.broker
+def test_silent_peer_is_measured_as_endless(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events that nobody answers count, and count as taking for ever."""
+    monkeypatch.setattr(latency, "PATIENCE_S", 0.1)
+    with running_broker(tmp_path_factory.mktemp("broker")) as broker:
+        silent = Answering("store/s/event/x", "store/s/screen/x/recommendation")
+        assert open_loop(broker.port, silent, rate=100, n_events=5) == [math.inf] * 5
 
 
 def test_ratio_is_taken_within_each_round() -> None:
