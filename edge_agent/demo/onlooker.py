@@ -16,13 +16,20 @@ from collections.abc import Callable
 from typing import Final
 
 from edge_agent.shell.clock import SystemClock
-from edge_agent.shell.mqtt_client import Incoming, LinkSettings, MqttLink, Subscription
+from edge_agent.shell.mqtt_client import (
+    Incoming,
+    LinkSettings,
+    MqttLink,
+    Subscription,
+    connect_or_raise,
+)
 from edge_agent.wire import topics
 from edge_agent.wire.notices import AgentState, EventReceipt
 from edge_agent.wire.staff import StaffAlert
 
 PUBLISHED_KEPT: Final = 50_000
 """Events whose time is remembered; a replay without end must not fill the memory."""
+CONNECT_S: Final = 10.0
 _ANY: Final = "+"
 _MS_PER_S: Final = 1_000
 
@@ -46,15 +53,37 @@ class Onlooker:
         self.n_alerts = 0
         self.is_agent_online = False
         self._store = store
-        filters = (
+        self._settings = settings
+        self._filters = (
             topics.recommendation(store, _ANY),
             topics.alert(store, _ANY),
             topics.agent_state(store),
             topics.event_receipt(store, _ANY),
         )
-        self.link = MqttLink(
-            settings,
-            subscriptions=tuple(Subscription(topic_filter=each) for each in filters),
+        self.link = self._new_link()
+
+    def connect(self) -> None:
+        """Connects.
+
+        Raises:
+            BrokerError: The broker is not there.
+        """
+        connect_or_raise(self.link, self._settings, timeout_s=CONNECT_S)
+
+    def connect_again(self) -> None:
+        """Connects anew, for when the broker has stopped telling us anything."""
+        self.link.stop()
+        self.link = self._new_link()
+        self.connect()
+
+    def stop(self) -> None:
+        """Disconnects."""
+        self.link.stop()
+
+    def _new_link(self) -> MqttLink:
+        return MqttLink(
+            self._settings,
+            subscriptions=tuple(Subscription(topic_filter=each) for each in self._filters),
             on_message=self._take,
         )
 
@@ -69,11 +98,6 @@ class Onlooker:
     def has_receipt(self, name: tuple[str, str]) -> bool:
         """Whether the agent said that the event of this source and id is on disk."""
         return name in self._receipts
-
-    def n_receipts(self, source: str) -> int:
-        """How many events of a source are on disk, of those that are told."""
-        with self._changed:
-            return sum(each == source for each, _ in self._receipts)
 
     def forget_receipt(self, name: tuple[str, str]) -> None:
         """Forgets that an event was told to be on disk, so that it can be asked again."""

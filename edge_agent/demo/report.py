@@ -113,32 +113,71 @@ def report_of(replay: Replay, outcome: Outcome) -> dict[str, Any]:
 
 
 def print_report(console: Console, answer: dict[str, Any]) -> None:
-    """Prints the report as a table with notes."""
+    """Prints the report as a table, and below it what each number is."""
     title = f"{answer['day']} in store {answer['store']}"
     if not answer["is_complete"]:
         title += " (stopped before its end)"
-    table = Table("", "", "what it is", title=title, title_justify="left", show_header=False)
-    for name, meaning in DEFINITIONS.items():
-        table.add_row(_words(name), _shown(answer, name), meaning)
+    table = Table("", "", title=title, title_justify="left", show_header=False)
+    for name, figures in _lines(answer):
+        table.add_row(name, figures)
     console.print(table)
-    share = answer["hq"]["bytes"] / answer["bytes_in"] if answer["bytes_in"] else 0.0
-    console.print(f"For each byte that came in, {share:.4f} went to HQ.")
     console.print("Real: " + "; ".join(REAL) + ".", highlight=False)
     console.print("Simulated from the seed: " + "; ".join(SIMULATED) + ".", highlight=False)
-    console.print(f"Data: {SOURCE}.", highlight=False)
+    console.print(f"Data: {SOURCE}.\n", highlight=False)
+    console.print("What the numbers are:", highlight=False)
+    for name, meaning in DEFINITIONS.items():
+        words = name.replace(".", ", ").replace("_", " ")
+        console.print(f"  [bold]{words}[/]: {meaning}", highlight=False)
 
 
-def _words(name: str) -> str:
-    return name.replace(".", ": ").replace("_ms", ", ms").replace("_mb", ", MB").replace("_", " ")
-
-
-def _shown(answer: dict[str, Any], name: str) -> str:
-    value: Any = answer
-    for part in name.split("."):
-        value = value[part]
-    if name == "latency_ms":
-        return f"p50 {value['p50']}, p99 {value['p99']}, n {value['n']:,}"
-    return f"{value:,}"
+def _lines(answer: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    events, visitors, hq = answer["events"], answer["visitors"], answer["hq"]
+    recommended, latency = answer["recommendations"], answer["latency_ms"]
+    screens, bytes_in = answer["screen_messages"], answer["bytes_in"]
+    share = hq["bytes"] / bytes_in if bytes_in else 0.0
+    return (
+        (
+            "events",
+            f"{events['published']:,} published: {events['accepted']:,} accepted,"
+            f" {events['duplicates']:,} duplicates, {events['dead_letters']:,} dead letters,"
+            f" {events['too_late']:,} too late",
+        ),
+        (
+            "visitors",
+            f"{visitors['identified']:,} identified, {visitors['unidentified']:,} unidentified,"
+            f" in {answer['visits']:,} visits",
+        ),
+        (
+            "decisions",
+            f"{answer['decisions']:,} for visitors, {answer['store_defaults']:,} store defaults",
+        ),
+        (
+            "recommendations",
+            f"{recommended['shown']:,} shown, {recommended['bought_after']:,} bought after (hits)",
+        ),
+        (
+            "popularity in their places",
+            f"{recommended['popularity_shown']:,} shown,"
+            f" {recommended['popularity_bought_after']:,} bought after (hits)",
+        ),
+        (
+            "screen messages",
+            f"{screens['decided']:,} decided, {screens['received']:,} received",
+        ),
+        (
+            "event to screen",
+            f"p50 {latency['p50']} ms, p99 {latency['p99']} ms, of {latency['n']:,}",
+        ),
+        ("staff alerts", f"{answer['staff_alerts']:,}"),
+        ("HQ", f"{hq['summaries']:,} summaries, {hq['customers']:,} customers"),
+        (
+            "bytes",
+            f"{bytes_in / _BYTES_PER_MB:,.2f} MB in, {hq['bytes'] / _BYTES_PER_MB:,.2f} MB to HQ"
+            f" ({share:.1%})",
+        ),
+        ("agent's memory", f"{answer['memory_mb']} MB at its peak"),
+        ("time", f"{answer['wall_s']:.1f} s at speed {answer['speed']}"),
+    )
 
 
 def _rounded(value: float | None) -> float | None:

@@ -15,7 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from edge_agent.demo import figures
@@ -33,7 +33,7 @@ from edge_agent.replay.stream import Publication
 from edge_agent.shell import logs
 from edge_agent.shell.clock import SystemClock
 from edge_agent.shell.embedded_broker import EmbeddedBroker
-from edge_agent.shell.mqtt_client import LinkSettings, connect_or_raise
+from edge_agent.shell.mqtt_client import LinkSettings
 from edge_agent.shell.signing import DEMO_KEY_ID, demo_private_key, sign_command
 from edge_agent.web.server import ScreensServer
 from edge_agent.wire import topics
@@ -48,6 +48,8 @@ OPENING_S: Final = 60.0
 CATCH_UP_S: Final = 600.0
 """For the agent to take in what is left when everything is published, at any speed of replay."""
 LAST_SCREENS_S: Final = 1.0
+REPEAT_AFTER_S: Final = 15.0
+"""So long a receipt may take before its event is repeated."""
 MINUTES_AHEAD: Final = 2
 """Simulated minutes that the replay may be ahead of what the agent has on disk."""
 TURN_S: Final = 0.1
@@ -125,7 +127,8 @@ class Stage:
         self._stopping = threading.Event()
         self._last: Publication | None = None
         # Reports of the door counter whose receipt has not come, oldest first.
-        self._unconfirmed: deque[tuple[str, str]] = deque()
+        self._unconfirmed: deque[Publication] = deque()
+        self._n_repeats = 0
 
     def __enter__(self) -> Self:
         return self
@@ -154,6 +157,7 @@ class Stage:
         """
         began_s = self._clock.monotonic_s()
         with BrokerPublisher(self._settings(self._store_broker, "replay")) as publisher:
+            self._publisher = publisher
             watch = playing.Watch(
                 on_publish=self._published,
                 on_progress=lambda progress: self._progressed(progress, tell),
@@ -167,12 +171,12 @@ class Stage:
                 stop=self._stopping,
                 watch=watch,
             )
-            repeats = self._wait_until_taken_in(publisher)
+            self._wait_until_taken_in()
         self._wait_for_hq()
         wall_s = self._clock.monotonic_s() - began_s
         self._agent.stop()
         self._wait_for_screens()
-        return self._outcome(report, wall_s=wall_s, repeats=repeats)
+        return self._outcome(report, wall_s=wall_s, repeats=self._n_repeats)
 
     def run_agent_again(self) -> None:
         """Starts the agent anew on the state that it left."""
@@ -190,9 +194,8 @@ class Stage:
         self._hq_broker = stack.enter_context(EmbeddedBroker())
         self._start_hq()
         self._onlooker = Onlooker(self._settings(self._store_broker, "onlooker"), self._store)
-        stack.callback(self._onlooker.link.stop)
-        settings = self._settings(self._store_broker, "onlooker")
-        connect_or_raise(self._onlooker.link, settings, timeout_s=CONNECT_S)
+        stack.callback(self._onlooker.stop)
+        self._onlooker.connect()
         text = agent_toml(
             self._folder,
             self._options.replay,
@@ -257,22 +260,48 @@ class Stage:
         if source is None or event is None:
             return
         self._last = message
-        if source == DOOR_COUNTER and not message.is_duplicate:
-            self._unconfirmed.append((source, event))
-            self._let_the_agent_follow()
+        if source in {CONSENT_DESK, DOOR_COUNTER} and not message.is_duplicate:
+            self._unconfirmed.append(message)
+        if source == DOOR_COUNTER:
+            self._let_the_agent_follow(ahead=MINUTES_AHEAD)
         self._onlooker.note_published(source, event)
 
-    def _let_the_agent_follow(self) -> None:
+    def _let_the_agent_follow(self, *, ahead: int) -> None:
+        """Waits until all but the newest reports are on the agent's disk.
+
+        As a till does, it repeats what is not confirmed in time: a broker under load may lose
+        sight of a client, and a repeat is harmless.
+        """
+        deadline_s = self._clock.monotonic_s() + CATCH_UP_S
+        while self._n_unconfirmed() > ahead and not self._stopping.is_set():
+            if self._onlooker.wait_for(
+                lambda: self._n_unconfirmed() <= ahead or self._stopping.is_set(),
+                timeout_s=REPEAT_AFTER_S,
+            ):
+                return
+            self._agent.check()
+            if self._clock.monotonic_s() > deadline_s:
+                raise BrokerError(
+                    f"waited {CATCH_UP_S:.0f} s in vain for the agent to keep up with the day",
+                    hint="run again with --state DIR and look at the logs in it",
+                )
+            self._repeat_unconfirmed(spare_newest=ahead > 0)
+
+    def _n_unconfirmed(self) -> int:
         unconfirmed, onlooker = self._unconfirmed, self._onlooker
-        while unconfirmed and onlooker.has_receipt(unconfirmed[0]):
-            onlooker.forget_receipt(unconfirmed.popleft())
-        if len(unconfirmed) > MINUTES_AHEAD:
-            oldest = unconfirmed[0]
-            self._wait(
-                lambda: onlooker.has_receipt(oldest) or self._stopping.is_set(),
-                within_s=CATCH_UP_S,
-                what="the agent to keep up with the day",
-            )
+        while unconfirmed and onlooker.has_receipt(_name(unconfirmed[0])):
+            onlooker.forget_receipt(_name(unconfirmed.popleft()))
+        return len(unconfirmed)
+
+    def _repeat_unconfirmed(self, *, spare_newest: bool) -> None:
+        self._onlooker.connect_again()
+        waiting = list(self._unconfirmed)
+        if spare_newest:
+            # It is about to be published for the first time.
+            waiting.pop()
+        for message in waiting:
+            self._publisher.publish(message.topic, message.payload)
+            self._n_repeats += 1
 
     def _progressed(self, progress: playing.Progress, tell: Callable[[Live], None]) -> None:
         self._agent.check()
@@ -292,12 +321,8 @@ class Stage:
 
     def _opened(self) -> None:
         """Waits until the consents are on disk, then sends what HQ knows of these people."""
-        opening, onlooker = self._replay.first.opening, self._onlooker
-        self._wait(
-            lambda: onlooker.n_receipts(CONSENT_DESK) >= len(opening),
-            within_s=OPENING_S,
-            what="the agent's receipts of the consents",
-        )
+        opening = self._replay.first.opening
+        self._let_the_agent_follow(ahead=0)
         commands = _for_the_consenting(self._profiles, opening)
         key, topic = demo_private_key(), topics.hq_down(self._store, "profile")
         with BrokerPublisher(self._settings(self._hq_broker, "profiles")) as publisher:
@@ -313,20 +338,18 @@ class Stage:
 
     # --- at the end -----------------------------------------------------------------------------
 
-    def _wait_until_taken_in(self, publisher: BrokerPublisher) -> int:
-        last, onlooker = self._last, self._onlooker
+    def _wait_until_taken_in(self) -> None:
+        last = self._last
         if last is None:
-            return 0
-        name, payload = _asking(last.payload)
-        onlooker.forget_receipt(name)
-        publisher.publish(last.topic, payload)
-        publisher.flush()
-        self._wait(
-            lambda: onlooker.has_receipt(name),
-            within_s=CATCH_UP_S,
-            what="the agent to take in the rest of the day",
-        )
-        return 1
+            return
+        message = replace(last, payload=_asking(last.payload))
+        self._unconfirmed.clear()
+        self._onlooker.forget_receipt(_name(message))
+        self._unconfirmed.append(message)
+        self._publisher.publish(message.topic, message.payload)
+        self._publisher.flush()
+        self._n_repeats += 1
+        self._let_the_agent_follow(ahead=0)
 
     def _wait_for_hq(self) -> None:
         database = self._folder.agent_database
@@ -368,11 +391,14 @@ class Stage:
                 )
 
 
-def _asking(payload: bytes) -> tuple[tuple[str, str], bytes]:
-    """Returns an event's source and id, and the event with the wish for a receipt."""
+def _name(message: Publication) -> tuple[str, str]:
+    return (message.source or "", message.id or "")
+
+
+def _asking(payload: bytes) -> bytes:
+    """Returns an event with the wish for a receipt."""
     event = json.loads(payload)
-    asking = {**event, "receipt": True}
-    return (event["source"], event["id"]), json.dumps(asking, separators=(",", ":")).encode()
+    return json.dumps({**event, "receipt": True}, separators=(",", ":")).encode()
 
 
 def _for_the_consenting(

@@ -53,6 +53,9 @@ QUICK_ATTEMPTS: Final = 2
 CONNECT_TIMEOUT_S: Final = 5.0
 # A CONNECT that is not answered in this time is a half-open connection.
 CONNACK_TIMEOUT_S: Final = 10.0
+# A broker that takes our messages and acknowledges none for so long has lost us, though it may go
+# on answering pings (seen with the embedded one): a new connection is the cure.
+STALL_S: Final = 10.0
 # Socket reads gathered for paho in one go; it asks for a byte or two at a time.
 READ_BUFFER_BYTES: Final = 65_536
 # Publishes handed to paho before the socket is given a chance to write.
@@ -180,6 +183,7 @@ class MqttLink:
         self._generation = 0
         self._commands: deque[_Outgoing | Iterable[Incoming]] = deque()
         self._in_flight: dict[int, _Outgoing] = {}
+        self._progress_s = 0.0
         self._subscribe_mid: int | None = None
         self._connected = threading.Event()
         self._stopping = threading.Event()
@@ -306,6 +310,16 @@ class MqttLink:
                 return
             if not self._turn(sock):
                 return
+            if self._is_stalled():
+                self._note_failure("the broker acknowledges nothing")
+                return
+
+    def _is_stalled(self) -> bool:
+        now_s = time.monotonic()
+        if not self._in_flight or self._paused or not self._connected.is_set():
+            self._progress_s = now_s
+            return False
+        return now_s - self._progress_s > STALL_S
 
     def _turn(self, sock: Any) -> bool:
         """Waits for one thing to do and does it; returns whether the connection still stands."""
@@ -508,6 +522,7 @@ class MqttLink:
         self, _client: paho.Client, _data: object, mid: int, _reason: object, _properties: object
     ) -> None:
         message = self._in_flight.pop(mid, None)
+        self._progress_s = time.monotonic()
         if message is not None:
             self._published(message)
 

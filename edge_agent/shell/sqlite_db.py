@@ -19,7 +19,8 @@ PAGE_BYTES: Final = 1_024
 # 4 MiB of log before it is folded back: each checkpoint costs two syncs.
 CHECKPOINT_PAGES: Final = 4_096
 JOURNAL_LIMIT_BYTES: Final = 8 * 1_024 * 1_024
-CACHE_KIB: Final = 8_192
+# The pages that are written again and again are few; the kernel caches the rest.
+CACHE_KIB: Final = 2_048
 BUSY_TIMEOUT_MS: Final = 5_000
 
 _SYNCHRONOUS: Final = {"power-loss": "FULL", "process-crash": "NORMAL"}
