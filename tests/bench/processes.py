@@ -225,6 +225,13 @@ def paho_peer(
             process.kill()
 
 
+def processor_s(pid: int) -> float:
+    """Returns the processor time that a process has taken, all its threads, user and system."""
+    # The name, in parentheses, may hold anything; utime and stime are fields 14 and 15.
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def said(process: subprocess.Popen[str], what: str) -> str:
     """Returns the value that a baseline's process says next."""
     assert process.stdout is not None

@@ -8,10 +8,11 @@ from typing import Final
 from tests.bench.load import EVENT_BYTES, quiet_events
 from tests.bench.measured import Aim, Measured
 from tests.bench.setting import Setting
-from tests.bench.throughput import COUNTING, Flood, explained, rates
+from tests.bench.throughput import Flood, measured
 
 TITLE: Final = "Throughput, no recommendation due"
 N_VISITORS: Final = 300
+AIM: Final = Aim("least", 0.3)
 
 
 def measure(setting: Setting) -> tuple[Measured, ...]:
@@ -22,16 +23,11 @@ def measure(setting: Setting) -> tuple[Measured, ...]:
         n_events=n_events,
         events=partial(quiet_events, n_events=n_events, n_visitors=N_VISITORS),
     )
-    ours, theirs = rates(setting, given, n_rounds=setting.sized(5, quick=2))
-    return (
-        Measured(
-            name="quiet events (power-loss)",
-            unit="events/s",
-            values=ours,
-            baseline=theirs,
-            against=COUNTING,
-            aim=Aim("least", 0.3),
-            note=f"{n_events:,} zone.entered of {EVENT_BYTES} bytes, {N_VISITORS} visitors",
-            explain=partial(explained, setting, given),
-        ),
+    return measured(
+        setting,
+        given,
+        name="quiet events (power-loss)",
+        note=f"{n_events:,} zone.entered of {EVENT_BYTES} bytes, {N_VISITORS} visitors",
+        n_rounds=setting.sized(5, quick=2),
+        aim=AIM,
     )

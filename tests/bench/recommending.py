@@ -13,7 +13,7 @@ from typing import Final
 from tests.bench.load import ITEMS_IN_HAND, in_hand, screen_events
 from tests.bench.measured import Aim, Measured
 from tests.bench.setting import Setting
-from tests.bench.throughput import COUNTING, Flood, explained, rates
+from tests.bench.throughput import Flood, measured
 
 TITLE: Final = "Throughput, a recommendation on every event"
 N_VISITORS: Final = 300
@@ -41,26 +41,19 @@ def measure(setting: Setting) -> tuple[Measured, ...]:
         before=partial(in_hand, n_visitors=N_DIFFERENT),
         n_before=n_before,
     )
+    in_each = f"{N_DIFFERENT:,} visitors with {ITEMS_IN_HAND} products each, each scored anew"
     return (
-        _measured(setting, shared, "recommendations, nothing in hand", "one answer, remembered"),
-        _measured(
-            setting,
-            anew,
-            "recommendations, other things in each hand",
-            f"{N_DIFFERENT:,} visitors with {ITEMS_IN_HAND} products each, each scored anew",
-        ),
+        *_lines(setting, shared, "recommendations, nothing in hand", "one answer, remembered"),
+        *_lines(setting, anew, "recommendations, other things in each hand", in_each),
     )
 
 
-def _measured(setting: Setting, given: Flood, name: str, note: str) -> Measured:
-    ours, theirs = rates(setting, given, n_rounds=setting.sized(3, quick=2))
-    return Measured(
+def _lines(setting: Setting, given: Flood, name: str, what: str) -> tuple[Measured, ...]:
+    return measured(
+        setting,
+        given,
         name=name,
-        unit="events/s",
-        values=ours,
-        baseline=theirs,
-        against=COUNTING,
+        note=f"{given.n_events:,} events a round, power-loss; {what}",
+        n_rounds=setting.sized(3, quick=2),
         aim=AIM,
-        note=f"{given.n_events:,} events a round, power-loss; {note}",
-        explain=partial(explained, setting, given),
     )

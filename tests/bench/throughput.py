@@ -12,9 +12,11 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from tests.bench.measured import Aim, Measured
 from tests.bench.processes import (
     BROKER,
     NO_SCREEN,
@@ -22,6 +24,7 @@ from tests.bench.processes import (
     BenchedAgent,
     benched_agent,
     paho_peer,
+    processor_s,
     profile_path,
     profile_text,
     said,
@@ -56,23 +59,45 @@ class Flood:
     n_before: int = 0
 
 
-def rates(
-    setting: Setting, given: Flood, *, n_rounds: int
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Returns the events/s of the agent and of the counting client, by rounds."""
-    ours, theirs = [], []
-    with running_broker(setting.place("broker"), config=BROKER) as broker:
-        for number in range(1, n_rounds + 1):
-            theirs.append(counted_rate(broker.port, given))
-            ours.append(agent_rate(setting, broker.port, given))
-            setting.say(
-                f"{given.name} {number}/{n_rounds}: {ours[-1]:,.0f} of {theirs[-1]:,.0f}/s"
-            )
-    return tuple(ours), tuple(theirs)
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Events a second, and microseconds of processor time for each."""
+
+    events_s: float
+    processor_us: float
 
 
-def agent_rate(setting: Setting, port: int, given: Flood, *, profile: Path | None = None) -> float:
-    """Returns the events/s that a new agent commits."""
+def measured(
+    setting: Setting, given: Flood, *, name: str, note: str, n_rounds: int, aim: Aim
+) -> tuple[Measured, ...]:
+    """Returns the rate and the processor time of the agent beside the counting client's.
+
+    The processor time hardly changes when others use the machine as well; the rate does.
+    """
+    ours, theirs = _paces(setting, given, n_rounds=n_rounds)
+    rate = Measured(
+        name=name,
+        unit="events/s",
+        values=tuple(each.events_s for each in ours),
+        baseline=tuple(each.events_s for each in theirs),
+        against=COUNTING,
+        aim=aim,
+        note=note,
+        explain=partial(_explained, setting, given),
+    )
+    cost = Measured(
+        name=f"{name}: processor time each",
+        unit="us",
+        values=tuple(each.processor_us for each in ours),
+        baseline=tuple(each.processor_us for each in theirs),
+        against=COUNTING,
+        note="user and system, all threads",
+    )
+    return rate, cost
+
+
+def agent_pace(setting: Setting, port: int, given: Flood, *, profile: Path | None = None) -> Pace:
+    """Returns the pace at which a new agent commits."""
     made = BenchedAgent(
         folder=setting.place(given.name),
         port=port,
@@ -88,29 +113,46 @@ def agent_rate(setting: Setting, port: int, given: Flood, *, profile: Path | Non
         agent.freeze()
         flood(port, given.events(agent.store))
         n_decisions = agent.n_rows("decision")
-        began_s = time.monotonic()
+        before_s, began_s = processor_s(agent.pid), time.monotonic()
         agent.thaw()
         ended_s = agent.wait_events(given.n_before + given.n_events)
+        taken_s = processor_s(agent.pid) - before_s
         wanted = given.n_events if given.asks else 0
         decided = agent.n_rows("decision") - n_decisions
         assert decided == wanted, f"{decided} decisions, not {wanted}"
-    return given.n_events / (ended_s - began_s)
+    return _pace(given, ended_s - began_s, taken_s)
 
 
-def counted_rate(port: int, given: Flood) -> float:
-    """Returns the events/s that the counting client takes."""
+def counted_pace(port: int, given: Flood) -> Pace:
+    """Returns the pace at which the counting client takes them."""
     with paho_peer("count", port, "store/counted/event/+", str(given.n_events)) as process:
         os.kill(process.pid, signal.SIGSTOP)
         flood(port, given.events("counted"))
-        began_s = time.monotonic()
+        before_s, began_s = processor_s(process.pid), time.monotonic()
         os.kill(process.pid, signal.SIGCONT)
         ended_s = float(said(process, "done"))
-    return given.n_events / (ended_s - began_s)
+        taken_s = processor_s(process.pid) - before_s
+    return _pace(given, ended_s - began_s, taken_s)
 
 
-def explained(setting: Setting, given: Flood) -> str:
-    """Returns where the agent's time goes in such a flood."""
+def _paces(setting: Setting, given: Flood, *, n_rounds: int) -> tuple[list[Pace], list[Pace]]:
+    ours: list[Pace] = []
+    theirs: list[Pace] = []
+    with running_broker(setting.place("broker"), config=BROKER) as broker:
+        for number in range(1, n_rounds + 1):
+            theirs.append(counted_pace(broker.port, given))
+            ours.append(agent_pace(setting, broker.port, given))
+            shown = f"{ours[-1].events_s:,.0f} of {theirs[-1].events_s:,.0f}/s"
+            setting.say(f"{given.name} {number}/{n_rounds}: {shown}")
+    return ours, theirs
+
+
+def _pace(given: Flood, elapsed_s: float, processor: float) -> Pace:
+    return Pace(given.n_events / elapsed_s, 1e6 * processor / given.n_events)
+
+
+def _explained(setting: Setting, given: Flood) -> str:
     path = profile_path(given.name)
     with running_broker(setting.place("broker"), config=BROKER) as broker:
-        agent_rate(setting, broker.port, given, profile=path)
+        agent_pace(setting, broker.port, given, profile=path)
     return profile_text(path)
