@@ -65,7 +65,7 @@ soak: $(STAMPS)/agent $(STAMPS)/test $(STAMPS)/tools ## every test at its full s
 train-env: $(STAMPS)/train ## what training a model needs, added to .venv
 
 model: $(STAMPS)/train ## train and export the released bundle into models/artifacts
-	@$(BIN)/python -m models.train --data completejourney --cutoff 2017-12-01 --out models/artifacts $(ARGS)
+	@$(BIN)/python -m models.train --data completejourney --cutoff 2017-12-01 --out models/artifacts $(if $(MODEL_KEY),--key $(MODEL_KEY)) $(ARGS)
 
 lock: $(VENV)/bin/python ## write the lock files again, with the newest versions that fit
 	@sh provisioning/lock.sh
