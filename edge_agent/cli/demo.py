@@ -36,28 +36,31 @@ _KB: Final = 1_000
 _SIGNALLED: Final = 128
 _TOPIC_LEVEL: Final = re.compile(r"[^/+#\s\x00-\x1f]+")
 
-HELP: Final = """Run everything on this machine: a real day's events in, recommendations out.
+HELP: Final = """Run everything here: a real day's events in, recommendations out.
 
-Starts two MQTT brokers (the store's and HQ's), HQ's receiver, the agent, the pages of the screens,
-and replays one real day of a supermarket through them; then prints what came of it. Products,
-amounts, times, households and discounts are real (84.51°, "The Complete Journey", 2017); paths,
-dwell, beacons, lifted items, who shows a card and who consented are simulated from the seed.
-The same day and seed give the same decisions at any speed.
+Starts two MQTT brokers (the store's and HQ's), HQ's receiver, the agent and
+the pages of the screens, replays one real day of a supermarket through them,
+and prints what came of it. Products, amounts, times, households and discounts
+are real (84.51°, "The Complete Journey", 2017); paths, dwell, beacons, lifted
+items, who shows a card and who consented are simulated from the seed. The
+same day and seed give the same decisions at any speed.
 
 \b
 Examples:
-  edge-agent demo                                    a day in about a minute
-  edge-agent demo --keep                             stay up: look at the pages afterwards
-  edge-agent demo --speed 60 --until 12:00           a morning, a minute a second, to watch
-  edge-agent demo --json --speed max > report.json   as fast as it goes
-  edge-agent demo --duplicates 0.05 --shuffle        over a bad network
-  edge-agent demo --state demo-state                 keep both databases and the logs
+  edge-agent demo                           a day in about a minute
+  edge-agent demo --keep                    look at the pages afterwards
+  edge-agent demo --speed 60 --until 12:00  a morning to watch
+  edge-agent demo --json --speed max        as fast as the agent follows
+  edge-agent demo --duplicates 0.05 --shuffle
+  edge-agent demo --state demo-state        keep databases and logs
 
-Ctrl-C ends the replay and reports what was played; a second one ends everything at once.
+Ctrl-C ends the replay and reports what was played; a second one ends
+everything at once.
 
 \b
-Exit codes: 0 the whole day is played, 1 stopped before the end or a part failed, 2 wrong use,
-3 a package, the data set, a broker or the pages' port is missing."""
+Exit codes: 0 the whole day is played, 1 stopped before the end or a part
+failed, 2 wrong use, 3 a package, the data set, a broker or the pages' port is
+missing."""
 
 
 def demo(

@@ -37,7 +37,8 @@ DEFINITIONS: Final = {
     "visits": "stays in the store, as the agent made them out of the sensors' events",
     "decisions": "decisions that concern a visitor: recommendations, alerts, silence",
     "store_defaults": "decisions about a screen that nobody stands before",
-    "recommendations.shown": "distinct pairs of visit and product on a screen or receipt",
+    "recommendations.shown": "distinct pairs of visit and product decided for a screen or"
+    " receipt; at a high speed some do not reach it in time, see the screen messages",
     "recommendations.bought_after": "hits: those that the same visit paid for afterwards. Not an"
     " effect: nobody in the data saw a screen; a hit was foreseen, not caused",
     "recommendations.popularity_shown": "the same pairs, had the most popular products of the"

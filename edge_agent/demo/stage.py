@@ -266,19 +266,20 @@ class Stage:
             self._let_the_agent_follow(ahead=MINUTES_AHEAD)
         self._onlooker.note_published(source, event)
 
-    def _let_the_agent_follow(self, *, ahead: int) -> None:
+    def _let_the_agent_follow(self, *, ahead: int, is_last: bool = False) -> None:
         """Waits until all but the newest reports are on the agent's disk.
 
         As a till does, it repeats what is not confirmed in time: a broker under load may lose
-        sight of a client, and a repeat is harmless.
+        sight of a client, and a repeat is harmless. A replay that is to stop waits no more, but
+        for its last event: what was played is reported whole.
         """
+
+        def is_done() -> bool:
+            is_stopped = self._stopping.is_set() and not is_last
+            return is_stopped or self._n_unconfirmed() <= ahead
+
         deadline_s = self._clock.monotonic_s() + CATCH_UP_S
-        while self._n_unconfirmed() > ahead and not self._stopping.is_set():
-            if self._onlooker.wait_for(
-                lambda: self._n_unconfirmed() <= ahead or self._stopping.is_set(),
-                timeout_s=REPEAT_AFTER_S,
-            ):
-                return
+        while not self._onlooker.wait_for(is_done, timeout_s=REPEAT_AFTER_S):
             self._agent.check()
             if self._clock.monotonic_s() > deadline_s:
                 raise BrokerError(
@@ -349,7 +350,7 @@ class Stage:
         self._publisher.publish(message.topic, message.payload)
         self._publisher.flush()
         self._n_repeats += 1
-        self._let_the_agent_follow(ahead=0)
+        self._let_the_agent_follow(ahead=0, is_last=True)
 
     def _wait_for_hq(self) -> None:
         database = self._folder.agent_database

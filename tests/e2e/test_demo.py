@@ -136,6 +136,11 @@ def test_decisions_alerts_and_hq_are_those_of_the_databases(demo: Demo) -> None:
     decided = dict(demo.rows("SELECT visitor IS NULL, count(*) FROM decision GROUP BY 1"))
     assert (report["decisions"], report["store_defaults"]) == (decided[0], decided[1])
     assert [(report["staff_alerts"],)] == demo.rows("SELECT count(*) FROM alert")
+    ((n_on_screens,),) = demo.rows(
+        "SELECT count(*) FROM decision WHERE channel = 'screen' AND level != 'silence'"
+    )
+    messages = report["screen_messages"]
+    assert n_on_screens == messages["decided"] >= messages["received"] > 0
     hq = report["hq"]
     assert demo.hq_rows(
         "SELECT (SELECT count(*) FROM summaries), (SELECT count(*) FROM customers)"
@@ -186,7 +191,9 @@ def test_ctrl_c_reports_what_was_played_and_leaves_no_process(tmp_path: Path) ->
         os.killpg(child.pid, signal.SIGINT)
         out, err = child.communicate(timeout=DEADLINE_S)
     assert child.returncode == 1, err
-    assert json.loads(out)["is_complete"] is False
+    report = json.loads(out)
+    assert report["is_complete"] is False
+    assert report["events"]["published"] == report["events"]["accepted"] > 0
     assert processes_of_group(child.pid, naming=str(state)) == []
 
 
