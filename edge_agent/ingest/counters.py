@@ -25,7 +25,15 @@ _WRAP_FROM: Final = 0.9
 _WRAP_TO: Final = 0.1
 
 News = Literal[
-    "new", "baseline", "unchanged", "late", "jump", "not paired", "not settled", "duplicate"
+    "new",
+    "absent",
+    "baseline",
+    "unchanged",
+    "late",
+    "jump",
+    "not paired",
+    "not settled",
+    "duplicate",
 ]
 
 
@@ -46,10 +54,15 @@ class Finding:
     news: News
 
 
+# There was no value to compare.
+ABSENT: Final = Finding(entry=None, result=None, news="absent")
+
+
 def delta(  # noqa: PLR0911 - one line for each fate of a counter
     old: Entry | None, total: int, marker: Json, at_ms: int, spec: Delta
 ) -> Finding:
     """Returns what was added to a running total since the message before."""
+    old = _of_size(old, 3)
     new = Entry(value=(total, at_ms, marker), until_ms=at_ms + COUNTER_KEPT_MS)
     if old is None:
         if spec.first == "count":
@@ -77,6 +90,7 @@ def _step(new: Entry, step: int, spec: Delta) -> Finding:
 
 def change(old: Entry | None, level: Json, at_ms: int, spec: Change) -> Finding:
     """Returns a level, and whether it changed since the message before."""
+    old = _of_size(old, 2)
     new = Entry(value=(level, at_ms), until_ms=at_ms + LEVEL_KEPT_MS)
     before: Json = spec.initial
     if old is not None and isinstance(old.value[1], int):
@@ -108,6 +122,7 @@ def _differs(before: Json, level: Json, band: float | None) -> bool:
 
 def since(old: Entry | None, *, begins: bool, ends: bool, at_ms: int, max_s: float) -> Finding:
     """Returns the seconds between a begin and its end."""
+    old = _of_size(old, 1)
     if begins:
         new = Entry(value=(at_ms,), until_ms=at_ms + round(max_s * SECOND_MS))
         return Finding(entry=new, result=None, news="not paired")
@@ -132,7 +147,7 @@ def set_change(old: Entry | None, members: tuple[str, ...], at_ms: int) -> Findi
     """Returns (entered, left) of a set against the one before."""
     new = Entry(value=(at_ms, *members), until_ms=at_ms + SET_KEPT_MS)
     before = tuple(str(each) for each in old.value[1:]) if old is not None else ()
-    if old is not None and isinstance(old.value[0], int) and at_ms < old.value[0]:
+    if old is not None and old.value and isinstance(old.value[0], int) and at_ms < old.value[0]:
         return Finding(entry=None, result=((), ()), news="late")
     entered = tuple(each for each in members if each not in before)
     left = tuple(each for each in before if each not in members)
@@ -148,6 +163,7 @@ def presence(
     Remembered are the place, when it was last heard, how near it was, who wants to take over and
     since when, and when the place was last told.
     """
+    old = _of_size(old, 6)
     told: dict[str, Json] = {"place": place, "previous": None, "change": "entered"}
     if old is None or _gone(old, at_ms, spec):
         return _placed(place, strength, at_ms, spec, told)
@@ -174,7 +190,7 @@ def presence(
 
 
 def _gone(old: Entry, at_ms: int, spec: Presence) -> bool:
-    return len(old.value) != 6 or at_ms - _int(old.value[1]) > spec.gone_s * SECOND_MS  # noqa: PLR2004 - what `presence` remembers
+    return at_ms - _int(old.value[1]) > spec.gone_s * SECOND_MS
 
 
 def _placed(
@@ -188,6 +204,11 @@ def _kept(
 ) -> Finding:
     until_ms = at_ms + round(spec.gone_s * SECOND_MS)
     return Finding(entry=Entry(value=value, until_ms=until_ms), result=result, news=news)
+
+
+def _of_size(old: Entry | None, size: int) -> Entry | None:
+    # What another version remembered in another form is forgotten: a new baseline.
+    return old if old is not None and len(old.value) == size else None
 
 
 def _int(value: Json) -> int:

@@ -408,7 +408,10 @@ class _Message:
             for name, part in rule.data.items()
             if (value := _field(part, row, name)) is not None
         }
-        if row.findings and all(finding.news != "new" for finding in row.findings):
+        news = {finding.news for finding in row.findings}
+        if news == {"absent"}:
+            raise NotConvertible("data: no value")
+        if news and "new" not in news:
             return None
         body = {
             "specversion": "1.0",

@@ -318,6 +318,7 @@ def delta_of(
         def counted(row: Row) -> Any:
             value = run(row)
             if value is None:
+                row.findings.append(counters.ABSENT)
                 return None
             total, mark = conversions.integer_of(value), marker(row)
             text = None if mark is None else conversions.text_of(mark)
@@ -340,6 +341,7 @@ def change_of(place: str, key: Evaluated, spec: Value) -> Callable[[Evaluated], 
         def told(row: Row) -> Any:
             value = run(row)
             if value is None or change is None:
+                row.findings.append(counters.ABSENT)
                 return None
             level = float(value) if isinstance(value, Decimal) else value
             return row.remember(

@@ -1,0 +1,321 @@
+"""Mapping files: what they can say, and what the check finds wrong, with its line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from edge_agent.cli import command_line
+from edge_agent.cli.map import check_mapping, line_of
+from edge_agent.ingest.mapping import (
+    CompiledMapping,
+    Entry,
+    Lookups,
+    Mapped,
+    applied,
+    interpret,
+    read_mapping,
+)
+
+HEAD = """schema_version = 1
+vendor = "acme"
+device = "ACME"
+tier = "listed"
+documentation = "https://example.com"
+topics = ["a/#"]
+"""
+NOW = 1_772_445_600_000
+
+
+def compiled(rules: str, head: str = HEAD) -> CompiledMapping:
+    """A mapping with these rules."""
+    made = read_mapping(head + rules)
+    assert isinstance(made, CompiledMapping), made
+    return made
+
+
+def run(
+    rules: str,
+    payload: Any,
+    *,
+    topic: str = "a/b",
+    state: dict[str, Entry] | None = None,
+    lookups: Lookups | None = None,
+    head: str = HEAD,
+) -> Mapped:
+    """Maps one message."""
+    body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    return interpret(
+        compiled(rules, head),
+        topic,
+        body,
+        state=state or {},
+        received_at_ms=NOW,
+        lookups=lookups or Lookups(),
+    )
+
+
+def data(mapped: Mapped) -> list[dict[str, Any]]:
+    """The events' data."""
+    return [json.loads(line_of(each))["data"] for each in mapped.events]
+
+
+LEVEL = """
+[[rules]]
+name = "level"
+event = "zone.occupancy"
+[rules.data]
+zone = "'z'"
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "payload", "count"),
+    [
+        ('"n"', {"n": "7"}, 7),
+        ('{ path = "n", minus = "m" }', {"n": 9, "m": 2}, 7),
+        ('{ sum = ["n", "m[]"] }', {"n": 1, "m": [2, 4]}, 7),
+        ('{ product = ["n", "m"], scale = 0.5 }', {"n": 7, "m": 2}, 7),
+        ('{ first = ["x", "n"] }', {"x": "", "n": 7}, 7),
+        ('{ path = "n", pattern = "n=([0-9]+)" }', {"n": "a n=7 b"}, 7),
+        ('{ path = "n", map = { many = 7 }, default = 1 }', {"n": "many"}, 7),
+        ('{ path = "n", unpack = "base64", bytes = { at = 1, size = 2 } }', {"n": "AQAHAA=="}, 7),
+        ('{ path = "n", unpack = ["hex", "json"], select = "deep.n" }',
+         {"n": b'{"deep":{"n":7}}'.hex()}, 7),
+        ('{ path = "n", from = "cent", to = "unit" }', {"n": 700}, 7),
+        ('{ path = "n", absolute = true }', {"n": -7}, 7),
+        ('{ path = "n", max = 7.0 }', {"n": 70}, 7),
+        ('{ path = "n", when = "m", default = 7 }', {"n": 1}, 7),
+        ('{ setting = "n", default = 7 }', {}, 7),
+    ],
+)  # fmt: skip
+def test_value_is_made(value: str, payload: Any, count: int) -> None:
+    """Sources and steps, one at a time."""
+    assert data(run(f"{LEVEL}count = {value}\n", payload)) == [{"zone": "z", "count": count}]
+
+
+def test_message_that_no_rule_knows_is_refused() -> None:
+    """Nothing is dropped unsaid."""
+    mapped = run(LEVEL.replace("name", 'when = "n"\nname') + 'count = "n"\n', {"x": 1})
+    assert [each.reason for each in mapped.refusals] == ["no_rule"]
+
+
+def test_rule_may_reject_with_its_reason() -> None:
+    """A rejected message is a refusal with the file's own words."""
+    mapped = run('\n[[rules]]\nname = "r"\nreject = "firmware too old"\n', {})
+    assert [(each.reason, each.detail) for each in mapped.refusals] == [
+        ("rejected", "firmware too old")
+    ]
+
+
+ROWS = """
+[[rules]]
+name = "rows"
+device = "{id}"
+each = { path = "rows", as = "row" }
+event = "people.counted"
+[rules.data]
+zone = "id"
+entries = { path = "n", delta = {} }
+"""
+
+
+def test_bad_row_spoils_neither_neighbours_nor_memory() -> None:
+    """A refused row is told with its place, and its state is as it was."""
+    good = run(ROWS, {"rows": [{"id": "a", "n": 1}, {"id": "b", "n": 1}]})
+    state = applied({}, good)
+    bad = {"rows": [{"id": "a", "n": "x"}, {"id": "b", "n": 3}, 5]}
+    mapped = run(ROWS, bad, state=state)
+    assert data(mapped) == [{"zone": "b", "entries": 2, "exits": 0}]
+    assert mapped.refusals[0].place == "row 1"
+    again = run(ROWS, {"rows": [{"id": "a", "n": 4}]}, state=applied(state, mapped))
+    assert data(again) == [{"zone": "a", "entries": 3, "exits": 0}]
+
+
+def test_state_of_one_device_is_not_anothers() -> None:
+    """Totals are kept per device."""
+    state = applied({}, run(ROWS, {"rows": [{"id": "a", "n": 1}]}))
+    assert data(run(ROWS, {"rows": [{"id": "b", "n": 9}]}, state=state)) == []
+
+
+def test_store_tables_go_before_the_files() -> None:
+    """A store's own rows override those that come with the mapping."""
+    head = HEAD + '[tables.zones]\nq = "file"\nr = "file"\n'
+    rules = LEVEL.replace("\"'z'\"", '{ path = "z", lookup = "zones" }') + 'count = "`1`"\n'
+    lookups = Lookups(tables={"zones": {"q": "store"}})
+    zones = [data(run(rules, {"z": z}, head=head, lookups=lookups))[0]["zone"] for z in "qrs"]
+    assert zones == ["store", "file", "s"]
+
+
+def test_numbered_fields_and_object_keys_become_rows() -> None:
+    """Tables that are spread over names are read as rows."""
+    numbered = LEVEL.replace("\"'z'\"", '"n"').replace(
+        "event", 'each = { path = "@", fields = "zone_{n}_{field}" }\nevent'
+    )
+    assert data(run(numbered + 'count = "now"\n', {"zone_1_now": 3, "zone_2_now": 4, "x": 1})) == [
+        {"zone": "1", "count": 3},
+        {"zone": "2", "count": 4},
+    ]
+    keyed = LEVEL.replace("\"'z'\"", '"$key"').replace(
+        "event", 'each = { path = "zones", keys = true }\nevent'
+    )
+    assert data(run(keyed + 'count = "@"\n', {"zones": {"a": 1, "b": 2}})) == [
+        {"zone": "a", "count": 1},
+        {"zone": "b", "count": 2},
+    ]
+
+
+def test_set_is_compared_with_the_message_before() -> None:
+    """Zones listed as a whole give who entered and who left."""
+    rules = """
+[[rules]]
+name = "zones"
+each = { path = "zones", changes = true, key = "{id}", as = "zone" }
+where = "$zone.change == 'left'"
+event = "zone.left"
+[rules.data]
+zone = "value"
+visitor = { kind = { const = "track" }, value = "$message.id" }
+"""
+    first = run(rules, {"id": 5, "zones": ["a", "b"]})
+    mapped = run(rules, {"id": 5, "zones": ["b"]}, state=applied({}, first))
+    assert [each["zone"] for each in data(mapped)] == ["a"]
+
+
+def test_document_inside_text_becomes_the_message() -> None:
+    """JSON in base64 in JSON, with the envelope still at hand."""
+    rules = """
+[[rules]]
+name = "inner"
+unpack = { path = "body", format = ["base64", "json"] }
+event = "zone.occupancy"
+[rules.data]
+zone = "$outer.place"
+count = "n"
+"""
+    assert data(run(rules, {"place": "z", "body": "eyJuIjogM30="})) == [{"zone": "z", "count": 3}]
+
+
+def test_dwell_is_paired_from_two_messages() -> None:
+    """A begin and an end give the seconds between them."""
+    rules = """
+[[rules]]
+name = "dwell"
+device = "{id}"
+time = { path = "t", unit = "s" }
+event = "zone.dwell"
+[rules.data]
+zone = "'z'"
+visitor = { kind = { const = "track" }, value = "id" }
+dwell_s.since = { key = "{id}", begin = "e == 'in'", end = "e == 'out'" }
+"""
+    begun = run(rules, {"id": "7", "e": "in", "t": 1_772_445_000})
+    ended = run(rules, {"id": "7", "e": "out", "t": 1_772_445_042}, state=applied({}, begun))
+    assert (data(begun), data(ended)[0]["dwell_s"]) == ([], 42.0)
+
+
+def test_email_does_not_pass_as_a_name() -> None:
+    """What looks like an address of a person is refused, and not quoted."""
+    mapped = run(LEVEL.replace("\"'z'\"", '"who"') + 'count = "`1`"\n', {"who": "jo@example.com"})
+    assert [each.reason for each in mapped.refusals] == ["personal"]
+    assert "jo@" not in str(mapped.refusals)
+
+
+def test_equal_message_is_the_same_event_only_with_its_own_time() -> None:
+    """A button pressed twice is two events; a reading sent again is one."""
+    untimed = compiled(LEVEL + 'count = "n"\n')
+    timed = compiled(
+        LEVEL.replace("event", 'time = { path = "t", unit = "s" }\nevent') + 'count = "n"\n'
+    )
+    body = b'{"n": 1, "t": 1772445000}'
+    ids = [
+        [interpret(each, "a/b", body, received_at_ms=NOW + later).events[0].id for later in (0, 9)]
+        for each in (untimed, timed)
+    ]
+    assert ids[0][0] != ids[0][1]
+    assert ids[1][0] == ids[1][1]
+
+
+@pytest.mark.parametrize(
+    ("rules", "line", "words"),
+    [
+        ("[[rules]\n", 7, "not TOML"),
+        (LEVEL + 'count = "a["\n', 13, "count"),
+        (LEVEL + 'count = { path = "n", chnge = {} }\n', 13, "chnge: unknown word"),
+        (LEVEL + 'count = "n"\nnumber = "n"\n', 14, "no such field"),
+        (LEVEL, 11, "count is missing"),
+        (LEVEL + 'count = "$zone"\n', 13, "not known here"),
+        (LEVEL + 'count = "nope(n)"\n', 13, "no function nope"),
+        (LEVEL + 'count = { path = "n", lookup = "x" }\n', 13, "no table x"),
+        (LEVEL + 'count = { path = "n", decode = "x" }\n', 13, "no such decoder"),
+        (LEVEL + 'count = { path = "n", pattern = "(a+)+" }\n', 13, "never end"),
+        (LEVEL + 'count = { path = "n", pattern = "(" }\n', 13, "not a pattern"),
+        (LEVEL + 'count = "customer.email"\n', 13, "personal"),
+        (LEVEL + 'count = "$topic.x"\n', 13, "no capture"),
+        (LEVEL.replace("zone.occ", "zone.oc") + 'count = "n"\n', 8, "no canonical event"),
+        (LEVEL.replace("event", 'topic = "a/{b"\nevent') + 'count = "n"\n', 10, "capture"),
+        (LEVEL.replace("event", 'time = { path = "t", zone = "Mars" }\nevent') + 'count = "n"\n',
+         10, "time zone"),
+        (LEVEL + 'count = { path = "n", const = 1 }\n', 13, "exactly one"),
+    ],
+)  # fmt: skip
+def test_problem_has_its_line(rules: str, line: int, words: str) -> None:
+    """Every mistake is told with the line it stands on."""
+    made = read_mapping(HEAD + rules)
+    assert not isinstance(made, CompiledMapping)
+    assert any(each.startswith(f"line {line}: ") and words in each for each in made), made
+
+
+def test_all_problems_are_told_at_once() -> None:
+    """A technician does not mend one mistake to find the next."""
+    made = read_mapping(HEAD + LEVEL + 'count = "a["\n' + LEVEL + 'count = "nope(n)"\n')
+    assert not isinstance(made, CompiledMapping)
+    assert len(made) == 2
+
+
+def invoke(tmp_path: Path, arguments: list[str], payload: str) -> Any:
+    """Runs `edge-agent map` on a small mapping."""
+    path = tmp_path / "mapping.toml"
+    path.write_text(HEAD + ROWS + '\n[[rules]]\nname = "i"\nignore = "x"\n', encoding="utf-8")
+    return CliRunner().invoke(
+        command_line(only="map"), ["map", "--mapping", str(path), *arguments], input=payload
+    )
+
+
+def test_command_remembers_totals_between_calls(tmp_path: Path) -> None:
+    """With a state file, the second total gives what was added."""
+    state = ["--topic", "a/b", "--state", str(tmp_path / "state.json")]
+    first = invoke(tmp_path, state, '{"rows":[{"id":"a","n":1}]}')
+    second = invoke(tmp_path, [*state, "--explain"], '{"rows":[{"id":"a","n":4}]}')
+    assert (first.exit_code, first.stdout) == (0, "")
+    assert json.loads(second.stdout)["data"]["entries"] == 3
+    assert 'rule 1 "rows": matched' in second.stderr
+
+
+def test_command_takes_lines_and_tells_refusals(tmp_path: Path) -> None:
+    """JSON lines in, events out; refusals as JSON on standard error, and exit code 1."""
+    lines = "\n".join(
+        json.dumps({"topic": "a/b", "payload": {"rows": [{"id": "a", "n": n}]}})
+        for n in (1, "x", 3)
+    )
+    result = invoke(tmp_path, [], lines)
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["data"]["entries"] == 2
+    refusal = json.loads(result.stderr)
+    assert (refusal["reason"], refusal["rule"], refusal["place"]) == ("invalid", "rows", "row 1")
+
+
+def test_command_refuses_a_wrong_file(tmp_path: Path) -> None:
+    """A mapping that is wrong is wrong use: exit code 2, with its lines."""
+    path = tmp_path / "mapping.toml"
+    path.write_text(HEAD + LEVEL + 'count = "a["\n', encoding="utf-8")
+    result = CliRunner().invoke(
+        command_line(only="map"), ["map", "-m", str(path), "--topic", "a"], input="{}"
+    )
+    assert result.exit_code == 2
+    assert "line 13" in result.stderr
+    assert check_mapping(tmp_path / "none.toml") == ["no such file"]
