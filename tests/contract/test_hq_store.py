@@ -168,7 +168,7 @@ def state(number: int, *, store: str = "s42") -> GatewayState:
 
 
 CONFIRMATION = Confirmation(
-    confirm_id="c-1", store="s42", command="cmd-1", outcome="refused", reason="expired\x00"
+    confirm_id="c-1", store="s42", command="cmd-1", outcome="refused", reason="expired"
 )
 EVERYTHING: tuple[UpMessage, ...] = (
     summary(),

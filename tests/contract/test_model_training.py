@@ -1,7 +1,4 @@
-"""Training sees nothing on or after its cutoff, and grades answers as the protocol says.
-
-Skipped where the training packages (`make train-env`) are not installed.
-"""
+"""Training sees nothing on or after its cutoff, and grades answers as the protocol says."""
 
 from __future__ import annotations
 
@@ -10,19 +7,15 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pytest
 
-duckdb = pytest.importorskip("duckdb")
-pytest.importorskip("scipy")
-pytest.importorskip("lightgbm")
-pytest.importorskip("onnx")
-
-from edge_agent.shell.bundles import pack  # noqa: E402 - after the packages are known
-from models.dataset import Dataset, load, load_promotions, rankable, seconds, unit_prices  # noqa: E402
-from models.protocol import Case, cases_at, grade, ratio_interval, split  # noqa: E402
-from models.tables import fit_tables  # noqa: E402
-from models.train import learning_at  # noqa: E402
+from edge_agent.shell.bundles import pack
+from models.dataset import Dataset, load, load_promotions, rankable, seconds, unit_prices
+from models.protocol import Case, cases_at, grade, ratio_interval, split
+from models.tables import fit_tables
+from models.train import learning_at
 
 CUTOFF = date(2020, 3, 1)
 PRODUCTS = [f"p{i:02d}" for i in range(14)]
