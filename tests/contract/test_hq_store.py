@@ -297,7 +297,12 @@ def test_impossible_value_spares_its_neighbours(open_store: OpenStore) -> None:
     """A message that the database cannot hold is refused alone; the batch's others are kept."""
     hq = open_store()
     giant = summary("s41").model_copy(
-        update={"cells": (SummaryCell(counts={"sales": 2**70}), SummaryCell(keys={"a": "b"}))}
+        update={
+            "cells": (
+                SummaryCell.model_construct(counts={"sales": 2**70}),
+                SummaryCell(keys={"zone": "b"}),
+            )
+        }
     )
     kept = hq.take([giant, summary(), state(1)], received_at=NOW)
     assert {message.store for message in kept} == {"s42"}
