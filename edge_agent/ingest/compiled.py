@@ -183,7 +183,7 @@ def compile_mapping(spec: MappingFile) -> CompiledMapping | tuple[Problem, ...]:
     return CompiledMapping(
         spec=spec,
         rules=rules,
-        settings=MappingProxyType(dict(spec.settings)),
+        settings=dict(spec.settings),
         tables=MappingProxyType({name: dict(table) for name, table in spec.tables.items()}),
     )
 

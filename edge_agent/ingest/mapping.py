@@ -9,7 +9,6 @@ when the row succeeded. A message that no rule knows is refused, never dropped.
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -40,8 +39,8 @@ from edge_agent.ingest.rows import (
     MappingRefusal,
     Row,
     Run,
-    bad_line,
     detail_of,
+    refuse_line,
 )
 from edge_agent.ingest.schema_of_events import EVENT_MODELS, Shape
 from edge_agent.ingest.selection import ROW
@@ -135,7 +134,7 @@ def interpret(
         limit = mapping.spec.max_bytes
         detail = f"{len(payload)} bytes, at most {limit} are taken"
         return Mapped(refusals=(MappingRefusal(reason="too_large", detail=detail),))
-    message = _Message(mapping, topic, payload, run, tell or _silent)
+    message = _Message(mapping, topic, payload, run, tell)
     return message.mapped()
 
 
@@ -148,7 +147,7 @@ class _Message:
     """One message on its way through the rules."""
 
     def __init__(
-        self, mapping: CompiledMapping, topic: str, payload: bytes, run: Run, tell: Tell
+        self, mapping: CompiledMapping, topic: str, payload: bytes, run: Run, tell: Tell | None
     ) -> None:
         self._mapping = mapping
         self._topic = topic
@@ -159,7 +158,8 @@ class _Message:
         self._unreadable: MappingRefusal | None = None
         self._events: list[Event] = []
         self._ignored: list[str] = []
-        self._settings = {**mapping.settings, **run.lookups.settings}
+        stores = run.lookups.settings
+        self._settings = {**mapping.settings, **stores} if stores else mapping.settings
 
     def mapped(self) -> Mapped:
         matched = False
@@ -168,7 +168,7 @@ class _Message:
             if names is None:
                 continue
             matched = True
-            self._tell(f'rule {rule.number + 1} "{rule.spec.name}": matched')
+            self._say(rule, "matched")
             self._run_rule(rule, names)
             if not rule.spec.go_on and self._mapping.spec.mode == "first":
                 break
@@ -182,47 +182,51 @@ class _Message:
             counts=self._run.counts,
         )
 
-    def _matching(self, rule: CompiledRule) -> dict[str, Any] | None:
-        label = f'rule {rule.number + 1} "{rule.spec.name}"'
+    def _matching(self, rule: CompiledRule) -> Row | None:
         captures: dict[str, str] = {}
         if rule.topic is not None:
             found = rule.topic.fullmatch(self._topic)
             if found is None:
-                self._tell(f"{label}: another topic")
+                self._say(rule, "another topic")
                 return None
             captures = found.groupdict()
         try:
             names = self._names(rule, captures)
-            row = Row(names, run=self._run, rule=rule.spec.name, lets={}, place="")
             for at, check in enumerate(rule.when):
-                if not check(row):
-                    self._tell(f"{label}: not when {rule.spec.when[at]}")
+                if not check(names):
+                    self._say(rule, f"not when {rule.spec.when[at]}")
                     return None
         except Unreadable as error:
             self._unreadable = self._unreadable or MappingRefusal(
                 reason=error.reason, detail=error.detail, rule=rule.spec.name
             )
-            self._tell(f"{label}: {error.detail}")
+            self._say(rule, error.detail)
             return None
         except BAD_ROW as error:
-            self._tell(f"{label}: {detail_of(error)}")
+            self._say(rule, detail_of(error))
             return None
         return names
 
-    def _names(self, rule: CompiledRule, captures: dict[str, str]) -> dict[str, Any]:
+    def _names(self, rule: CompiledRule, captures: dict[str, str]) -> Row:
         is_read = rule.spec.event is not None or rule.when or rule.inner
         # What a topic alone says to ignore may be a picture.
         document = self._document(rule.formats) if is_read else None
-        names: dict[str, Any] = {
-            ROW: document,
-            "message": document,
-            "topic": captures,
-            "settings": self._settings,
-            "key": None,
-        }
+        names = Row(
+            {
+                ROW: document,
+                "message": document,
+                "topic": captures,
+                "settings": self._settings,
+                "key": None,
+            },
+            run=self._run,
+            rule=rule.spec.name,
+            lets=rule.lets,
+            place="",
+        )
         for path, step in rule.inner:
             names.setdefault("outer", document)
-            inner = path(Row(names, run=self._run, rule=rule.spec.name, lets={}, place=""))
+            inner = path(names)
             if inner is None:
                 if step.optional:
                     continue
@@ -246,17 +250,17 @@ class _Message:
             self._documents[form] = document_of(self._payload, form, delimiter=delimiter)
         return self._documents[form]
 
-    def _run_rule(self, rule: CompiledRule, names: dict[str, Any]) -> None:
+    def _run_rule(self, rule: CompiledRule, names: Row) -> None:
         if rule.spec.ignore is not None:
             self._ignored.append(rule.spec.ignore)
-            self._tell(f"  ignored: {rule.spec.ignore}")
+            if self._tell is not None:
+                self._tell(f"  ignored: {rule.spec.ignore}")
         elif rule.spec.reject is not None:
             self._refuse("rejected", rule.spec.reject, rule, None)
         else:
             self._run_rows(rule, names)
 
-    def _run_rows(self, rule: CompiledRule, names: dict[str, Any]) -> None:
-        root = Row(names, run=self._run, rule=rule.spec.name, lets=rule.lets, place="")
+    def _run_rows(self, rule: CompiledRule, root: Row) -> None:
         count = 0
         try:
             for row in self._fanned(rule, root, 0):
@@ -268,7 +272,7 @@ class _Message:
         except BAD_ROW as error:
             self._refuse("invalid", detail_of(error), rule, "each")
         if count == 0:
-            self._count("no rows", "  no rows")
+            self._count("no rows", "")
 
     def _fanned(self, rule: CompiledRule, row: Row, depth: int) -> Iterator[Row]:
         if depth == len(rule.each):
@@ -281,9 +285,12 @@ class _Message:
                 run=self._run, rule=rule.spec.name, lets=rule.lets,
                 place=f"{row.place}{'.' if row.place else ''}{step.name} {at + 1}",
             )  # fmt: skip
-            with bad_line(self._run, rule.spec.name, inner.place):
-                if not all(check(inner) for check in step.where):
+            try:
+                if step.where and not all(check(inner) for check in step.where):
                     continue
+            except BAD_ROW as error:
+                refuse_line(inner, error, inner.place)
+                continue
             yield from self._fanned(rule, inner, depth + 1)
 
     def _parts(self, rule: CompiledRule, step: FanOut, row: Row) -> list[tuple[Any, Any]]:
@@ -328,7 +335,7 @@ class _Message:
             self._refuse("invalid", detail_of(error), rule, row.place)
         else:
             self._run.changes.update(row.staged)
-            self._count(news, f"  {row.place or 'message'}: {news}")
+            self._count(news, row.place)
             if event is not None:
                 self._events.append(event)
 
@@ -436,19 +443,21 @@ class _Message:
         return _NOT_IN_A_LEVEL.sub("-", name)[:_SOURCE_MAX]
 
     def _id(self, rule: CompiledRule, row: Row) -> str:
-        parts: list[Any] = [self._mapping.spec.vendor, rule.spec.event]
+        parts = [self._mapping.spec.vendor, rule.spec.event or ""]
+        body = b""
         if rule.id:
             values = [part(row) for part in rule.id]
             if any(value is None for value in values):
                 raise NotConvertible("id: a part has no value")
             parts += [text_of(value) for value in values]
         else:
-            parts += [rule.spec.name, row.place, self._topic, self._payload.hex()]
+            parts += [rule.spec.name, row.place, self._topic]
+            body = self._payload
             if row.at.replaced is not None:
                 # Without a time of its own, an equal message is a new happening.
-                parts.append(self._run.received_at_ms)
-        text = json.dumps(parts, ensure_ascii=False).encode("utf-8", "replace")
-        return blake2b(text, digest_size=_ID_BYTES).hexdigest()
+                parts.append(str(self._run.received_at_ms))
+        text = "".join(f"{len(part)}:{part}" for part in parts).encode("utf-8", "replace")
+        return blake2b(text + body, digest_size=_ID_BYTES).hexdigest()
 
     def _typed(
         self, rule: CompiledRule, row: Row, shape: Shape, data: Mapping[str, Any], place: str
@@ -485,16 +494,22 @@ class _Message:
             raise NotConvertible(f"{place}: no line is good")
         return tuple(made)
 
-    def _count(self, what: str, line: str) -> None:
+    def _count(self, what: str, place: str) -> None:
         self._run.counts[what] += 1
-        self._tell(line)
+        if self._tell is not None:
+            self._tell(f"  {place or 'message'}: {what}")
+
+    def _say(self, rule: CompiledRule, words: str) -> None:
+        if self._tell is not None:
+            self._tell(f'rule {rule.number + 1} "{rule.spec.name}": {words}')
 
     def _refuse(self, reason: str, detail: str, rule: CompiledRule, place: str | None) -> None:
         refusal = MappingRefusal(
             reason=reason, detail=detail, rule=rule.spec.name, place=place or None
         )
         self._run.refusals.append(refusal)
-        self._tell(f"  refused: {detail}" + (f" at {place}" if place else ""))
+        if self._tell is not None:
+            self._tell(f"  refused: {detail}" + (f" at {place}" if place else ""))
 
 
 _NO_RULE: Final = MappingRefusal(reason="no_rule", detail="no rule knows this message")
@@ -502,10 +517,6 @@ _NO_RULE: Final = MappingRefusal(reason="no_rule", detail="no rule knows this me
 
 class _Personal(Exception):
     """A value that must not pass."""
-
-
-def _silent(_line: str) -> None:
-    return
 
 
 def _members(found: Any) -> tuple[str, ...]:

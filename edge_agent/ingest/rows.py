@@ -7,10 +7,8 @@ is kept aside until the row has succeeded.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from types import MappingProxyType
@@ -196,16 +194,13 @@ class Row(dict[str, Any]):
     def key_of(self, place: str, parts: list[str]) -> str:
         """Returns the name under which something is remembered; it names nobody."""
         secret = self.run.lookups.secret[:_SECRET_MAX]
-        text = json.dumps(parts, ensure_ascii=False).encode("utf-8", "replace")
+        # Lengths in front keep ("a", "bc") from being ("ab", "c").
+        text = "".join(f"{len(part)}:{part}" for part in parts).encode("utf-8", "replace")
         return f"{place}#{blake2b(text, key=secret, digest_size=_KEY_BYTES).hexdigest()}"
 
 
-@contextmanager
-def bad_line(run: Run, rule: str, place: str) -> Iterator[None]:
-    """Turns what a bad line raises into a refusal of that line alone."""
-    try:
-        yield
-    except BAD_ROW as error:
-        run.refusals.append(
-            MappingRefusal(reason="invalid", detail=detail_of(error), rule=rule, place=place)
-        )
+def refuse_line(row: Row, error: BaseException, place: str) -> None:
+    """Notes that a part of a row is bad; its neighbours stay."""
+    row.run.refusals.append(
+        MappingRefusal(reason="invalid", detail=detail_of(error), rule=row.rule, place=place)
+    )

@@ -26,6 +26,7 @@ Evaluate = Callable[[Any], Any]
 
 ROW: Final = ""
 _NAMED: Final = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TEMPLATE_PART: Final = re.compile(r"\{([^{}]+)\}")
 _XML_ITEM_TYPES: Final = (str, bytes)
 
@@ -130,6 +131,9 @@ def expression(text: str, *, names: Mapping[str, bool], xml: bool, rows: bool = 
     """
     named = _NAMED.match(text)
     if named is None:
+        plain = None if xml or rows else _plain_name(text)
+        if plain is not None:
+            return lambda env: row.get(plain) if type(row := env[ROW]) is dict else None
         select = xpath_select(text, rows=rows) if xml else jmespath_select(text)
         return lambda env: select(env[ROW])
     name, rest = named[1], text[named.end() :]
@@ -163,6 +167,10 @@ def template(text: str, compile_part: Callable[[str], Evaluate]) -> tuple[str | 
     if any(isinstance(part, str) and ("{" in part or "}" in part) for part in parts):
         raise BadExpression("a brace without its partner")
     return tuple(parts)
+
+
+def _plain_name(text: str) -> str | None:
+    return text if _NAME.fullmatch(text) else None
 
 
 def _rest(rest: str) -> str:
@@ -210,10 +218,34 @@ def _closure(node: Any) -> Select:
 
 def _field(node: dict[str, Any], _: list[Select]) -> Select:
     name = node["value"]
-    return lambda value: value.get(name) if isinstance(value, dict) else None
+    return lambda value: value.get(name) if type(value) is dict else None
 
 
-def _chain(_: dict[str, Any], children: list[Select]) -> Select:
+def _names_of(node: Any) -> tuple[str, ...] | None:
+    # The names of a plain path, such as a.b.c; None for anything else.
+    if node["type"] == "field":
+        return (node["value"],)
+    if node["type"] != "subexpression":
+        return None
+    parts = [_names_of(child) for child in node["children"]]
+    return None if None in parts else tuple(name for part in parts if part for name in part)
+
+
+def _along(names: tuple[str, ...]) -> Select:
+    def along(value: Any) -> Any:
+        for name in names:
+            if type(value) is not dict:
+                return None
+            value = value.get(name)
+        return value
+
+    return along
+
+
+def _chain(node: dict[str, Any], children: list[Select]) -> Select:
+    names = _names_of(node)
+    if names is not None:
+        return _along(names)
     if len(children) == 2:  # noqa: PLR2004 - the common pair, without a loop
         first, second = children
         return lambda value: second(first(value))
@@ -252,6 +284,14 @@ def _literal(node: dict[str, Any], _: list[Select]) -> Select:
 def _comparator(node: dict[str, Any], children: list[Select]) -> Select:
     left, right = children
     compare = TreeInterpreter.COMPARATOR_FUNC[node["value"]]
+    constant = node["children"][1]
+    if constant["type"] == "literal" and isinstance(constant["value"], (str, type(None))):
+        # Texts and null are equal or not; only numbers and truth values need the special case.
+        text = constant["value"]
+        if node["value"] == "eq":
+            return lambda value: left(value) == text
+        if node["value"] == "ne":
+            return lambda value: left(value) != text
     if node["value"] in {"eq", "ne"}:
         return lambda value: compare(left(value), right(value))
 

@@ -11,7 +11,7 @@ from edge_agent.ingest import conversions, counters, identifiers
 from edge_agent.ingest.conversions import NotConvertible
 from edge_agent.ingest.instants import seconds_since_1970
 from edge_agent.ingest.payloads import unpacked
-from edge_agent.ingest.rows import Evaluated, Row, bad_line
+from edge_agent.ingest.rows import BAD_ROW, Evaluated, Row, refuse_line
 from edge_agent.ingest.selection import is_true
 from edge_agent.wire.mapping import Value
 
@@ -45,6 +45,10 @@ def check_of(evaluate: Evaluated, negated: bool) -> Check:  # noqa: FBT001 - pri
 
 def joined_text(parts: tuple[str | Evaluated, ...]) -> Evaluated:
     """Returns a text of fixed and evaluated parts; null when a part is."""
+    only = parts[0] if len(parts) == 1 else None
+    if only is not None and not isinstance(only, str):
+        whole = only
+        return lambda row: None if (value := whole(row)) is None else conversions.text_of(value)
 
     def joined(row: Row) -> str | None:
         texts: list[str] = []
@@ -89,12 +93,17 @@ def row_objects(
         made: list[dict[str, Any]] = []
         for at, each in enumerate(found if isinstance(found, list) else [found]):
             part = row.part(name, each, lets)
-            with bad_line(part.run, part.rule, f"{name} {at + 1}"):
+            try:
                 if all(check(part) for check in where):
                     made.append(
-                        {key: value for key, field_of in fields.items()
-                         if (value := field_of(part)) is not None}
-                    )  # fmt: skip
+                        {
+                            key: value
+                            for key, field_of in fields.items()
+                            if (value := field_of(part)) is not None
+                        }
+                    )
+            except BAD_ROW as error:
+                refuse_line(part, error, f"{name} {at + 1}")
         return made
 
     return built
