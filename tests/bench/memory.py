@@ -6,7 +6,7 @@ The hour comes as fast as the agent takes it in, so its queue is as full as it e
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -62,9 +62,10 @@ def measure(setting: Setting) -> tuple[Measured, ...]:
         weighed = _weighed(setting, agent, n_events=n_events, n_stored=n_stored)
         stored_starts_s = _starts(setting, agent)
     stored = f"{weighed.n_visitors:,} visitors stored"
+    new = replace(agent, folder=setting.place("memory"))
     return (
         _memory(weighed, stored),
-        _start(agent, starts_s, "new database"),
+        _start(new, starts_s, "new database"),
         _start(agent, stored_starts_s, stored),
     )
 
@@ -158,6 +159,9 @@ def _start(agent: BenchedAgent, starts_s: tuple[float, ...], stored: str) -> Mea
 
 def _start_explained(agent: BenchedAgent) -> str:
     with running_broker(agent.folder / "broker", config=BROKER, port=agent.port):
+        if not agent.database.exists():
+            agent.start()
+            agent.stop()
         agent.profile = profile_path(f"start-{agent.store}")
         agent.start()
         agent.stop()
