@@ -89,8 +89,10 @@ class ReceiptOffer(Message):
 class RecommendRequest(Message):
     """`store/{store}/recommend/request`: a kiosk, handheld or till asks (MQTT 5 request/response).
 
-    The answer goes to the request's response topic, with its correlation data. `id` and
-    `source` become the answer's `cause`; without an `id` the correlation data stands for it.
+    The answer goes to the request's response topic, with its correlation data: to
+    `store/{store}/reply/{source}` or below, where only the asker may read; only there can it be
+    personal. `id` and `source` become the answer's `cause`; without an `id` the correlation data
+    stands for it.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION

@@ -51,7 +51,8 @@ DOWN_KINDS = (
     *("promotion", "fact", "model", "config", "ack"),
 )
 DOWN = {f"hq/{{store}}/down/{kind}" for kind in DOWN_KINDS}
-NOT_A_TOPIC = {"last_level", "level", "hq_down_filters"}
+# The asker names his reply topic; the document leaves its address open.
+NOT_A_TOPIC = {"last_level", "level", "hq_down_filters", "reply"}
 # Several topics of one function.
 KINDS: dict[str, tuple[str, ...]] = {
     "hq_up": ("customer", "state", "confirm"),
