@@ -9,19 +9,25 @@ from typing import Annotated
 import typer
 
 from edge_agent import config as configuration
+from edge_agent.cli.map import check_mapping
 from edge_agent.cli.run import DEFAULT_CONFIG
 from edge_agent.errors import BundleError, ConfigError
+
+MAPPING_FILE = "mapping.toml"
 
 
 def check(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(help="Configuration files (.toml) and bundle folders.", show_default=False),
+        typer.Argument(
+            help="Configuration files (.toml), mapping.toml files, bundle folders.",
+            show_default=False,
+        ),
     ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Check configuration files and model bundles; exit 1 when something is wrong.
+    """Check configuration files, mappings and model bundles; exit 1 when something is wrong.
 
     Examples: edge-agent check /etc/edge-agent/agent.toml · edge-agent check models/artifacts
     """
@@ -43,6 +49,8 @@ def problems_of(path: Path) -> list[str]:
         return _bundle_problems(path)
     if not path.exists():
         return ["no such file"]
+    if path.name == MAPPING_FILE:
+        return check_mapping(path)
     try:
         loaded = configuration.load(path)
     except ConfigError as error:

@@ -39,9 +39,10 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 V = TypeVar("V")
 
-# Visitors and baskets in memory; the rest waits on the disk. 20,000 visitors are some 20 MiB.
-CACHED_VISITORS: Final = 20_000
-CACHED_BASKETS: Final = 5_000
+# Visitors and baskets in memory, several times what a large store holds at once; the rest waits on
+# the disk.
+CACHED_VISITORS: Final = 5_000
+CACHED_BASKETS: Final = 1_000
 
 
 class StateStore:
@@ -298,6 +299,11 @@ class StateStore:
 
     def forget_unsaved(self) -> None:
         """Lets go of what is on the disk by now, and of what is beyond the cache's bounds."""
+        for visitor in self._unsaved:
+            visit = self._visits.get(visitor)
+            if visit is not None and not visit.is_open:
+                # Its marks are on the disk now, and seldom asked for again.
+                del self._visits[visitor]
         self._unsaved.clear()
         self._superseded.clear()
         self._alerts.clear()
