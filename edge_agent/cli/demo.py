@@ -138,6 +138,8 @@ def demo(
     )
     options = DemoOptions(replay=replay, host=host, port=port, identifiers=identifiers)
     signal.signal(signal.SIGTERM, _end_at_once)
+    # A shell starts what it runs in the background with Ctrl-C ignored; the demo always heeds it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with _state_folder(state) as folder:
         is_complete = _run(options, folder, keep=keep, as_json=as_json)
     if not is_complete and not loop:
