@@ -194,9 +194,11 @@ def _groups(
     if not path.exists() or some is cases.b_anon:
         return {}
     columns = ("age", "income", "household_size", "kids_count")
-    rows = duckdb.sql(
-        f"SELECT CAST(household_id AS VARCHAR), {', '.join(columns)} FROM '{path}'"
-    ).fetchall()
+    rows = (
+        duckdb.connect()
+        .execute(f"SELECT CAST(household_id AS VARCHAR), {', '.join(columns)} FROM '{path}'")
+        .fetchall()
+    )
     known = {row[0]: row[1:] for row in rows}
     groups: dict[str, dict[str, list[float]]] = {}
     for at, column in enumerate(columns):

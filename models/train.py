@@ -289,14 +289,17 @@ def lessons(
     return found
 
 
+def raw_scores(trees: lgb.Booster, matrix: NDArray[Any]) -> NDArray[np.float64]:
+    """Returns the trees' log odds of each row, float64 (n_rows,)."""
+    return np.asarray(trees.predict(matrix, raw_score=True), dtype=np.float64)
+
+
 def measure(trees: lgb.Booster, lesson: Lesson) -> dict[str, dict[str, list[float]]]:
     """Returns recall, NDCG and hit at ten with intervals, on a snapshot the trees did not see."""
     report = {}
     for name, (cases, described) in sorted(lesson.described.items()):
         answers = [
-            d.items[np.argsort(-trees.predict(d.matrix, raw_score=True), kind="stable")].astype(
-                np.int32
-            )
+            d.items[np.argsort(-raw_scores(trees, d.matrix), kind="stable")].astype(np.int32)
             for d in described
         ]
         grades = grade(cases, answers)
@@ -318,7 +321,7 @@ def train(source: str, day: date, out: Path, *, key: Path | None, zone: str) -> 
     early = fit_trees(joined([lesson.rows for lesson in taught[:-1] or taught]))
     metrics = measure(early, taught[-1])
     print(json.dumps(metrics), flush=True)
-    calibration = fit_calibration(early.predict(last.matrix, raw_score=True), last)
+    calibration = fit_calibration(raw_scores(early, last.matrix), last)
     trees = fit_trees(every)
     model = onnx_of_stages(
         fit_first_stage(every).dump_model()["tree_info"],
@@ -326,7 +329,7 @@ def train(source: str, day: date, out: Path, *, key: Path | None, zone: str) -> 
         calibration,
     )
     sample = last.matrix[:20_000]
-    check_parity(model, sample, calibration.of(trees.predict(sample, raw_score=True)))
+    check_parity(model, sample, calibration.of(raw_scores(trees, sample)))
     learning = learning_at(data, day, prices, plan, planned)
     week = int(data.week[max(learning.n - 1, 0)])
     tables = fit_tables(learning, list(range(week, week + PLAN_WEEKS)))

@@ -83,7 +83,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Report as JSON.")]
     epilog="Example: edge-agent hq run --broker hq.example:8883 --ca ca.pem --key hq.pem "
     "--key-id hq-2026 --database postgresql://hq@db/hq"
 )
-def run(  # noqa: PLR0913 - one parameter per option
+def run(
     *,
     key: Key,
     broker: Broker = DEFAULT_BROKER,
@@ -151,7 +151,7 @@ def report(
     epilog="Example: edge-agent hq send fact --store s42 --set name=rain --set value:=true "
     "--set valid_until=2026-12-02T18:00:00Z --key hq.pem --key-id hq-2026"
 )
-def send(  # noqa: PLR0913 - one parameter per option
+def send(
     kind: Annotated[str, typer.Argument(help=f"One of: {', '.join(KINDS)}.")],
     *,
     key: Key,

@@ -67,7 +67,7 @@ class _Login:
         )
 
 
-def replay(  # noqa: PLR0913 - each is an option of the command
+def replay(
     *,
     broker: Annotated[str, typer.Option(help=_HELP_BROKER)] = "127.0.0.1",
     hq_broker: Annotated[
@@ -238,7 +238,7 @@ def _run(
                 playing.play,
                 prepared,
                 publisher,
-                monotonic=time.monotonic,  # noqa: TID251 - a program that plays at real times
+                monotonic=time.monotonic,
                 stop=stop,
                 watch=watch,
             )

@@ -49,7 +49,7 @@ Examples:
 Exit codes: 0 ended by a signal, 2 wrong use, 3 the port or the broker is not there."""
 
 
-def screens(  # noqa: PLR0913 - one parameter per option
+def screens(
     *,
     store: Annotated[str, typer.Option(help="The store's name in topics.", show_default=False)],
     broker: Annotated[

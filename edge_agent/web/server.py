@@ -67,7 +67,7 @@ class ScreensServer:
         allowed_hosts: Names, besides addresses and localhost, by which browsers may call.
     """
 
-    def __init__(  # noqa: PLR0913 - one keyword per thing that an operator may choose
+    def __init__(
         self,
         settings: LinkSettings,
         store: str,

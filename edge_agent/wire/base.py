@@ -49,7 +49,7 @@ def _decimal_from_text(value: Any) -> Decimal:
 def _decimal_from_number(value: Any) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
         msg = "a quantity is a number"
-        raise ValueError(msg)
+        raise ValueError(msg)  # noqa: TRY004 - pydantic turns only ValueError into a reason
     if isinstance(value, (int, float)):
         return _decimal(_plain_number(value))
     return value if isinstance(value, Decimal) else _decimal(value)
@@ -71,7 +71,9 @@ def _plain_number(value: float) -> str:
 
 Name = Annotated[str, Field(min_length=1, max_length=NAME_MAX, pattern=_PRINTABLE)]
 # A name that becomes one level of a topic, so it holds no separator and no wildcard.
-TopicLevel = Annotated[str, Field(min_length=1, max_length=NAME_MAX, pattern=r"^[^/+#\x00-\x1f]+$")]
+TopicLevel = Annotated[
+    str, Field(min_length=1, max_length=NAME_MAX, pattern=r"^[^/+#\x00-\x1f]+$")
+]
 Identifier = Annotated[str, Field(min_length=1, max_length=IDENTIFIER_MAX, pattern=_PRINTABLE)]
 Text = Annotated[str, Field(max_length=TEXT_MAX, pattern=r"^[^\x00]*$")]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217 code")]
@@ -112,7 +114,7 @@ class Money(Message):
 
 
 class Cause(Message):
-    """The event or request that a message answers; lets tracing and measuring do without a clock."""
+    """The event or request that a message answers: tracing and measuring need no clock."""
 
     source: Name
     id: Name

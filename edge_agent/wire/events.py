@@ -36,7 +36,7 @@ class CloudEvent(Message):
     subject: Name | None = None
     datacontenttype: Literal["application/json"] | None = None
     dataschema: Name | None = None
-    # Extension attribute: the sender repeats until `store/{store}/event/{source}/receipt` names the id.
+    # Extension attribute: the sender repeats until the topic of event receipts names the id.
     receipt: bool = False
 
 
@@ -376,7 +376,7 @@ class ConsentWithdrawnData(Message):
 
 
 class ComplaintData(Message):
-    """A complaint, by its case number; `story` is for staff, so that nobody has to repeat himself."""
+    """A complaint by its case number; `story` is for staff: nobody has to repeat himself."""
 
     visitor: VisitorRef
     complaint: Name

@@ -1,4 +1,4 @@
-"""What the agent tells about itself and about messages it took or refused, and its replay clock."""
+"""What the agent tells of itself and of messages it took or refused; a replay's clock."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class AgentState(Message):
 
 
 class EventReceipt(Message):
-    """`store/{store}/event/{source}/receipt`: this event is on disk (or refused), stop repeating it."""
+    """`store/{store}/event/{source}/receipt`: an event is on disk, or refused: repeat no more."""
 
     source: Name
     id: Name

@@ -69,7 +69,7 @@ class Recommendation(Message):
 
 
 class ReceiptOffer(Message):
-    """`store/{store}/receipt/{register}/offer`: printed on the receipt of the basket behind `cause`.
+    """`store/{store}/receipt/{register}/offer`: printed on the receipt of the cause's basket.
 
     It names no basket: the till knows it by the id of its own event.
     """

@@ -1,4 +1,4 @@
-"""What goes up to HQ: period summaries, consented customers' updates, gateway state, confirmations.
+"""What goes up to HQ: summaries, consented customers' updates, gateway state, confirmations.
 
 Nothing else leaves a store. Cells hold counts, sums and fixed-bucket histograms, so that stores
 and days add up exactly.
@@ -39,7 +39,7 @@ class SummaryCell(Message):
 
 
 class Summary(Message):
-    """`hq/{store}/up/summary/{kind}`: one store's period; a higher revision replaces a lower one."""
+    """`hq/{store}/up/summary/{kind}`: one store's period; the highest revision holds."""
 
     summary_id: Name
     store: Name
