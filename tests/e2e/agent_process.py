@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from tests.e2e.waiting import wait_for
 
-AGENT: Final = (sys.executable, "-m", "edge_agent", "run")
+# `-P`: not the checkout that pytest stands in, but the package that is installed.
+AGENT: Final = (sys.executable, "-P", "-m", "edge_agent", "run")
 PLANTED: Final = (sys.executable, "-m", "tests.e2e.planted")
 STOP_S: Final = 20.0
 

@@ -20,7 +20,7 @@ import pytest
 from tests.e2e.waiting import wait_for
 
 DEADLINE_S: Final = 240.0
-COMMAND: Final = (sys.executable, "-m", "edge_agent", "demo", "--port", "0")
+COMMAND: Final = (sys.executable, "-P", "-m", "edge_agent", "demo", "--port", "0")
 SMALL: Final = ("--baskets", "20", "--seed", "3")
 DEVICES: Final = frozenset({"ble", "wifi", "track", "basket"})
 SERVED: Final = frozenset({"screen", "receipt"})

@@ -184,7 +184,7 @@ class RunningAgent:
         n_before = log.read_text(encoding="utf-8").count('"ready"') if log.exists() else 0
         with log.open("ab") as stream:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "edge_agent", "run", "--config", str(self.config)],
+                [sys.executable, "-P", "-m", "edge_agent", "run", "--config", str(self.config)],
                 stdout=stream,
                 stderr=stream,
                 stdin=subprocess.DEVNULL,
