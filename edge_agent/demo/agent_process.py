@@ -33,7 +33,9 @@ class AgentProcess:
 
     def __enter__(self) -> Self:
         self._file = self._log.open("ab")
-        command = [sys.executable, "-m", "edge_agent", "run", "--config", str(self._config)]
+        # `-P`: the installed package, wherever the demo was started.
+        module = ("-P", "-m", "edge_agent", "run")
+        command = [sys.executable, *module, "--config", str(self._config)]
         # A session of its own: Ctrl-C is for the demo, which then ends the agent in order.
         self._child = subprocess.Popen(  # noqa: S603 - our own program
             command,
