@@ -211,7 +211,7 @@ def test_acks_go_to_the_store_that_sent(port: int, hq: HqStore) -> None:
         (
             "hq/s42/up/summary/footfall",
             summary(0).model_dump_json().replace('"visits":10', f'"visits":{2**64}').encode(),
-            "number_out_of_range",
+            "invalid",
         ),
     ],
 )
