@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import sys
 import threading
 import time
@@ -217,6 +218,8 @@ def _run(
     with console.status("reading the data set"):
         prepared = playing.prepare(options)
     stop = threading.Event()
+    # A shell starts what it runs in the background with Ctrl-C ignored; a replay always heeds it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with BrokerPublisher(store_link) as publisher, _bar(console) as (bar, task):
 
         def show(progress: playing.Progress) -> None:

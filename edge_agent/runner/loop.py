@@ -309,18 +309,17 @@ class Loop:
     def _close_periods(self) -> None:
         starts = self._summariser.due(self._road.now_ms)
         for start_ms in starts:
-            self._summarise(start_ms)
-            self._commit(partial(self._summarise, start_ms), [])
-        if starts:
-            self._report()
-            self._commit(self._report, [])
+            # The gateway's own state goes with the last of them, in one transaction: an end in
+            # between must leave neither without the other.
+            is_last = start_ms == starts[-1]
+            self._summarise(start_ms, with_state=is_last)
+            self._commit(partial(self._summarise, start_ms, with_state=is_last), [])
         if self._road.closed_until_ms != self._summariser.closed_until_ms:
             self._road.closed_until_ms = self._summariser.closed_until_ms
             self._road.set_now(self._road.now_ms)
 
     def _report(self) -> None:
         """Queues the gateway's own state for HQ, once a period."""
-        self._begin()
         state = self._state_of(self._summariser.closed_until_ms)
         self._road.send_to_hq(
             SendToHq(
@@ -331,8 +330,10 @@ class Loop:
             )
         )
 
-    def _summarise(self, start_ms: int) -> None:
+    def _summarise(self, start_ms: int, *, with_state: bool) -> None:
         self._begin()
+        if with_state:
+            self._report()
         for summary in self._summariser.make(start_ms):
             self._road.send_to_hq(
                 SendToHq(

@@ -48,7 +48,7 @@ INJECTIONS = (
     "<iframe src=//evil.example></iframe><link rel=stylesheet href=//evil.example>",
     "&lt;b&gt; &amp; &#x3c;script&#x3e; \\u003cscript\\u003e",
     "data: x\n\nevent: update\ndata: {}\n\n",
-    "\u202egnp.exe \u2028 \u2029 \ufeff\u0000 \x1b[31m",
+    "\u202egnp.exe \u2028 \u2029 \ufeff \x1b[31m",
     "W" * 1_900,
 )
 
