@@ -148,12 +148,13 @@ def all_stays(visit: Visit) -> tuple[ZoneStay, ...]:
     return (*stays, ZoneStay(visit.zone, visit.zone_entered_at_ms, visit.last_at_ms))
 
 
-def visit_id_from(visitor: VisitorId, started_at_ms: int) -> VisitId:
-    """Returns the id of the visit that a visitor began at an instant.
+def visit_id_from(visitor: VisitorId, started_at_ms: int, first: Mark) -> VisitId:
+    """Returns the id of the visit that a visitor's mark began.
 
-    It begins with that instant, so that visits of the same hour lie side by side on the disk.
+    It begins with the visit's start, so that visits of the same hour lie side by side on the disk.
+    The mark tells apart two visits that seem to begin at one instant: a dwell report reaches back.
     """
-    text = f"{visitor}\x00{started_at_ms}".encode()
+    text = f"{visitor}\x00{first.at_ms}\x00{first.tie}".encode()
     return VisitId(f"{started_at_ms:012x}{blake2b(text, digest_size=VISIT_ID_BYTES).hexdigest()}")
 
 
@@ -165,7 +166,7 @@ def _begun(mark: Mark, visitor: VisitorId, exits: frozenset[ZoneId], *, after_ms
     # Never before the visit that came first, and never after the mark itself.
     started_at_ms = min(mark.at_ms, max(after_ms, mark.at_ms - mark.dwell_ms))
     visit = Visit(
-        id=visit_id_from(visitor, started_at_ms),
+        id=visit_id_from(visitor, started_at_ms, mark),
         visitor=visitor,
         started_at_ms=started_at_ms,
         last_at_ms=started_at_ms,
