@@ -21,7 +21,7 @@ from edge_agent.config import layout_of
 from edge_agent.domain.effects import Publish
 from edge_agent.domain.ids import ProductId, StoreId
 from edge_agent.domain.time import DAY_MS, SECOND_MS, datetime_from_ms, local_time
-from edge_agent.errors import BundleError, ConfigError, StoreCorrupt
+from edge_agent.errors import BundleError, ConfigError, RequestRefused, StoreCorrupt
 from edge_agent.runner.dead_letters import DeadLetters
 from edge_agent.runner.loop import Loop
 from edge_agent.runner.outbox import HqOutbox, StoreOutbox
@@ -34,6 +34,7 @@ from edge_agent.shell.bundles import load_bundle
 from edge_agent.shell.catalogue import BundleDepartments, StoreCatalogue
 from edge_agent.shell.cipher import DayCipher
 from edge_agent.shell.clock import ReplayClock, SystemClock
+from edge_agent.shell.control import ControlServer
 from edge_agent.shell.keys import KeyStore
 from edge_agent.shell.mqtt_client import Incoming, LinkSettings, MqttLink, Subscription, Will
 from edge_agent.shell.retention import purge
@@ -49,6 +50,7 @@ from edge_agent.wire.summaries import GatewayState
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable
 
     from edge_agent.config import Config, LinkSection
     from edge_agent.shell.bundles import Bundle
@@ -60,6 +62,8 @@ SESSION_EXPIRY_S: Final = 7 * 24 * 3_600
 PURGE_EVERY_S: Final = 3_600.0
 # Sales that popularity is counted from when there is no model.
 POPULARITY_DAYS: Final = 30
+# How long a local command waits for the core thread.
+CALL_TIMEOUT_S: Final = 30.0
 
 
 class Agent:
@@ -83,6 +87,7 @@ class Agent:
         if self._hq_link is not None:
             self._hq_link.start()
         threading.Thread(target=self._announce, name="announce", daemon=True).start()
+        self._control.start()
         try:
             self._loop.run()
         finally:
@@ -97,6 +102,7 @@ class Agent:
 
     def _stop(self) -> None:
         self._service.stopping()
+        self._control.stop()
         if self._store_link.connected:
             topic = topics.agent_state(self.config.store)
             self._store_link.publish(topic, self._state_message("offline"), retain=True)
@@ -146,6 +152,7 @@ class Agent:
             self._hq_outbox = HqOutbox(self._hq_link, _RoadClock(self), max_bytes=max_bytes)
         self._road = self._make_road(last_now_ms)
         self._loop = self._make_loop()
+        self._control = ControlServer(config.control_socket, self._asked)
         self._queue_waiting()
 
     def _make_road(self, last_now_ms: int) -> Road:
@@ -267,6 +274,26 @@ class Agent:
 
     def _published(self, token: object) -> None:
         self._store_outbox.on_published(token)
+
+    def _asked(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answers a local command; called in the control thread.
+
+        What reads or writes the state goes through `self._loop.calls`.
+        """
+        answers: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+            "ping": self._answer_ping,
+        }
+        answer = answers.get(str(request.get("do")))
+        if answer is None:
+            raise RequestRefused(
+                "this agent does not know that request", hint="is it as new as the command?"
+            )
+        return answer(request)
+
+    def _answer_ping(self, _request: dict[str, Any]) -> dict[str, Any]:
+        return self._loop.calls.call(
+            lambda: {"store": self.config.store, "version": __version__}, timeout_s=CALL_TIMEOUT_S
+        )
 
     def _store_connection(self, up: bool) -> None:  # noqa: FBT001 - a callback's signature
         if up:

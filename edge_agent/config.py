@@ -189,6 +189,11 @@ class Config(_Section):
         return Path(self.state.directory) / "state.db"
 
     @property
+    def control_socket(self) -> Path:
+        """Where the running agent is asked for what only it may do."""
+        return Path(self.state.directory) / "control"
+
+    @property
     def key_directory(self) -> Path:
         """The folder of the keys that pseudonyms are made with."""
         return Path(self.state.directory) / "keys"

@@ -10,6 +10,8 @@
     │   └── SchemaTooNew     written by a newer version
     ├── BrokerError          an MQTT broker                  (transient)
     ├── BundleError          a model bundle is refused
+    ├── AgentUnreachable     no running agent answers a command that asks it  (transient)
+    ├── RequestRefused       the running agent will not do what a command asks
     ├── DataSetError         the replay's public data set is missing or not as expected
     └── HqError              the HQ receiver
 
@@ -87,6 +89,17 @@ class BrokerError(EdgeAgentError):
 
 class BundleError(EdgeAgentError):
     """A model bundle is refused."""
+
+
+class AgentUnreachable(EdgeAgentError):
+    """No running agent answers a command that must ask it."""
+
+    is_transient: ClassVar[bool] = True
+    exit_code: ClassVar[int] = 3
+
+
+class RequestRefused(EdgeAgentError):
+    """The running agent will not do what a command asks."""
 
 
 class DataSetError(EdgeAgentError):

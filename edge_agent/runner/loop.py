@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edge_agent.domain.effects import SendToHq
 from edge_agent.domain.time import SECOND_MS
 from edge_agent.errors import StoreError
+from edge_agent.runner.calls import Calls
 from edge_agent.wire import topics
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ class Loop:
         self._queue: SimpleQueue[Message] = SimpleQueue()
         # Taken off the queue and looked at together, not yet in a batch.
         self._ready: deque[Message] = deque()
+        # A message that asks for nothing wakes this thread when it sleeps.
+        self.calls = Calls(wake=partial(self._queue.put, ("call", None)))
         self._is_paused = False
         self._next_tick_ms = 0
         self._next_meta_s = 0.0
@@ -127,7 +130,9 @@ class Loop:
         while not self._stopping.is_set():
             messages = self._gather()
             self._finish(messages)
+            self._answer_calls()
             self._on_progress()
+        self.calls.end()
 
     def _gather(self) -> list[Message]:
         road = self._road
@@ -143,6 +148,8 @@ class Loop:
         while message is not None:
             messages.append(message)
             n_events += self._take(message)
+            if self.calls:
+                break
             if n_events >= self._settings.batch_events or self._summariser.is_due(road.now_ms):
                 # A period is closed on the state as it was when its time came, not on a batch's.
                 break
@@ -158,6 +165,8 @@ class Loop:
 
     def _take(self, message: Message) -> int:
         link, delivery = message
+        if link == "call":
+            return 0
         if link == "hq":
             self._road.take_command(delivery)
             return 1
@@ -216,7 +225,7 @@ class Loop:
         if not messages:
             self._on_idle(self._road.now_ms)
 
-    def _commit(self, redo: Callable[[], None], messages: list[Message]) -> None:
+    def _commit(self, redo: Callable[[], object], messages: list[Message]) -> None:
         """Commits the batch; returns only when it is on the disk, or when told to stop.
 
         Args:
@@ -242,6 +251,28 @@ class Loop:
             wait_s = min(RETRY_CEILING_S, wait_s * 2)
             self._on_progress()
             redo()
+
+    def _answer_calls(self) -> None:
+        while (asked := self.calls.next()) is not None:
+            do, future = asked
+            try:
+                answer = self._called(do)
+                self._commit(partial(self._called, do), [])
+                self._check_written()
+            except Exception as error:  # noqa: BLE001 - it belongs to whoever called
+                self._unit.roll_back()
+                self._rebuild()
+                future.set_exception(error)
+            else:
+                future.set_result(answer)
+
+    def _check_written(self) -> None:
+        if self._store_trouble:
+            raise StoreError(self._store_trouble, hint="mend it, then ask again")
+
+    def _called(self, do: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        self._begin()
+        return do()
 
     def _write(self) -> None:
         road = self._road
