@@ -6,6 +6,7 @@ product has no switch for any of them.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from collections.abc import Callable
@@ -13,7 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_agent.cli import main
-from edge_agent.ingest.ordering import Timing
+from edge_agent.decide import candidates
+from edge_agent.decide.candidates import request_for
+from edge_agent.engine import deciding
+from edge_agent.ingest.ordering import Timing, timing_of
 from edge_agent.runner import road
 from edge_agent.runner.loop import Loop
 from edge_agent.runner.road import Road
@@ -151,6 +155,23 @@ def event_to_hq() -> None:
     _replace(Road, "take", talkative)
 
 
+def gates_open() -> None:
+    """Every gate stands open: late events, complaints, history, what is held, caps."""
+
+    def decides_always(*given: Any, **named: Any) -> Timing:
+        return dataclasses.replace(timing_of(*given, **named), may_decide=True)
+
+    def knows_no_basket(moment: Any, **named: Any) -> Any:
+        return request_for(dataclasses.replace(moment, in_basket=()), **named)
+
+    _replace(road, "timing_of", decides_always)
+    _replace(deciding, "request_for", knows_no_basket)
+    _replace(deciding, "silence_for", _nothing)
+    _replace(deciding, "cap_reached", _nothing)
+    _replace(candidates, "may_use_history", lambda _: True)
+    _replace(candidates, "refusal_of", _nothing)
+
+
 FAULTS: Final[dict[str, Callable[[], None]]] = {
     each.__name__: each
     for each in (
@@ -164,6 +185,7 @@ FAULTS: Final[dict[str, Callable[[], None]]] = {
         acknowledge_stale,
         held_commit,
         event_to_hq,
+        gates_open,
     )
 }
 
@@ -174,7 +196,7 @@ def _replace(owner: Any, name: str, by: Any) -> None:
     setattr(owner, name, by)
 
 
-def _nothing(*_: object) -> None:
+def _nothing(*_: object, **__: object) -> None:
     """Does nothing."""
 
 

@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 from edge_agent.replay.dataset import SalesDay, load_day
 from edge_agent.replay.identifiers import RawIdentifier, customer_handle
 from edge_agent.replay.play import Replay, ReplayOptions, replay_of
+from edge_agent.replay.stream import Publication
 from edge_agent.shell.signing import DEMO_KEY_ID, demo_private_key, sign_command
 from edge_agent.wire import topics
 from edge_agent.wire.events import Event
@@ -94,14 +95,24 @@ def morning(
     options = ReplayOptions(
         store=STORE, seed=seed, baskets=baskets, duplicates=duplicates, shuffle=shuffle
     )
-    replay = replay_of(_sales(baskets), options)
+    replay = prepared(options)
+    return morning_of(replay, replay.publications())
+
+
+def prepared(options: ReplayOptions) -> Replay:
+    """Returns the replay of as many receipts from a busy hour as the options say."""
+    return replay_of(_sales(options.baskets), options)
+
+
+def morning_of(replay: Replay, publications: Iterable[Publication]) -> Morning:
+    """Returns a replay as messages, published in the order given."""
     opened_at = replay.first.opened_at
     first_at = min(filter(None, map(_arrived_at, replay.first.events))) - BEFORE
     opening: list[Message] = []
     day: list[Message] = []
     n_probes = n_ticks = 0
     last_at = opened_at
-    for each in replay.publications():
+    for each in publications:
         message = Message(each.topic, each.payload)
         if each.at < opened_at:
             opening.append(message)
@@ -128,7 +139,7 @@ def morning(
     )
 
 
-def _sales(baskets: int) -> SalesDay:
+def _sales(baskets: int | None) -> SalesDay:
     sales = load_day()
     zone = ZoneInfo(sales.timezone)
     late = [each for each in sales.baskets if each.paid_at.astimezone(zone).time() >= FROM]
