@@ -87,8 +87,8 @@ class State(Protocol):
         """Returns a visitor's newest visit."""
         ...
 
-    def visits_near(self, visitor: VisitorId, *, at_ms: int, margin_ms: int) -> tuple[Visit, ...]:
-        """Returns a visitor's visits whose interval, widened by a margin, holds an instant."""
+    def visits_between(self, visitor: VisitorId, *, from_ms: int, to_ms: int) -> tuple[Visit, ...]:
+        """Returns a visitor's visits that lie in an interval at least in part."""
         ...
 
     def basket(self, basket: BasketId) -> Basket | None:

@@ -12,7 +12,7 @@ from hypothesis import settings
 from tests.integration.broker import Broker, running_broker
 
 settings.register_profile("dev", max_examples=50, deadline=None)
-settings.register_profile("ci", max_examples=50, derandomize=True, deadline=None)
+settings.register_profile("ci", max_examples=300, derandomize=True, deadline=None)
 settings.register_profile("deep", max_examples=5000, deadline=None)
 
 SOAK = os.environ.get("EDGE_AGENT_SOAK") == "1"

@@ -81,16 +81,19 @@ class MemoryState:
 
     def visit_of(self, visitor: VisitorId) -> Visit | None:
         """Returns a visitor's newest visit."""
-        return max(self._visits(visitor), key=lambda each: each.started_at_ms, default=None)
+        return max(
+            self._visits(visitor),
+            key=lambda each: (each.started_at_ms, each.last_order),
+            default=None,
+        )
 
-    def visits_near(self, visitor: VisitorId, *, at_ms: int, margin_ms: int) -> tuple[Visit, ...]:
-        """Returns a visitor's visits whose interval, widened by a margin, holds an instant."""
-        near = (
+    def visits_between(self, visitor: VisitorId, *, from_ms: int, to_ms: int) -> tuple[Visit, ...]:
+        """Returns a visitor's visits that lie in an interval at least in part."""
+        return tuple(
             visit
             for visit in self._visits(visitor)
-            if visit.started_at_ms - margin_ms <= at_ms <= visit.last_at_ms + margin_ms
+            if visit.started_at_ms <= to_ms and visit.last_at_ms >= from_ms
         )
-        return tuple(sorted(near, key=lambda each: each.started_at_ms))
 
     def basket(self, basket: BasketId) -> Basket | None:
         """Returns a basket."""

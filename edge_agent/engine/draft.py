@@ -13,7 +13,7 @@ from edge_agent.domain.effects import ScheduleWake, Step, SummaryTouched, Visits
 from edge_agent.domain.time import DAY_MS, SECOND_MS
 from edge_agent.domain.visitor import Visitor
 from edge_agent.identify.pseudonyms import visitor_id_from
-from edge_agent.state.visits import advance, is_in_order, refolded, timed_out
+from edge_agent.state.visits import advance, follows, is_in_order, reach_ms, refolded, timed_out
 
 if TYPE_CHECKING:
     from edge_agent.domain.basket import Basket
@@ -31,10 +31,13 @@ class Draft:
     def __init__(self, state: State, context: Context) -> None:
         self.state = state
         self.context = context
+        # What a late mark folded again, as it was and as it is.
+        self.refolded: list[Visit] = []
         self._effects: list[Effect] = []
         self._marked: list[VisitsChanged] = []
         self._visitors: dict[VisitorId, Visitor] = {}
         self._visits: dict[VisitorId, Visit | None] = {}
+        self._put: dict[VisitorId, dict[VisitId, Visit | None]] = {}
         self._baskets: dict[BasketId, Basket] = {}
         self._showings: dict[ScreenId, Showing] = {}
 
@@ -110,9 +113,7 @@ class Draft:
         newest = self.visit_of(visitor.id)
         context = self.context
         if not is_in_order(newest, mark) or self._reopens(newest, mark):
-            held = self.refold(visitor.id, mark, at_ms=mark.at_ms)
-            if held is not None:
-                return held
+            return self._refold_with(visitor.id, mark)
         ended, visit = advance(
             newest, mark, visitor=visitor.id, policy=context.policy, exits=context.exits
         )
@@ -145,38 +146,79 @@ class Draft:
             )
         )
 
-    def refold(
-        self, visitor: VisitorId, mark: Mark | None, *, at_ms: int, without: int | None = None
-    ) -> Visit | None:
-        """Folds the visits around an instant again, with a late mark or without one taken back."""
+    def _refold_with(self, visitor: VisitorId, mark: Mark) -> Visit:
+        from_ms = mark.at_ms - mark.dwell_ms
+        visits = self._refold(visitor, mark, from_ms=from_ms, to_ms=mark.at_ms, without=None)
+        return next(visit for visit in visits if visit.last_order >= mark.order)
+
+    def refold_without(self, visitor: VisitorId, *, at_ms: int, tie: int) -> None:
+        """Folds the visits around an instant again, without the mark that is taken back."""
+        self._refold(visitor, None, from_ms=at_ms, to_ms=at_ms, without=tie)
+
+    def _refold(
+        self,
+        visitor: VisitorId,
+        mark: Mark | None,
+        *,
+        from_ms: int,
+        to_ms: int,
+        without: int | None,
+    ) -> tuple[Visit, ...]:
         context = self.context
         newest = self.visit_of(visitor)
-        margin_ms = context.policy.visit_timeout_s * SECOND_MS
-        near = {
-            visit.id: visit
-            for visit in self.state.visits_near(visitor, at_ms=at_ms, margin_ms=margin_ms)
-        }
-        if newest is not None and (newest.id in near or not near):
-            near[newest.id] = newest
+        near = self._chained(visitor, from_ms=from_ms, to_ms=to_ms)
         visits = refolded(
-            tuple(near.values()),
+            near,
             mark,
             visitor=visitor,
             policy=context.policy,
             exits=context.exits,
             without=without,
         )
-        if newest is not None and newest.id not in near and visits and visits[-1].is_open:
+        if newest is not None and newest not in near and visits and visits[-1].is_open:
             # A later visit exists, so time has ended this one.
             visits = (*visits[:-1], timed_out(visits[-1]))
         kept = {visit.id for visit in visits}
-        removed = tuple(sorted(visit for visit in near if visit not in kept))
+        removed = tuple(sorted(visit.id for visit in near if visit.id not in kept))
         self.put_visits(visitor, visits, removed=removed)
-        spans = [(visit.started_at_ms, visit.last_at_ms) for visit in (*near.values(), *visits)]
-        for from_ms, to_ms in spans:
-            self.touch_span(from_ms, to_ms)
+        self.refolded += (*near, *visits)
+        for visit in (*near, *visits):
+            self.touch_span(visit.started_at_ms, visit.last_at_ms)
         self.watch(visits)
-        return _holding(visits, at_ms)
+        return visits
+
+    def _chained(self, visitor: VisitorId, *, from_ms: int, to_ms: int) -> tuple[Visit, ...]:
+        """Returns every visit that a change in an interval can touch, oldest first.
+
+        Where one visit ends decides how the next one begins if it is within the time-out of it,
+        or if one of its dwell reports reaches back that far. So does that one's end for the one
+        after: the visits are taken until a gap on both sides is wider than any of that.
+        """
+        margin_ms = self.context.policy.visit_timeout_s * SECOND_MS
+        near: tuple[Visit, ...] = ()
+        while True:
+            found = self.visits_between(
+                visitor, from_ms=from_ms - margin_ms, to_ms=to_ms + margin_ms
+            )
+            if len(found) == len(near):
+                return found
+            near = found
+            from_ms = min(from_ms, *(reach_ms(visit) for visit in near))
+            to_ms = max(to_ms, *(visit.last_at_ms for visit in near))
+
+    def visits_between(self, visitor: VisitorId, *, from_ms: int, to_ms: int) -> tuple[Visit, ...]:
+        """Returns a visitor's visits that lie in an interval at least in part, oldest first."""
+        found: dict[VisitId, Visit | None] = {
+            visit.id: visit
+            for visit in self.state.visits_between(visitor, from_ms=from_ms, to_ms=to_ms)
+        }
+        found |= self._put.get(visitor, {})
+        within = (
+            visit
+            for visit in found.values()
+            if visit is not None and visit.started_at_ms <= to_ms and visit.last_at_ms >= from_ms
+        )
+        return tuple(sorted(within, key=lambda each: (each.started_at_ms, each.last_order)))
 
     def put_visits(
         self,
@@ -189,12 +231,13 @@ class Draft:
         """Replaces visits; the visitor's newest one is current from then on."""
         newest = self.visit_of(visitor)
         last = visits[-1] if visits else None
-        if last is not None and (
-            newest is None or newest.id in removed or last.started_at_ms >= newest.started_at_ms
-        ):
+        if last is not None and (newest is None or newest.id in removed or follows(last, newest)):
             self._visits[visitor] = last
         elif last is None and newest is not None and newest.id in removed:
             self._visits[visitor] = None
+        put = self._put.setdefault(visitor, {})
+        put.update(dict.fromkeys(removed))
+        put.update({visit.id: visit for visit in visits})
         self._marked.append(
             VisitsChanged(visitor=visitor, visits=visits, removed=removed, mark=mark)
         )
@@ -224,10 +267,3 @@ class Draft:
     def put_showing(self, showing: Showing) -> None:
         """Replaces what a screen shows."""
         self._showings[showing.screen] = showing
-
-
-def _holding(visits: tuple[Visit, ...], at_ms: int) -> Visit | None:
-    for visit in visits:
-        if visit.started_at_ms <= at_ms <= visit.last_at_ms:
-            return visit
-    return visits[-1] if visits else None

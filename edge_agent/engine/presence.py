@@ -11,6 +11,7 @@ from edge_agent.domain.ids import ProductId, ZoneId
 from edge_agent.domain.time import SECOND_MS
 from edge_agent.domain.visitor import Mark
 from edge_agent.engine import deciding, till
+from edge_agent.state.visits import all_stays
 
 if TYPE_CHECKING:
     from edge_agent.domain.inputs import Arrival
@@ -62,13 +63,15 @@ def _mark(arrival: Arrival) -> Mark:
 
 def _resolve_baskets(draft: Draft, before: Visit | None, visit: Visit, mark: Mark) -> None:
     seen = {mark.zone, visit.zone, None if before is None else before.zone}
+    seen.update(stay.zone for each in draft.refolded for stay in all_stays(each))
     zones = frozenset(zone for zone in seen if zone in draft.context.register_zones)
     if not zones:
         return
-    from_ms = mark.at_ms
+    from_ms = min((mark.at_ms, *(each.started_at_ms for each in draft.refolded)))
     if before is not None and before.zone is not None:
         from_ms = min(from_ms, before.zone_entered_at_ms)
-    till.resolve_near(draft, visit, zones=zones, from_ms=from_ms)
+    to_ms = max((visit.last_at_ms, *(each.last_at_ms for each in draft.refolded)))
+    till.resolve_near(draft, visit.visitor, zones=zones, from_ms=from_ms, to_ms=to_ms)
 
 
 def _watch_dwell(draft: Draft, before: Visit | None, visit: Visit) -> None:

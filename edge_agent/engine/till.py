@@ -59,22 +59,25 @@ def at_till(draft: Draft, arrival: Arrival) -> None:
         _offer(draft, arrival, basket)
 
 
-def resolve_near(draft: Draft, visit: Visit, *, zones: frozenset[ZoneId], from_ms: int) -> None:
+def resolve_near(
+    draft: Draft, visitor: VisitorId, *, zones: frozenset[ZoneId], from_ms: int, to_ms: int
+) -> None:
     """Reads again whose the baskets are that were opened while somebody came to or left a till.
 
     Args:
         draft: The step.
-        visit: The visit whose mark was just folded.
-        zones: Register zones that the mark may concern.
+        visitor: Whose visits have just changed.
+        zones: Register zones that the change may concern.
         from_ms: Baskets opened before this are settled.
+        to_ms: Baskets opened after this, as far as that is past, are settled.
     """
     span_ms = draft.context.policy.basket_stay_s * SECOND_MS
     for zone in sorted(zones):
         # A basket begun since may rest on his still standing there.
-        to_ms = max(visit.last_at_ms, draft.context.now_ms)
-        near = draft.state.baskets_near(zone, from_ms=from_ms - span_ms, to_ms=to_ms)
+        until_ms = max(to_ms, draft.context.now_ms)
+        near = draft.state.baskets_near(zone, from_ms=from_ms - span_ms, to_ms=until_ms)
         for basket in near:
-            _resolve(draft, draft.basket(basket.id) or basket, fresh=visit)
+            _resolve(draft, draft.basket(basket.id) or basket, fresh=visitor)
 
 
 def _touch(draft: Draft, arrival: Arrival, before: Basket | None, basket: Basket) -> None:
@@ -127,7 +130,7 @@ def _with_people(draft: Draft, arrival: Arrival, basket: Basket) -> Basket:
     return replace(basket, member=member.id)
 
 
-def _resolve(draft: Draft, basket: Basket, *, fresh: Visit | None) -> Basket:
+def _resolve(draft: Draft, basket: Basket, *, fresh: VisitorId | None) -> Basket:
     """Settles whose basket it is, as far as is known now, and moves what follows from that."""
     own = visitor_id_from(_own_subject(basket), day=basket.day)
     carrier = carrier_of(basket, _people_at(draft, basket, fresh), policy=draft.context.policy)
@@ -147,7 +150,7 @@ def _resolve(draft: Draft, basket: Basket, *, fresh: Visit | None) -> Basket:
     return basket
 
 
-def _people_at(draft: Draft, basket: Basket, fresh: Visit | None) -> tuple[AtRegister, ...]:
+def _people_at(draft: Draft, basket: Basket, fresh: VisitorId | None) -> tuple[AtRegister, ...]:
     register = draft.context.layout.registers.get(basket.register)
     if basket.opened_at_ms is None or register is None or register.zone is None:
         return ()
@@ -157,8 +160,12 @@ def _people_at(draft: Draft, basket: Basket, fresh: Visit | None) -> tuple[AtReg
     if fresh is None:
         return people
     # The state does not know yet what this very step changed.
-    others = tuple(each for each in people if each.visitor != fresh.visitor)
-    return (*others, *_stays_at(fresh, register.zone))
+    others = tuple(each for each in people if each.visitor != fresh)
+    # Who is still here stands where he was seen last, however long ago.
+    known = (*draft.visits_between(fresh, from_ms=from_ms, to_ms=to_ms), draft.visit_of(fresh))
+    visits = {visit.id: visit for visit in known if visit is not None}
+    stays = (stay for visit in visits.values() for stay in _stays_at(visit, register.zone))
+    return (*others, *(stay for stay in stays if _is_within(stay, from_ms, to_ms)))
 
 
 def _stays_at(visit: Visit, zone: ZoneId) -> tuple[AtRegister, ...]:
@@ -170,6 +177,11 @@ def _stays_at(visit: Visit, zone: ZoneId) -> tuple[AtRegister, ...]:
     if visit.zone == zone:
         stays[-1] = replace(stays[-1], left_at_ms=None)
     return tuple(stays)
+
+
+def _is_within(stay: AtRegister, from_ms: int, to_ms: int) -> bool:
+    is_over = stay.left_at_ms is not None and stay.left_at_ms < from_ms
+    return stay.entered_at_ms <= to_ms and not is_over
 
 
 def _own_subject(basket: Basket) -> Subject:
@@ -187,7 +199,7 @@ def _given_up(draft: Draft, basket: Basket, previous: VisitorId, *, own: Visitor
             draft.put_visits(own, (), removed=(visit.id,))
         return basket
     if basket.paid_mark_at_ms is not None:
-        draft.refold(previous, None, at_ms=basket.paid_mark_at_ms, without=_tie(basket))
+        draft.refold_without(previous, at_ms=basket.paid_mark_at_ms, tie=_tie(basket))
     return replace(basket, paid_mark_at_ms=None)
 
 
@@ -213,7 +225,7 @@ def _with_paid_mark(draft: Draft, basket: Basket, carrier: VisitorId) -> Basket:
     if visitor is None:
         return basket
     if basket.paid_mark_at_ms is not None:
-        draft.refold(carrier, None, at_ms=basket.paid_mark_at_ms, without=_tie(basket))
+        draft.refold_without(carrier, at_ms=basket.paid_mark_at_ms, tie=_tie(basket))
     at_ms = basket.sale.completed_at_ms
     draft.add_mark(visitor, Mark(at_ms, _tie(basket), "paid"))
     return replace(basket, paid_mark_at_ms=at_ms)

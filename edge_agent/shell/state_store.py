@@ -8,6 +8,7 @@ forgotten and read again. Reading is all that happens here.
 from __future__ import annotations
 
 from collections import ChainMap, OrderedDict
+from contextlib import closing
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from edge_agent.domain.basket import Basket
@@ -25,7 +26,7 @@ from edge_agent.domain.store import AtRegister, Product, Showing
 from edge_agent.domain.visitor import Visitor
 from edge_agent.shell import rows
 from edge_agent.shell.register_stays import RegisterStays
-from edge_agent.state.visits import one_visit
+from edge_agent.state.visits import follows, one_visit
 
 if TYPE_CHECKING:
     import sqlite3
@@ -43,6 +44,14 @@ V = TypeVar("V")
 # the disk.
 CACHED_VISITORS: Final = 5_000
 CACHED_BASKETS: Final = 1_000
+
+_CLOSED: Final = (
+    "SELECT id, visitor, started_at_ms, last_at_ms, ended_at_ms, ended_by, has_paid, trail"
+    " FROM visit WHERE visitor = ? AND ended_at_ms IS NOT NULL"
+)
+_CLOSED_NEWEST_FIRST: Final = f"{_CLOSED} ORDER BY started_at_ms DESC"
+_CLOSED_BETWEEN: Final = f"{_CLOSED} AND started_at_ms <= ? AND last_at_ms >= ?"
+_STARTED: Final = 2
 
 
 class StateStore:
@@ -125,30 +134,18 @@ class StateStore:
 
     def visit_of(self, visitor: VisitorId) -> Visit | None:
         """Returns a visitor's newest visit."""
-        if visitor in self._visits:
-            return self._visits[visitor]
-        row = self._db.execute(
-            "SELECT id, visitor, started_at_ms, last_at_ms, ended_at_ms, ended_by, has_paid, trail"
-            " FROM visit WHERE visitor = ? ORDER BY started_at_ms DESC LIMIT 1",
-            (visitor,),
-        ).fetchone()
-        visit = None if row is None else self._closed_visit(row)
-        self._visits[visitor] = visit
-        return visit
+        if visitor not in self._visits:
+            self._visits[visitor] = self._newest_closed(visitor)
+        return self._visits[visitor]
 
-    def visits_near(self, visitor: VisitorId, *, at_ms: int, margin_ms: int) -> tuple[Visit, ...]:
-        """Returns a visitor's visits whose interval, widened by a margin, holds an instant."""
+    def visits_between(self, visitor: VisitorId, *, from_ms: int, to_ms: int) -> tuple[Visit, ...]:
+        """Returns a visitor's visits that lie in an interval at least in part."""
         newest = self.visit_of(visitor)
         found = {
             visit.id: visit
             for visit in map(
                 self._closed_visit,
-                self._db.execute(
-                    "SELECT id, visitor, started_at_ms, last_at_ms, ended_at_ms, ended_by,"
-                    " has_paid, trail FROM visit WHERE visitor = ? AND started_at_ms <= ?"
-                    " AND last_at_ms >= ? AND ended_at_ms IS NOT NULL ORDER BY started_at_ms",
-                    (visitor, at_ms + margin_ms, at_ms - margin_ms),
-                ).fetchall(),
+                self._db.execute(_CLOSED_BETWEEN, (visitor, to_ms, from_ms)).fetchall(),
             )
             if visit.id not in self._superseded
         }
@@ -158,8 +155,8 @@ class StateStore:
             found[newest.id] = newest
         return tuple(
             visit
-            for visit in sorted(found.values(), key=lambda each: each.started_at_ms)
-            if visit.started_at_ms - margin_ms <= at_ms <= visit.last_at_ms + margin_ms
+            for visit in found.values()
+            if visit.started_at_ms <= to_ms and visit.last_at_ms >= from_ms
         )
 
     def basket(self, basket: BasketId) -> Basket | None:
@@ -332,10 +329,10 @@ class StateStore:
         last = change.visits[-1] if change.visits else None
         if newest is not None and newest.id in change.removed:
             newest = None
-        if last is not None and (newest is None or last.started_at_ms >= newest.started_at_ms):
+        if last is not None and (newest is None or follows(last, newest)):
             newest = last
         if newest is None and change.removed:
-            newest = self._newest_other(change)
+            newest = self._newest_closed(change.visitor, without=frozenset(change.removed))
         self._visits[change.visitor] = newest
         self._superseded.update(change.removed)
         self._superseded.difference_update(visit.id for visit in change.visits)
@@ -349,15 +346,24 @@ class StateStore:
             self._unsaved.pop(change.visitor, None)
         self._registers.put_visits(change.visitor, change)
 
-    def _newest_other(self, change: VisitsChanged) -> Visit | None:
-        marks = ",".join("?" for _ in change.removed)
-        row = self._db.execute(
-            "SELECT id, visitor, started_at_ms, last_at_ms, ended_at_ms, ended_by, has_paid, trail"  # noqa: S608 - placeholders only
-            f" FROM visit WHERE visitor = ? AND id NOT IN ({marks})"
-            " AND ended_at_ms IS NOT NULL ORDER BY started_at_ms DESC LIMIT 1",
-            (change.visitor, *change.removed),
-        ).fetchone()
-        return None if row is None else self._closed_visit(row)
+    def _newest_closed(
+        self, visitor: VisitorId, *, without: frozenset[VisitId] = frozenset()
+    ) -> Visit | None:
+        unsaved = {visit.id: visit for visit in self._unsaved.get(visitor, ())}
+        gone = without | self._superseded
+        newest: Visit | None = None
+        with closing(self._db.execute(_CLOSED_NEWEST_FIRST, (visitor,))) as found:
+            for row in found:
+                if newest is not None and row[_STARTED] < newest.started_at_ms:
+                    break
+                if row[0] not in gone and row[0] not in unsaved:
+                    visit = self._closed_visit(row)
+                    # Two visits may begin at one instant.
+                    newest = visit if newest is None or follows(visit, newest) else newest
+        for visit in unsaved.values():
+            if visit.id not in gone and (newest is None or follows(visit, newest)):
+                newest = visit
+        return newest
 
     def _put_basket(self, basket: Basket) -> None:
         before = self._baskets.get(basket.id)
@@ -412,7 +418,7 @@ class StateStore:
     def _closed_visit(self, row: rows.Row) -> Visit:
         stays = self._db.execute(
             "SELECT zone, entered_at_ms, left_at_ms FROM zone_stay WHERE visit = ?"
-            " ORDER BY entered_at_ms, zone",
+            " ORDER BY entered_at_ms, left_at_ms, zone",
             (row[0],),
         ).fetchall()
         return rows.closed_visit_from(tuple(row), stays)

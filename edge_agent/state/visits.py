@@ -70,6 +70,17 @@ def is_in_order(visit: Visit | None, mark: Mark) -> bool:
     return visit is None or mark.order >= visit.last_order
 
 
+def follows(visit: Visit, other: Visit) -> bool:
+    """Returns whether a visit is not older than another one of the same visitor."""
+    at = (visit.started_at_ms, visit.last_order)
+    return at >= (other.started_at_ms, other.last_order)
+
+
+def reach_ms(visit: Visit) -> int:
+    """Returns the earliest instant that any of a visit's marks tells of."""
+    return min(mark.at_ms - mark.dwell_ms for mark in values_of(visit.marks))
+
+
 def refolded(
     visits: tuple[Visit, ...],
     mark: Mark | None,
@@ -82,8 +93,7 @@ def refolded(
     """Returns the visits that replace `visits` after a late mark, oldest first.
 
     Args:
-        visits: Every visit of this visitor that the mark can touch: those whose interval, widened
-            by the time-out on both sides, holds it.
+        visits: Every visit of this visitor that the mark can touch.
         mark: The late mark; None to fold again without one.
         visitor: Whose mark it is.
         policy: Holds the visit time-out.
@@ -185,7 +195,7 @@ def _extended(visit: Visit, mark: Mark, exits: frozenset[ZoneId]) -> Visit:
         # A dwell report tells of the past, but of no more than nobody else has told already.
         moved_at_ms = max(visit.last_at_ms, mark.at_ms - mark.dwell_ms)
         if zone is not None:
-            stays = Chain(ZoneStay(zone, entered_at_ms, moved_at_ms), stays)
+            stays = _with_stay(stays, ZoneStay(zone, entered_at_ms, moved_at_ms))
         zone = mark.zone if mark.kind not in {"leave", "end"} else None
         entered_at_ms = moved_at_ms if zone is not None else 0
         n_handled = 0
@@ -210,6 +220,19 @@ def _extended(visit: Visit, mark: Mark, exits: frozenset[ZoneId]) -> Visit:
     return extended
 
 
+def _with_stay(stays: Chain[ZoneStay] | None, stay: ZoneStay) -> Chain[ZoneStay]:
+    if stays is None or stays.last.entered_at_ms != stay.entered_at_ms:
+        return Chain(stay, stays)
+    # Sensors of several zones may take turns within a millisecond. Zone and time of coming name
+    # a stay, so coming back to where one was at that very instant continues the first.
+    begun = {(each.entered_at_ms, each.zone): each for each in (*stays, stay)}
+    ordered = sorted(begun.values(), key=lambda s: (s.entered_at_ms, s.left_at_ms, s.zone))
+    chain: Chain[ZoneStay] | None = None
+    for each in ordered[:-1]:
+        chain = Chain(each, chain)
+    return Chain(ordered[-1], chain)
+
+
 def _moves(zone: ZoneId | None, mark: Mark) -> bool:
     if mark.kind == "end":
         return True
@@ -231,7 +254,7 @@ def _in_hand_after(in_hand: tuple[ProductId, ...], mark: Mark) -> tuple[ProductI
 def _ended(visit: Visit, *, at_ms: int, by: str) -> Visit:
     stays = visit.stays
     if visit.zone is not None:
-        stays = Chain(ZoneStay(visit.zone, visit.zone_entered_at_ms, at_ms), stays)
+        stays = _with_stay(stays, ZoneStay(visit.zone, visit.zone_entered_at_ms, at_ms))
     return replace(
         visit, zone=None, zone_entered_at_ms=0, stays=stays, ended_at_ms=at_ms, ended_by=by
     )

@@ -93,9 +93,9 @@ def test_visits_come_back_open_and_closed(heard: World, kind: str) -> None:
     newest = heard.state.visit_of(phone.id)
     assert newest is not None
     assert newest.in_hand == ("d0",)
-    near = heard.state.visits_near(phone.id, at_ms=at(-2_950), margin_ms=0)
+    near = heard.state.visits_between(phone.id, from_ms=at(-2_950), to_ms=at(-2_950))
     assert [each.ended_by for each in near] == ["exit"]
-    both = heard.state.visits_near(phone.id, at_ms=at(-1_500), margin_ms=1_500_000)
+    both = heard.state.visits_between(phone.id, from_ms=at(-3_000), to_ms=at(0))
     mine = [comparable(each) for each in both]
     assert mine == [comparable(each) for each in reference.memory.all_visits()]
 

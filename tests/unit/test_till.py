@@ -6,12 +6,14 @@ from edge_agent.domain.effects import SendToHq
 from tests.factories import (
     CARD,
     PHONE,
+    at,
     command,
     complained,
     entered,
     event,
     granted,
     left,
+    presence,
     ref,
     sale,
     scanned_card,
@@ -105,6 +107,28 @@ def test_the_newest_statement_of_a_sale_counts() -> None:
     basket = heard.basket("b1")
     assert basket is not None
     assert basket.products == ("d1", "k0")
+
+
+def test_of_two_sales_of_one_instant_the_same_one_counts_in_any_order() -> None:
+    """A till that repeats itself with other lines cannot make two stores of one."""
+    one, other = sale(30, "d0"), sale(30, "k0")
+    stated = []
+    for order in ((one, other), (other, one)):
+        heard = world()
+        heard.tick(at(60))
+        heard.take(*order)
+        stated.append([each.sale for each in heard.memory.baskets.values()])
+    assert stated[0] == stated[1]
+
+
+def test_a_late_goodbye_does_not_take_the_basket_of_who_came_back() -> None:
+    """A visit folded in two still stands at the till with its second part."""
+    heard = world()
+    heard.tick(at(60))
+    heard.take(entered("dairy", 0), entered("checkout", 20), till("basket.opened", 25))
+    assert carrier_kind(heard) == "ble"
+    heard.take(presence("visit.ended", 10))
+    assert carrier_kind(heard) == "ble"
 
 
 def test_a_consenting_card_links_the_phone_to_its_holder() -> None:

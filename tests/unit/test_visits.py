@@ -140,3 +140,47 @@ def test_a_gap_of_the_time_out_is_still_one_visit(gap_s: int) -> None:
     heard.tick(at(4_000))
     heard.take(entered("dairy", 0), entered("bakery", gap_s))
     assert len(heard.visits("ble", PHONE)) == 1
+
+
+def test_a_refolded_visit_begins_after_the_one_that_time_parted_from_it() -> None:
+    """A dwell report reaches back no further than the visit before, also when folded again."""
+    heard = world(visit_timeout_s=600)
+    heard.tick(at(7_200))
+    heard.take(
+        presence("visit.ended", 0),
+        presence("zone.dwell", 800, zone="dairy", dwell_s=3_600),
+        presence("visitor.detected", 1_390),
+    )
+    heard.take(presence("visitor.detected", 1_395))
+    ids = [visit.id for visit in heard.visits("ble", PHONE)]
+    heard.take(presence("visitor.detected", 1_392))
+    before, after = heard.visits("ble", PHONE)
+    assert [before.id, after.id] == ids
+    assert after.started_at_ms == before.last_at_ms + 1
+
+
+def test_a_late_mark_takes_along_visits_beyond_its_own_reach() -> None:
+    """It reopens one visit, whose later mark then joins it to the next one."""
+    heard = world(visit_timeout_s=600)
+    heard.tick(at(7_200))
+    heard.take(presence("visit.ended", 0), left("dairy", 500), presence("visitor.detected", 1_000))
+    assert len(heard.visits("ble", PHONE)) == 2
+    heard.take(entered("dairy", 100))
+    ended, joined = heard.visits("ble", PHONE)
+    assert (ended.last_at_ms, joined.started_at_ms, joined.last_at_ms) == (
+        at(0),
+        at(100),
+        at(1_000),
+    )
+
+
+def test_taking_turns_within_a_millisecond_leaves_a_stay_in_each_zone() -> None:
+    """Zone and instant name a stay, so the database holds what memory holds."""
+    heard = world()
+    for zone in ("dairy", "bakery", "dairy", "wine", "bakery", "dairy"):
+        heard.take(entered(zone, 0))
+    heard.take(presence("visit.ended", 9))
+    visit = heard.visit("ble", PHONE)
+    assert visit is not None
+    stays = [(stay.zone, stay.entered_at_ms) for stay in visit.stays or ()]
+    assert len(stays) == len(set(stays))
