@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 SWITCH_INTERVAL_S: Final = 0.000_5
 
 
-# mallopt's parameters, as <malloc.h> numbers them, and what they are set to.
+# mallopt's parameters, as <malloc.h> numbers them, and what they are set to. A decision's arrays
+# (75-150 KiB) must come from the heap: mapped and unmapped each time, they cost 560 page faults.
 _MALLOC_SETTINGS: Final = (
-    (-1, 131_072),  # M_TRIM_THRESHOLD: free memory at the top goes back to the kernel
-    (-3, 65_536),  # M_MMAP_THRESHOLD: a decision's arrays are mapped, and unmapped when freed
+    (-1, 2_097_152),  # M_TRIM_THRESHOLD: free memory at the top goes back to the kernel
+    (-3, 1_048_576),  # M_MMAP_THRESHOLD: what is larger is unmapped when it is freed
     (-8, 2),  # M_ARENA_MAX: one for each thread that is busy
 )
 
