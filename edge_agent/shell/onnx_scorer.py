@@ -117,6 +117,7 @@ class OnnxScorer:
         self._ids = ids
         self._kept: OrderedDict[tuple[int | None, int | None, int, int], Surroundings]
         self._kept = OrderedDict()
+        self._last: tuple[ScoringRequest | None, Situation | None] = (None, None)
         self._zones: OrderedDict[frozenset[ProductId], NDArray[np.bool_]] = OrderedDict()
         self._columns = {
             reason: [
@@ -147,11 +148,7 @@ class OnnxScorer:
         """Returns what sells best in this store, week and hour, whoever asks."""
         situation = self.situation(request)
         around = self._surroundings(situation)
-        free = np.ones(self._tables.n_items, dtype=bool)
-        if situation.allowed is not None:
-            free = situation.allowed.copy()
-        free[situation.basket] = False
-        top = around.popular[free[around.popular]][: max(request.limit, 0)].astype(np.int64)
+        top = _most_popular(around, situation, max(request.limit, 0))
         scores = np.minimum(np.exp(around.now[top]), np.float32(1.0))
         now = around.hour_lift[top] + around.weekday_lift[top] + around.store_lift[top] > 0
         reasons = ["popular_now" if is_now else FALLBACK_REASON for is_now in now]
@@ -168,6 +165,14 @@ class OnnxScorer:
 
     def situation(self, request: ScoringRequest) -> Situation:
         """Returns the request in the tables' own terms; what they do not know is left out."""
+        asked, situation = self._last
+        if asked is not request or situation is None:
+            situation = self._situation(request)
+            # A decision asks twice: for the best, and for the most popular to compare them with.
+            self._last = (request, situation)
+        return situation
+
+    def _situation(self, request: ScoringRequest) -> Situation:
         known, now = self._ids.position, request.now
         bought: list[int] = []
         sizes: list[int] = []
@@ -267,3 +272,15 @@ class OnnxScorer:
             ScoredProduct(product=products[item], propensity=score, reason=reason)
             for item, score, reason in zip(items.tolist(), scores.tolist(), reasons, strict=True)
         )
+
+
+def _most_popular(around: Surroundings, situation: Situation, n: int) -> Items:
+    """Returns the n most popular items that may be answered, best first."""
+    if situation.allowed is None:
+        ordered = around.popular[: n + len(situation.basket)]
+    else:
+        ordered = around.popular[situation.allowed[around.popular]]
+        ordered = ordered[: n + len(situation.basket)]
+    in_basket = frozenset(situation.basket.tolist())
+    found = [item for item in ordered.tolist() if item not in in_basket]
+    return np.array(found[:n], dtype=np.int64)

@@ -283,8 +283,22 @@ class _Past:
     last: Floats
 
 
+_NONE: Floats = np.zeros(0, dtype=np.float32)
+_NO_PAST = _Past(
+    items=np.zeros(0, dtype=np.int64),
+    count=_NONE,
+    fast=_NONE,
+    slow=_NONE,
+    ago=_NONE,
+    gap_ratio=_NONE,
+    last=_NONE,
+)
+
+
 def _past(situation: Situation) -> _Past:
     """Returns counts, decayed counts, recency and rhythm of each item bought before."""
+    if not len(situation.bought):
+        return _NO_PAST
     items, inverse = np.unique(situation.bought, return_inverse=True)
     ago = situation.ago_days[situation.bought_basket]
     n = len(items)
@@ -324,12 +338,16 @@ class _Links:
 
     def total(self, weights: Floats) -> Floats:
         """Returns for every item the sum of its weighted links, float32 (n,)."""
+        if not len(weights):
+            return np.zeros(self.n, np.float32)
         links = (self.weight * weights[:, None]).ravel()
         return np.bincount(self.index.ravel(), weights=links, minlength=self.n).astype(np.float32)
 
     def strongest(self, weights: Floats) -> Floats:
         """Returns for every item its strongest weighted link, float32 (n,)."""
         best = np.zeros(self.n, np.float32)
+        if not len(weights):
+            return best
         np.maximum.at(best, self.index.ravel(), (self.weight * weights[:, None]).ravel())
         return best
 
@@ -388,7 +406,8 @@ def _signals(tables: RankerTables, basket: Items, past: _Past, around: Surroundi
     popular = tables.pop_all[basket] + np.float32(TINY)
     ones, rarity = np.ones(len(basket), dtype=np.float32), np.float32(1.0) / np.sqrt(popular)
     together, shared = _links(tables.basket_near, basket), _links(tables.household_near, basket)
-    kinds = np.unique(tables.kind[basket]).astype(np.int64)
+    # Sorted and distinct as from np.unique, which would import numpy.ma.
+    kinds = np.flatnonzero(np.bincount(tables.kind[basket]))
     kind_links = _links(tables.kind_near, kinds)
     top, weights = past.items, past.slow
     if len(top) > MAX_HISTORY_ITEMS:
@@ -542,14 +561,38 @@ def _of_whole_basket(
 
 
 def _same(codes: NDArray[np.int32], basket: Items, items: Items) -> Floats:
-    counts = np.bincount(codes[basket], minlength=int(codes.max()) + 1)
-    return counts[codes[items]].astype(np.float32)
+    same = codes[items][:, None] == codes[basket]
+    counts: Floats = same.sum(axis=1, dtype=np.float32)
+    return counts
+
+
+_OF_NO_HISTORY: dict[str, Floats | float] = {
+    "history_household_sum": 0.0,
+    "history_household_max": 0.0,
+    "history_conditional": 0.0,
+    "history_count": 0.0,
+    "history_share": 0.0,
+    "history_fast": 0.0,
+    "history_slow": 0.0,
+    "days_since_bought": LONG_AGO_DAYS,
+    "gap_ratio": -1.0,
+    "in_last_baskets": 0.0,
+    "kind_slow": 0.0,
+    "kind_share": 0.0,
+    "days_since_kind": LONG_AGO_DAYS,
+    "category_slow": 0.0,
+    "maker_slow": 0.0,
+    "department_slow": 0.0,
+}
+"""What `_of_history` works out for every item when nothing was bought before."""
 
 
 def _of_history(
     tables: RankerTables, signals: _Signals, items: Items
 ) -> dict[str, Floats | float]:
     past = signals.past
+    if not len(past.items):
+        return _OF_NO_HISTORY
     n, n_kinds = tables.n_items, int(tables.kind.max()) + 1
     at = np.full(n, len(past.items), dtype=np.int64)
     at[past.items] = np.arange(len(past.items))

@@ -230,3 +230,12 @@ def test_anonymous_answer_never_rests_on_history(bundle: Bundle) -> None:
     """Without a history no item is said to be often bought."""
     answer = bundle.scorer.rank(ask(basket=some(bundle, 5), limit=50))
     assert all(s.reason != "you_often_buy" for s in answer)
+
+
+def test_answer_does_not_depend_on_what_was_asked_before(bundle: Bundle) -> None:
+    """What is kept of one request is never used for the next one."""
+    first, second = ask(basket=some(bundle, 3)), ask(basket=some(bundle, 9)[6:])
+    alone = bundle.scorer.popular(second)
+    bundle.scorer.rank(first)
+    assert bundle.scorer.popular(second) == alone
+    assert bundle.scorer.popular(first) != alone

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from edge_agent.shell.onnx_scorer import REASONS
 from edge_agent.state.features import (
     CODES,
     FEATURES,
@@ -182,3 +183,14 @@ def test_unknown_week_means_no_promotion(tables: RankerTables) -> None:
     """Without a plan every promotion feature is neutral."""
     found = described(tables, replace(situation(), week=None))
     assert value(found, 2, "display_lift") == 0.0
+
+
+def test_nothing_bought_describes_an_item_as_a_history_without_it(tables: RankerTables) -> None:
+    """What an empty history spares working out is what an unrelated one comes to."""
+    apart = np.arange(N, dtype=np.int32)
+    tables = replace(tables, category=apart, department=apart, maker=apart)
+    empty, other = (described(tables, situation(bought=bought)) for bought in ((), ((9.0, (0,)),)))
+    of_history = [name for name in FEATURES if name in REASONS["you_often_buy"]]
+    assert [value(empty, 5, name) for name in of_history] == [
+        value(other, 5, name) for name in of_history
+    ]
