@@ -61,8 +61,11 @@ class NotConvertible(ValueError):
 
 def text_of(value: Any) -> str:
     """Returns a scalar as text; whole floats lose their point, truth values are lower case."""
-    if isinstance(value, str):
-        return value.strip()[:_TEXT_MAX]
+    if type(value) is str:
+        text = value.strip()
+        return text if len(text) <= _TEXT_MAX else text[:_TEXT_MAX]
+    if type(value) is int:
+        return str(value)[:_TEXT_MAX]
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:

@@ -7,8 +7,7 @@ caller. A message older than the newest one changes nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from edge_agent.domain.time import DAY_MS, SECOND_MS
 from edge_agent.wire.mapping import Change, Delta, Presence
@@ -37,16 +36,15 @@ News = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+# Tuples, since several are made for every value that is compared.
+class Entry(NamedTuple):
     """What is remembered under one key, and until when."""
 
     value: Memory
     until_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(NamedTuple):
     """What came of a value: the entry to keep (None: as it was), the result, and its news."""
 
     entry: Entry | None

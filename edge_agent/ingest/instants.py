@@ -6,11 +6,10 @@ absent, unreadable or impossible.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from edge_agent.domain.time import DAY_MS, datetime_from_ms, ms_from_datetime
@@ -28,8 +27,7 @@ _MS: Final = {
 _TEXT_MAX: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """An instant, and why it is the arrival's if it is."""
 
     at_ms: int

@@ -22,6 +22,7 @@ NODES_MAX: Final = 50_000
 FIELDS_MAX: Final = 1_000
 _BOM: Final = b"\xef\xbb\xbf"
 _PERCENT_PARTS: Final = 2
+_QUALIFIED: Final = etree.XPath("//*[@*[namespace-uri()]]")
 
 
 class Unreadable(ValueError):
@@ -122,6 +123,8 @@ def _without_namespaces(root: Any) -> Any:
         tag = element.tag
         if isinstance(tag, str) and tag[0] == "{":
             element.tag = tag.rpartition("}")[2]
+    qualified: Any = _QUALIFIED(root)
+    for element in qualified:
         for name in [name for name in element.attrib if name[0] == "{"]:
             value = element.attrib.pop(name)
             local = name.rpartition("}")[2]

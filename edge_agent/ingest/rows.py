@@ -7,8 +7,8 @@ is kept aside until the row has succeeded.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from types import MappingProxyType
@@ -22,6 +22,8 @@ from edge_agent.ingest.instants import Moment
 from edge_agent.ingest.payloads import Unreadable
 
 Evaluated = Callable[["Row"], Any]
+Check = Callable[["Row"], bool]
+Tell = Callable[[str], None]
 Json = str | int | float | bool | None
 
 # What evaluating a stranger's payload may raise; every one means that this row is bad.
@@ -29,6 +31,8 @@ BAD_ROW: Final = (
     NotConvertible, Unreadable, JMESPathError, ValueError, TypeError, ArithmeticError, LookupError,
     AttributeError, RecursionError,
 )  # fmt: skip
+# Name of the current row.
+ROW: Final = ""
 _KEY_BYTES: Final = 16
 _SECRET_MAX: Final = 64
 
@@ -76,35 +80,47 @@ def detail_of(error: BaseException) -> str:
 
 
 class Run:
-    """What all rows of one message share."""
+    """What all rows of one message share.
+
+    Attributes:
+        cache: Results that hold for the whole message.
+        changes: What is to be remembered.
+        counts: How often what happened.
+        lookups: The store's settings and tables.
+        topic: Topic of the message.
+        payload: Its bytes.
+        received_at_ms: Its arrival, epoch milliseconds.
+        refusals: What was refused.
+        tell: Called with a line for everything that is done; None when nobody listens.
+    """
 
     __slots__ = (
-        "_state",
-        "_tables",
-        "cache",
-        "changes",
-        "counts",
-        "lookups",
-        "received_at_ms",
-        "refusals",
-    )
+        "_state", "_tables", "cache", "changes", "counts", "lookups", "payload", "received_at_ms",
+        "refusals", "tell", "topic",
+    )  # fmt: skip
 
     def __init__(
         self,
+        topic: str,
+        payload: bytes,
         *,
         state: Mapping[str, Entry],
         tables: Mapping[str, Mapping[str, Json]],
         lookups: Lookups,
         received_at_ms: int,
+        tell: Tell | None,
     ) -> None:
         self._state = state
         self._tables = tables
-        self.cache: dict[object, Any] = {}
+        self.cache: dict[str, tuple[Any, Any]] = {}
         self.changes: dict[str, Entry] = {}
-        self.counts: Counter[str] = Counter()
+        self.counts: dict[str, int] = defaultdict(int)
         self.lookups = lookups
+        self.topic = topic
+        self.payload = payload
         self.received_at_ms = received_at_ms
         self.refusals: list[MappingRefusal] = []
+        self.tell = tell
 
     def remembered(self, key: str) -> Entry | None:
         """Returns what is remembered under a key, by this message or before it."""
@@ -112,21 +128,46 @@ class Run:
 
     def table(self, name: str, key: str) -> Json:
         """Returns a table's row: the store's first, then the file's."""
-        stores = self.lookups.tables.get(name)
-        if stores is not None and key in stores:
-            return stores[key]
-        return self._tables.get(name, {}).get(key)
+        stores = self.lookups.tables
+        if name in stores and key in stores[name]:
+            return stores[name][key]
+        return self._tables[name].get(key)
+
+    def count(self, what: str, place: str) -> None:
+        """Counts what became of a row."""
+        self.counts[what] += 1
+        if self.tell is not None:
+            self.tell(f"  {place or 'message'}: {what}")
+
+    def refuse(self, reason: str, detail: str, rule: str, place: str | None) -> None:
+        """Notes that the message, or a part of it, is refused."""
+        self.refusals.append(
+            MappingRefusal(reason=reason, detail=detail, rule=rule, place=place or None)
+        )
+        if self.tell is not None:
+            self.tell(f"  refused: {detail}" + (f" at {place}" if place else ""))
 
 
 class Row(dict[str, Any]):
-    """The names of one row; see the module's docstring."""
+    """The names of one row; see the module's docstring.
 
-    __slots__ = ("_at", "_device", "findings", "lets", "place", "rule", "run", "staged")
+    Attributes:
+        run: What the rows of the message share.
+        rule: Name of the rule.
+        lets: Named values, evaluated when they are first asked for.
+        place: Where the row stands in the message.
+        findings: What was new about the values that are compared with earlier ones.
+        staged: What is to be remembered if the row succeeds.
+        at: When it happened.
+        device: What told it.
+        texts: What was made of nothing but the topic, for all messages of the topic.
+    """
+
+    __slots__ = ("at", "device", "findings", "lets", "place", "rule", "run", "staged", "texts")
 
     def __init__(
         self,
         names: Mapping[str, Any],
-        *,
         run: Run,
         rule: str,
         lets: Mapping[str, Evaluated],
@@ -139,8 +180,9 @@ class Row(dict[str, Any]):
         self.place = place
         self.findings: list[Finding] = []
         self.staged: dict[str, Entry] = {}
-        self._at: Moment | None = None
-        self._device: str = ""
+        self.at = Moment(run.received_at_ms, "absent")
+        self.device = ""
+        self.texts: dict[str, str | None] = {}
 
     def __missing__(self, name: str) -> Any:
         let = self.lets.get(name)
@@ -149,36 +191,28 @@ class Row(dict[str, Any]):
         self[name] = value = let(self)
         return value
 
-    def stand(self, *, at: Moment, device: str) -> None:
-        """Says when and by which device the row was told."""
-        self._at = at
-        self._device = device
-
-    @property
-    def at(self) -> Moment:
-        """When it happened."""
-        return self._at or Moment(self.run.received_at_ms, "absent")
-
-    @property
-    def device(self) -> str:
-        """What told it."""
-        return self._device
+    def inner(self, name: str, value: Any, key: Any, place: str) -> Row:
+        """Returns a row of its own inside this one, such as an element of an array."""
+        row = Row(self, self.run, self.rule, self.lets, place)
+        row[ROW] = row[name] = value
+        row["key"] = key
+        row.texts = self.texts
+        return row
 
     def part(self, name: str, value: Any, lets: Mapping[str, Evaluated]) -> Row:
         """Returns a row inside this one, such as a line of a receipt; they share their memory."""
-        inner = Row(
-            self, run=self.run, rule=self.rule, lets={**self.lets, **lets}, place=self.place
-        )
+        part = Row(self, self.run, self.rule, {**self.lets, **lets} if lets else self.lets, "")
+        part.place = self.place
         for let in lets:
-            inner.pop(let, None)
-        inner[""] = inner[name] = value
-        inner.findings, inner.staged = self.findings, self.staged
-        inner._at, inner._device = self._at, self._device
-        return inner
+            part.pop(let, None)
+        part[ROW] = part[name] = value
+        part.findings, part.staged = self.findings, self.staged
+        part.at, part.device, part.texts = self.at, self.device, self.texts
+        return part
 
     def remember(self, place: str, key: Any, judge: Callable[[Entry | None, int], Finding]) -> Any:
         """Returns what is new against what was remembered, and stages what to remember."""
-        name = self.key_of(place, [self.device, text_of("" if key is None else key)])
+        name = self.key_of(place, (self.device, "" if key is None else text_of(key)))
         return self.remember_as(name, judge)
 
     def remember_as(self, name: str, judge: Callable[[Entry | None, int], Finding]) -> Any:
@@ -191,12 +225,16 @@ class Row(dict[str, Any]):
         self.findings.append(finding)
         return finding.result
 
-    def key_of(self, place: str, parts: list[str]) -> str:
+    def key_of(self, place: str, parts: tuple[str, ...]) -> str:
         """Returns the name under which something is remembered; it names nobody."""
         secret = self.run.lookups.secret[:_SECRET_MAX]
-        # Lengths in front keep ("a", "bc") from being ("ab", "c").
-        text = "".join(f"{len(part)}:{part}" for part in parts).encode("utf-8", "replace")
-        return f"{place}#{blake2b(text, key=secret, digest_size=_KEY_BYTES).hexdigest()}"
+        digest = blake2b(framed(parts), key=secret, digest_size=_KEY_BYTES)
+        return f"{place}#{digest.hexdigest()}"
+
+
+def framed(parts: Iterable[str]) -> bytes:
+    """Returns texts as bytes to hash; lengths keep ("a", "bc") from being ("ab", "c")."""
+    return "".join([f"{len(part)}:{part}" for part in parts]).encode("utf-8", "replace")
 
 
 def refuse_line(row: Row, error: BaseException, place: str) -> None:

@@ -1,68 +1,22 @@
-"""What the parts of a value do when a row is evaluated: sources, steps and state, as closures."""
+"""What the parts of a value do when a row is evaluated: sources and steps, as closures."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
 
-from edge_agent.ingest import conversions, counters, identifiers
+from edge_agent.ingest import conversions, identifiers
 from edge_agent.ingest.conversions import NotConvertible
 from edge_agent.ingest.instants import seconds_since_1970
 from edge_agent.ingest.payloads import unpacked
-from edge_agent.ingest.rows import BAD_ROW, Evaluated, Row, refuse_line
-from edge_agent.ingest.selection import is_true
+from edge_agent.ingest.rows import BAD_ROW, Check, Evaluated, Row, refuse_line
 from edge_agent.wire.mapping import Value
 
 PATTERN_TEXT_MAX: Final = 512
 
-Check = Callable[[Row], bool]
 Step = Callable[[Any, Row], Any]
-
-
-def nothing(_row: Mapping[str, Any]) -> Any:
-    """Returns nothing, for what is not there."""
-    return None
-
-
-def once_a_message(evaluate: Evaluated, name: object) -> Evaluated:
-    """Returns an evaluator whose result is the same for all rows of a message."""
-
-    def remembered(row: Row) -> Any:
-        cache, key = row.run.cache, (name, id(row["message"]))
-        if key not in cache:
-            cache[key] = evaluate(row)
-        return cache[key]
-
-    return remembered
-
-
-def check_of(evaluate: Evaluated, negated: bool) -> Check:  # noqa: FBT001 - private, one caller
-    """Whether an expression is true, or is not."""
-    return lambda row: is_true(evaluate(row)) is not negated
-
-
-def joined_text(parts: tuple[str | Evaluated, ...]) -> Evaluated:
-    """Returns a text of fixed and evaluated parts; null when a part is."""
-    only = parts[0] if len(parts) == 1 else None
-    if only is not None and not isinstance(only, str):
-        whole = only
-        return lambda row: None if (value := whole(row)) is None else conversions.text_of(value)
-
-    def joined(row: Row) -> str | None:
-        texts: list[str] = []
-        for part in parts:
-            if isinstance(part, str):
-                texts.append(part)
-                continue
-            value = part(row)
-            if value is None:
-                return None
-            texts.append(conversions.text_of(value))
-        return "".join(texts)
-
-    return joined
 
 
 def object_of(parts: dict[str, Evaluated], varying: frozenset[str]) -> Evaluated:
@@ -80,31 +34,29 @@ def object_of(parts: dict[str, Evaluated], varying: frozenset[str]) -> Evaluated
 def row_objects(
     rows: Evaluated,
     name: str,
-    where: tuple[Check, ...],
+    where: Check | None,
     lets: dict[str, Evaluated],
     fields: dict[str, Evaluated],
 ) -> Evaluated:
     """Returns an array of objects made from rows; a bad row is refused alone."""
+    columns = tuple(fields.items())
+
+    def made(part: Row) -> dict[str, Any]:
+        return {key: value for key, column in columns if (value := column(part)) is not None}
 
     def built(row: Row) -> list[dict[str, Any]] | None:
         found = rows(row)
         if found is None:
             return None
-        made: list[dict[str, Any]] = []
+        objects: list[dict[str, Any]] = []
         for at, each in enumerate(found if isinstance(found, list) else [found]):
             part = row.part(name, each, lets)
             try:
-                if all(check(part) for check in where):
-                    made.append(
-                        {
-                            key: value
-                            for key, field_of in fields.items()
-                            if (value := field_of(part)) is not None
-                        }
-                    )
+                if where is None or where(part):
+                    objects.append(made(part))
             except BAD_ROW as error:
                 refuse_line(part, error, f"{name} {at + 1}")
-        return made
+        return objects
 
     return built
 
@@ -154,15 +106,16 @@ def product_of(nodes: tuple[Evaluated, ...], decimal: str) -> Evaluated:
 
 
 def pipeline(
-    source: Evaluated, steps: tuple[Step, ...], when: tuple[Check, ...], spec: Value
+    source: Evaluated, steps: tuple[Step, ...], when: Check | None, spec: Value
 ) -> Evaluated:
     """Returns a source, its condition, its steps and its default."""
     default, required = spec.default, spec.required
-    if not steps and not when and default is None and not required:
-        return source
+    is_plain = when is None and default is None and not required
+    if is_plain and len(steps) <= 1:
+        return _stepped(source, steps[0]) if steps else source
 
     def run(row: Row) -> Any:
-        value = source(row) if all(check(row) for check in when) else None
+        value = source(row) if when is None or when(row) else None
         for step in steps:
             if value is None:
                 break
@@ -174,6 +127,14 @@ def pipeline(
         return value
 
     return run
+
+
+def _stepped(source: Evaluated, step: Step) -> Evaluated:
+    def stepped(row: Row) -> Any:
+        value = source(row)
+        return None if value is None else step(value, row)
+
+    return stepped
 
 
 def unpacked_as(packing: Any) -> Step:
@@ -296,7 +257,8 @@ def mapped_by(table: dict[str, Any], unknown: str) -> Step:
     """Returns a value's row in the rule's own table."""
 
     def mapped(value: Any, _row: Row) -> Any:
-        return _found(table.get(conversions.text_of(value)), value, unknown)
+        found = table.get(conversions.text_of(value))
+        return found if found is not None else _not_found(value, unknown)
 
     return mapped
 
@@ -305,82 +267,13 @@ def looked_up_in(name: str, unknown: str) -> Step:
     """Returns a value's row in a table of the store or the file."""
 
     def looked_up(value: Any, row: Row) -> Any:
-        return _found(row.run.table(name, conversions.text_of(value)), value, unknown)
+        found = row.run.table(name, conversions.text_of(value))
+        return found if found is not None else _not_found(value, unknown)
 
     return looked_up
 
 
-def _found(found: Any, value: Any, unknown: str) -> Any:
-    if found is not None:
-        return found
+def _not_found(value: Any, unknown: str) -> Any:
     if unknown == "refuse":
         raise NotConvertible("not in the table")
     return value if unknown == "keep" else None
-
-
-def delta_of(
-    place: str, key: Evaluated, marker: Evaluated, spec: Value
-) -> Callable[[Evaluated], Evaluated]:
-    """Returns what a running total grew by."""
-
-    def finish(run: Evaluated) -> Evaluated:
-        def counted(row: Row) -> Any:
-            value = run(row)
-            if value is None:
-                row.findings.append(counters.ABSENT)
-                return None
-            total, mark = conversions.integer_of(value), marker(row)
-            text = None if mark is None else conversions.text_of(mark)
-            assert spec.delta is not None  # noqa: S101 - how this closure came to be
-            return row.remember(
-                place, key(row),
-                lambda old, at_ms: counters.delta(old, total, text, at_ms, spec.delta),  # type: ignore[arg-type] # narrowed above
-            )  # fmt: skip
-
-        return counted
-
-    return finish
-
-
-def change_of(place: str, key: Evaluated, spec: Value) -> Callable[[Evaluated], Evaluated]:
-    """Returns a level, told when it changes."""
-    change = spec.change
-
-    def finish(run: Evaluated) -> Evaluated:
-        def told(row: Row) -> Any:
-            value = run(row)
-            if value is None or change is None:
-                row.findings.append(counters.ABSENT)
-                return None
-            level = float(value) if isinstance(value, Decimal) else value
-            return row.remember(
-                place, key(row), lambda old, at_ms: counters.change(old, level, at_ms, change)
-            )
-
-        return told
-
-    return finish
-
-
-def since_of(
-    place: str, key: Evaluated, begin: tuple[Check, ...], end: tuple[Check, ...], spec: Value
-) -> Callable[[Evaluated], Evaluated]:
-    """Returns seconds between two messages."""
-    since = spec.since
-
-    def finish(_run: Evaluated) -> Evaluated:
-        def paired(row: Row) -> Any:
-            if since is None:
-                return None
-            begins = all(check(row) for check in begin)
-            ends = all(check(row) for check in end)
-            return row.remember(
-                place, key(row),
-                lambda old, at_ms: counters.since(
-                    old, begins=begins, ends=ends, at_ms=at_ms, max_s=since.max_s
-                ),
-            )  # fmt: skip
-
-        return paired
-
-    return finish

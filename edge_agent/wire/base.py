@@ -79,13 +79,14 @@ Text = Annotated[str, Field(max_length=TEXT_MAX, pattern=r"^[^\x00]*$")]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217 code")]
 Amount = Annotated[
     Decimal,
-    BeforeValidator(_decimal_from_text),
+    # Before the validator that follows, so that the limits are checked outside of Python.
     Field(ge=0, max_digits=14, decimal_places=4, description="decimal string, never negative"),
+    BeforeValidator(_decimal_from_text),
 ]
 Quantity = Annotated[
     Decimal,
-    BeforeValidator(_decimal_from_number),
     Field(gt=0, le=100_000, max_digits=14, decimal_places=6, description="may be fractional"),
+    BeforeValidator(_decimal_from_number),
 ]
 # The offset stays as sent: HQ reads the store's day off it.
 Instant = AwareDatetime

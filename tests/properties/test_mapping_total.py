@@ -23,7 +23,7 @@ from edge_agent.ingest.mapping import (
     interpret,
     read_mapping,
 )
-from edge_agent.ingest.selection import BadExpression, jmespath_select
+from edge_agent.ingest.paths import BadExpression, jmespath_select
 from edge_agent.wire.mapping import PAYLOAD_BYTES_MAX
 
 HARDWARE = Path(__file__).resolve().parents[2] / "hardware"

@@ -1,0 +1,103 @@
+"""One row becomes a canonical event: its fields, its source, its id; or nothing new is told."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, Final
+
+from edge_agent.ingest.compiled import CompiledRule
+from edge_agent.ingest.conversions import NotConvertible, text_of
+from edge_agent.ingest.instants import datetime_of
+from edge_agent.ingest.rows import Row, framed
+from edge_agent.ingest.schema_of_events import EVENT_CHECKS
+from edge_agent.wire.events import Event
+
+_ID_BYTES: Final = 16
+_SOURCE_MAX: Final = 128
+_SOURCES_KNOWN: Final = 1_024
+_NOT_IN_A_LEVEL: Final = re.compile(
+    r"[/+#\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]+"
+)
+
+
+def event_of(rule: CompiledRule, row: Row, vendor: str) -> Event | None:
+    """Returns the event of a row, or None when its values hold nothing new.
+
+    Raises:
+        NotConvertible: A value is missing or not what it should be.
+        Personal: A value looks like something personal.
+        ValidationError: The event is not what the wire takes.
+    """
+    name = rule.spec.event
+    if rule.typed is None or name is None:
+        return None
+    data = _fields(rule, row)
+    if row.findings and not _is_news(row):
+        return None
+    body = {
+        "specversion": "1.0",
+        "type": name,
+        "source": _source(rule, row, vendor),
+        "id": _id(rule, row),
+        "time": datetime_of(row.at.at_ms),
+        "data": rule.typed(data, row),
+    }
+    event: Event = EVENT_CHECKS[name](body)
+    return event
+
+
+def _is_news(row: Row) -> bool:
+    if len(row.findings) == 1 and row.findings[0].news == "new":
+        return True
+    news = {finding.news for finding in row.findings}
+    if news == {"absent"}:
+        raise NotConvertible("data: no value")
+    return "new" in news
+
+
+def _fields(rule: CompiledRule, row: Row) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    name = ""
+    try:
+        for name, part in rule.data:
+            value = part(row)
+            if value is not None:
+                found[name] = value
+    except NotConvertible as error:
+        raise NotConvertible(f"data.{name}: {error}") from None
+    return found
+
+
+def _source(rule: CompiledRule, row: Row, vendor: str) -> str:
+    if rule.source is None:
+        # Without a device of its own the topic stands for it, which is no name.
+        device = row.device if rule.device is not None else ""
+        return _level(f"{vendor}-{device}") if device else vendor
+    value = rule.source(row)
+    if value is None:
+        raise NotConvertible("source: no value")
+    return _level(text_of(value))
+
+
+@lru_cache(maxsize=_SOURCES_KNOWN)
+def _level(name: str) -> str:
+    return _NOT_IN_A_LEVEL.sub("-", name)[:_SOURCE_MAX]
+
+
+def _id(rule: CompiledRule, row: Row) -> str:
+    if rule.id:
+        parts: list[str] = []
+        for part in rule.id:
+            value = part(row)
+            if value is None:
+                raise NotConvertible("id: a part has no value")
+            parts.append(text_of(value))
+        return blake2b(rule.prefix + framed(parts), digest_size=_ID_BYTES).hexdigest()
+    parts = [rule.spec.name, row.place, row.run.topic]
+    if row.at.replaced is not None:
+        # Without a time of its own, an equal message is a new happening.
+        parts.append(str(row.run.received_at_ms))
+    text = rule.prefix + framed(parts) + row.run.payload
+    return blake2b(text, digest_size=_ID_BYTES).hexdigest()

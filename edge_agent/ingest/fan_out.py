@@ -1,0 +1,96 @@
+"""From a message to its rows: arrays, objects, numbered fields, changes between two sets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from edge_agent.ingest import counters
+from edge_agent.ingest.compiled import CompiledRule, FanOut
+from edge_agent.ingest.conversions import text_of
+from edge_agent.ingest.rows import BAD_ROW, Row, refuse_line
+
+Parts = list[tuple[Any, Any]]
+
+
+def rows_of(rule: CompiledRule, row: Row, stand: Callable[[Row], None]) -> Iterator[Row]:
+    """Returns a message's rows, in order; a bad one is refused alone.
+
+    Args:
+        rule: The rule whose fan-out it is.
+        row: The message.
+        stand: Says when and by which device a row was told.
+    """
+    return _below(rule.each, 0, row, stand)
+
+
+def _below(
+    steps: tuple[FanOut, ...], depth: int, row: Row, stand: Callable[[Row], None]
+) -> Iterator[Row]:
+    step = steps[depth]
+    is_last = depth == len(steps) - 1
+    above = f"{row.place}.{step.name}" if row.place else step.name
+    for at, (key, value) in enumerate(_parts(step, row, stand), 1):
+        inner = row.inner(step.name, value, key, f"{above} {at}")
+        try:
+            if step.where is not None and not step.where(inner):
+                continue
+        except BAD_ROW as error:
+            refuse_line(inner, error, inner.place)
+            continue
+        if is_last:
+            yield inner
+        else:
+            yield from _below(steps, depth + 1, inner, stand)
+
+
+def _parts(step: FanOut, row: Row, stand: Callable[[Row], None]) -> Parts:
+    found = step.rows(row)
+    if step.changes:
+        return _set_changes(step, row, found, stand)
+    if step.numbered is not None:
+        return _numbered(step.numbered, found)
+    if step.keys:
+        return list(found.items()) if isinstance(found, dict) else []
+    if found is None:
+        return []
+    return list(enumerate(found if isinstance(found, list) else [found]))
+
+
+def _set_changes(step: FanOut, row: Row, found: Any, stand: Callable[[Row], None]) -> Parts:
+    now = _members(found)
+    if step.before is not None:
+        before = _members(step.before(row))
+        entered = tuple(each for each in now if each not in before)
+        left = tuple(each for each in before if each not in now)
+    else:
+        stand(row)
+        key = step.state_key(row) if step.state_key is not None else ""
+        entered, left = row.remember(
+            step.place, key, lambda old, at_ms: counters.set_change(old, now, at_ms)
+        )
+        row.run.changes.update(row.staged)
+    rows = [{"change": "left", "value": each} for each in left]
+    rows += [{"change": "entered", "value": each} for each in entered]
+    return [(each["value"], each) for each in rows]
+
+
+def _members(found: Any) -> tuple[str, ...]:
+    values = found if isinstance(found, list) else [] if found is None else [found]
+    return tuple(dict.fromkeys(text_of(each) for each in values))
+
+
+def _numbered(pattern: re.Pattern[str], found: Any) -> Parts:
+    if not isinstance(found, dict):
+        return []
+    groups: dict[tuple[str, ...], dict[str, Any]] = {}
+    for name, value in found.items():
+        match = pattern.fullmatch(name)
+        if match is None:
+            continue
+        captured = match.groupdict()
+        field = captured.pop("field", "value")
+        row = groups.setdefault(tuple(captured.values()), dict(captured))
+        row[field] = value
+    return [("-".join(key), row) for key, row in groups.items()]

@@ -1,0 +1,328 @@
+"""JMESPath, compiled: the library's parser and meaning, the common nodes as closures.
+
+Closures are what keeps a mapping near the cost of decoding; nodes without one run in the library's
+interpreter, function calls in its table of functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import jmespath.exceptions
+from jmespath import functions
+from jmespath.parser import Parser
+from jmespath.visitor import Options, TreeInterpreter
+
+Select = Callable[[Any], Any]
+Tree = dict[str, Any]
+
+
+class BadExpression(ValueError):
+    """An expression cannot be read."""
+
+
+class _Functions(functions.Functions):
+    """A few functions on text that JMESPath lacks."""
+
+    @functions.signature({"types": ["string"]}, {"types": ["string"]})
+    def _func_split(self, separator: str, text: str) -> list[str]:
+        return text.split(separator) if separator else [text]
+
+    @functions.signature({"types": ["string"]})
+    def _func_lower(self, text: str) -> str:
+        return text.lower()
+
+    @functions.signature({"types": ["string"]})
+    def _func_upper(self, text: str) -> str:
+        return text.upper()
+
+    @functions.signature({"types": ["string"]}, {"types": ["string"]}, {"types": ["string"]})
+    def _func_replace(self, text: str, old: str, new: str) -> str:
+        return text.replace(old, new)
+
+    @functions.signature({"types": ["object"]})
+    def _func_items(self, value: dict[str, Any]) -> list[list[Any]]:
+        return [[key, each] for key, each in value.items()]
+
+
+_TABLE: Final = _Functions()
+_INTERPRETER: Final = TreeInterpreter(Options(custom_functions=_TABLE))
+_FUNCTION_NAMES: Final = frozenset(_Functions.FUNCTION_TABLE)
+_visit: Final[Callable[[Any, Any], Any]] = _INTERPRETER.visit
+
+
+def is_true(value: Any) -> bool:
+    """Whether a value counts as true: JMESPath's rule, so 0 does."""
+    return not (
+        value is None or value is False or (isinstance(value, (str, list, dict)) and not value)
+    )
+
+
+def tree_of(expression: str) -> Tree:
+    """Returns the syntax tree of an expression.
+
+    Raises:
+        BadExpression: It is not JMESPath, or calls a function that does not exist.
+    """
+    try:
+        tree: Any = Parser().parse(expression).parsed
+    except jmespath.exceptions.JMESPathError as error:
+        raise BadExpression(first_line(error)) from None
+    for node in nodes_of(tree):
+        if node["type"] == "function_expression" and node["value"] not in _FUNCTION_NAMES:
+            raise BadExpression(f"no function {node['value']}()")
+    found: Tree = tree
+    return found
+
+
+def nodes_of(tree: Tree) -> Iterator[Tree]:
+    """Returns a tree's nodes."""
+    yield tree
+    for child in tree.get("children", ()):
+        if isinstance(child, dict):
+            yield from nodes_of(child)
+
+
+def names_of(tree: Tree) -> tuple[str, ...] | None:
+    """Returns the names of a plain path, such as a.b.c; None for anything else."""
+    if tree["type"] == "field":
+        return (tree["value"],)
+    if tree["type"] != "subexpression":
+        return None
+    parts = [names_of(child) for child in tree["children"]]
+    return None if None in parts else tuple(name for part in parts if part for name in part)
+
+
+def jmespath_select(expression: str) -> Select:
+    """Returns a function that selects from a document as the JMESPath expression says.
+
+    Raises:
+        BadExpression: It is not JMESPath, or calls a function that does not exist.
+    """
+    return closure_of(tree_of(expression))
+
+
+def closure_of(tree: Tree) -> Select:
+    """Returns a tree as a function; each node does what TreeInterpreter.visit_<type> does."""
+    make = _MAKERS.get(tree["type"])
+    if make is None:
+        return lambda value: _visit(tree, value)
+    return make(tree, [closure_of(child) for child in tree["children"] if isinstance(child, dict)])
+
+
+def first_line(error: Exception) -> str:
+    """Returns an error's first line, shortened."""
+    return str(error).strip().splitlines()[0][:160] if str(error).strip() else "not readable"
+
+
+def _field(node: Tree, _: list[Select]) -> Select:
+    name = node["value"]
+    return lambda value: value.get(name) if type(value) is dict else None
+
+
+def _along(names: tuple[str, ...]) -> Select:
+    def along(value: Any) -> Any:
+        for name in names:
+            if type(value) is not dict:
+                return None
+            value = value.get(name)
+        return value
+
+    return along
+
+
+def _chain(node: Tree, children: list[Select]) -> Select:
+    names = names_of(node)
+    if names is not None:
+        return _along(names)
+    if len(children) == 2:  # noqa: PLR2004 - the common pair, without a loop
+        first, second = children
+        return lambda value: second(first(value))
+
+    def chained(value: Any) -> Any:
+        for child in children:
+            value = child(value)
+        return value
+
+    return chained
+
+
+def _index(node: Tree, _: list[Select]) -> Select:
+    place = node["value"]
+
+    def indexed(value: Any) -> Any:
+        if not isinstance(value, list):
+            return None
+        try:
+            return value[place]
+        except IndexError:
+            return None
+
+    return indexed
+
+
+def _identity(_: Tree, __: list[Select]) -> Select:
+    return lambda value: value
+
+
+def _literal(node: Tree, _: list[Select]) -> Select:
+    constant = node["value"]
+    return lambda _value: constant
+
+
+def _comparator(node: Tree, children: list[Select]) -> Select:
+    left, right = children
+    compare = TreeInterpreter.COMPARATOR_FUNC[node["value"]]
+    constant = node["children"][1]
+    if constant["type"] == "literal" and isinstance(constant["value"], (str, type(None))):
+        # Texts and null are equal or not; only numbers and truth values need the special case.
+        if node["value"] == "eq":
+            return _equals(node["children"][0], left, constant["value"])
+        if node["value"] == "ne":
+            return _differs(node["children"][0], left, constant["value"])
+    if node["value"] == "eq":
+        return lambda value: _is_same(left(value), right(value))
+    if node["value"] == "ne":
+        return lambda value: not _is_same(left(value), right(value))
+
+    def ordered(value: Any) -> Any:
+        one, two = left(value), right(value)
+        if _is_number(one) and _is_number(two):
+            return compare(one, two)
+        return compare(one, two) if isinstance(one, str) and isinstance(two, str) else None
+
+    return ordered
+
+
+def _is_same(one: Any, two: Any) -> bool:
+    # 0 and 1 are no truth values.
+    if isinstance(one, bool) or isinstance(two, bool):
+        return one is two
+    return bool(one == two)
+
+
+def _equals(node: Tree, left: Select, text: str | None) -> Select:
+    name = _field_name(node)
+    if name is None:
+        return lambda value: left(value) == text
+    return lambda value: (value.get(name) if type(value) is dict else None) == text
+
+
+def _differs(node: Tree, left: Select, text: str | None) -> Select:
+    name = _field_name(node)
+    if name is None:
+        return lambda value: left(value) != text
+    return lambda value: (value.get(name) if type(value) is dict else None) != text
+
+
+def _field_name(node: Tree) -> str | None:
+    return node["value"] if node["type"] == "field" else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _or(_: Tree, children: list[Select]) -> Select:
+    left, right = children
+
+    def either(value: Any) -> Any:
+        found = left(value)
+        return found if is_true(found) else right(value)
+
+    return either
+
+
+def _and(_: Tree, children: list[Select]) -> Select:
+    left, right = children
+
+    def both(value: Any) -> Any:
+        found = left(value)
+        return right(value) if is_true(found) else found
+
+    return both
+
+
+def _projection(_: Tree, children: list[Select]) -> Select:
+    base, each = children
+
+    def projected(value: Any) -> Any:
+        found = base(value)
+        if not isinstance(found, list):
+            return None
+        return [one for one in map(each, found) if one is not None]
+
+    return projected
+
+
+def _filter(_: Tree, children: list[Select]) -> Select:
+    base, each, condition = children
+
+    def filtered(value: Any) -> Any:
+        found = base(value)
+        if not isinstance(found, list):
+            return None
+        kept = (each(one) for one in found if is_true(condition(one)))
+        return [one for one in kept if one is not None]
+
+    return filtered
+
+
+def _flatten(_: Tree, children: list[Select]) -> Select:
+    (base,) = children
+
+    def flat(value: Any) -> Any:
+        found = base(value)
+        if not isinstance(found, list):
+            return None
+        rows: list[Any] = []
+        for one in found:
+            rows.extend(one) if isinstance(one, list) else rows.append(one)
+        return rows
+
+    return flat
+
+
+def _multi_list(_: Tree, children: list[Select]) -> Select:
+    return lambda value: None if value is None else [child(value) for child in children]
+
+
+def _not(_: Tree, children: list[Select]) -> Select:
+    (inner,) = children
+    return lambda value: not is_true(inner(value))
+
+
+def _multi_dict(node: Tree, _: list[Select]) -> Select:
+    parts = [(pair["value"], closure_of(pair["children"][0])) for pair in node["children"]]
+    return lambda value: None if value is None else {name: part(value) for name, part in parts}
+
+
+def _function(node: Tree, children: list[Select]) -> Select:
+    name = node["value"]
+    if any(child["type"] == "expref" for child in node["children"]):
+        return lambda value: _visit(node, value)
+    call = _TABLE.call_function
+    return lambda value: call(name, [child(value) for child in children])
+
+
+_MAKERS: Final[dict[str, Callable[[Tree, list[Select]], Select]]] = {
+    "field": _field,
+    "subexpression": _chain,
+    "index_expression": _chain,
+    "pipe": _chain,
+    "index": _index,
+    "identity": _identity,
+    "current": _identity,
+    "literal": _literal,
+    "comparator": _comparator,
+    "or_expression": _or,
+    "and_expression": _and,
+    "projection": _projection,
+    "filter_projection": _filter,
+    "flatten": _flatten,
+    "multi_select_list": _multi_list,
+    "multi_select_dict": _multi_dict,
+    "not_expression": _not,
+    "function_expression": _function,
+}

@@ -1,0 +1,252 @@
+"""A mapping file becomes functions, once; every problem of the file is found, with its place.
+
+Nothing is evaluated against a payload here; that is `ingest.mapping`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from edge_agent.ingest.compiled import (
+    CompiledMapping,
+    CompiledRule,
+    FanOut,
+    Place,
+    Problem,
+    Sighting,
+)
+from edge_agent.ingest.evaluating import every_of, moment_by, nothing
+from edge_agent.ingest.expression_compiler import Expressions, Scope
+from edge_agent.ingest.instants import Moment
+from edge_agent.ingest.paths import BadExpression
+from edge_agent.ingest.rows import ROW, Check, Evaluated, Row, framed
+from edge_agent.ingest.schema_of_events import SHAPES, Shape
+from edge_agent.ingest.typing_of_events import typed_of
+from edge_agent.ingest.value_compiler import Values
+from edge_agent.wire.mapping import (
+    Each,
+    MappingFile,
+    Node,
+    Presence,
+    Rule,
+    Time,
+    Unpack,
+)
+
+_CAPTURE: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(#?)\}|(\+)|(#)")
+_NUMBERED: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def compile_mapping(spec: MappingFile) -> CompiledMapping | tuple[Problem, ...]:
+    """Returns the mapping ready to run, or everything that is wrong with it."""
+    compiler = _Rules(spec)
+    rules = tuple(compiler.rule(number, rule) for number, rule in enumerate(spec.rules))
+    if compiler.problems:
+        return tuple(compiler.problems)
+    return CompiledMapping(
+        spec=spec,
+        rules=rules,
+        settings=dict(spec.settings),
+        tables=MappingProxyType({name: dict(table) for name, table in spec.tables.items()}),
+    )
+
+
+def _topic_pattern(topic: str) -> re.Pattern[str]:
+    """Returns the pattern of a topic with captures: `a/{b}/+/{rest#}`.
+
+    Raises:
+        BadExpression: A capture is named twice, or a brace has no partner.
+    """
+    parts: list[str] = []
+    at = 0
+    for found in _CAPTURE.finditer(topic):
+        parts.append(re.escape(topic[at : found.start()]))
+        name, rest, one, _ = found.groups()
+        if name:
+            parts.append(f"(?P<{name}>{'.+' if rest else '[^/]+'})")
+        else:
+            parts.append("[^/]+" if one else ".*")
+        at = found.end()
+    parts.append(re.escape(topic[at:]))
+    if re.search(r"[{}]", _CAPTURE.sub("", topic)):
+        raise BadExpression("a capture is {name}, or {name#} for several levels")
+    try:
+        return re.compile("".join(parts), re.DOTALL)
+    except re.error:
+        raise BadExpression("a capture is named twice") from None
+
+
+class _Rules:
+    def __init__(self, spec: MappingFile) -> None:
+        self._spec = spec
+        self._expressions = Expressions(spec)
+        self._values = Values(spec, self._expressions)
+        self._problem = self._expressions.problem
+        self.problems = self._expressions.problems
+
+    def rule(self, number: int, rule: Rule) -> CompiledRule:
+        place: Place = ("rules", number)
+        topic = self._topic(rule, place)
+        formats = rule.format or self._spec.format
+        xml = formats == ("xml",)
+        if "xml" in formats and not xml:
+            self._problem((*place, "format"), "xml does not mix with other formats")
+        captures = frozenset(topic.groupindex) if topic is not None else frozenset()
+        names = {ROW: xml, "message": xml, "topic": False, "settings": False, "key": False}
+        scope = Scope(names=names, xml=xml, place=place, captures=captures)
+        inner = self._inner(rule.unpack, scope)
+        when = self._expressions.conditions(rule.when, scope, "when")
+        each = tuple(self._each(at, step, scope) for at, step in enumerate(rule.each))
+        if rule.presence is not None:
+            scope.names["presence"] = False
+        scope.names.update(dict.fromkeys(rule.let, False))
+        lets = {
+            name: self._values.node(node, scope, "let", name) for name, node in rule.let.items()
+        }
+        shape = SHAPES.get(rule.event) if rule.event is not None else None
+        if shape is not None:
+            self._check_shape(rule.data, shape, place)
+        elif rule.data:
+            self._problem((*place, "data"), "only an event has data")
+        once = rule.once
+        return CompiledRule(
+            spec=rule,
+            number=number,
+            topic=topic,
+            formats=formats,
+            # What a topic alone says to ignore may be a picture.
+            reads=rule.event is not None or bool(when or inner),
+            inner=inner,
+            when=when,
+            each=each,
+            lets=lets,
+            where=self._check(rule.where, scope, "where"),
+            device=self._expressions.text(rule.device, scope, "device"),
+            source=self._expressions.text(rule.source, scope, "source"),
+            once=None
+            if once is None
+            else (self._expressions.key(once.key, scope, "once", "key"), once),
+            presence=self._presence(rule.presence, scope),
+            prefix=framed((self._spec.vendor, rule.event or "")),
+            id=tuple(
+                self._expressions.evaluate(part, scope, "id", at)
+                for at, part in enumerate(rule.id)
+            ),
+            moment=self._moment(rule.time, scope),
+            data=tuple(
+                (name, self._values.node(node, scope, "data", name))
+                for name, node in rule.data.items()
+            ),
+            typed=None if shape is None else typed_of(shape),
+        )
+
+    def _topic(self, rule: Rule, place: Place) -> re.Pattern[str] | None:
+        if rule.topic is None:
+            return None
+        try:
+            return _topic_pattern(rule.topic)
+        except BadExpression as error:
+            self._problem((*place, "topic"), str(error))
+            return None
+
+    def _inner(
+        self, steps: tuple[Unpack, ...], scope: Scope
+    ) -> tuple[tuple[Evaluated, Unpack], ...]:
+        found: list[tuple[Evaluated, Unpack]] = []
+        for at, step in enumerate(steps):
+            found.append(
+                (self._expressions.evaluate(step.path, scope, "unpack", at, "path"), step)
+            )
+            if step.optional and (scope.xml or step.format[-1] == "xml"):
+                self._problem(
+                    (*scope.place, "unpack"), "what may be XML or not cannot be optional"
+                )
+            scope.names.setdefault("outer", scope.xml)
+            scope.xml = step.format[-1] == "xml"
+            scope.names[ROW] = scope.names["message"] = scope.xml
+        return tuple(found)
+
+    def _each(self, at: int, step: Each, scope: Scope) -> FanOut:
+        at_place = ("each", at)
+        rows = self._expressions.evaluate(step.path, scope, *at_place, "path", rows=True)
+        before = None
+        if step.before is not None:
+            before = self._expressions.evaluate(step.before, scope, *at_place, "before", rows=True)
+        key = (
+            None if step.key is None else self._expressions.key(step.key, scope, *at_place, "key")
+        )
+        numbered = None
+        if step.fields is not None:
+            numbered = self._numbered(step.fields, (*scope.place, *at_place, "fields"))
+        is_plain = step.keys or step.changes or numbered is not None
+        scope.xml = scope.xml and not is_plain
+        scope.names[step.name] = scope.names[ROW] = scope.xml
+        return FanOut(
+            name=step.name,
+            rows=rows,
+            keys=step.keys,
+            numbered=numbered,
+            before=before,
+            state_key=key,
+            changes=step.changes,
+            where=self._check(step.where, scope, *at_place, "where"),
+            place=f"{self._spec.vendor}.each{at}",
+        )
+
+    def _numbered(self, text: str, place: Place) -> re.Pattern[str] | None:
+        names = _NUMBERED.findall(text)
+        if not names or len(set(names)) != len(names):
+            self._problem(place, "give the numbers a name, as in line_{n}_{field}")
+            return None
+        parts = _NUMBERED.split(text)
+        body = "".join(
+            re.escape(part) if at % 2 == 0 else f"(?P<{part}>{'.+' if part == 'field' else '.+?'})"
+            for at, part in enumerate(parts)
+        )
+        return re.compile(body)
+
+    def _presence(self, spec: Presence | None, scope: Scope) -> Sighting | None:
+        if spec is None:
+            return None
+        strength: Evaluated = lambda _row: 0  # noqa: E731 - the absence of a measure
+        if spec.strength is not None:
+            strength = self._values.node(spec.strength, scope, "presence", "strength")
+        return Sighting(
+            key=self._expressions.key(spec.key, scope, "presence", "key"),
+            place=self._values.node(spec.place, scope, "presence", "place"),
+            strength=strength,
+            spec=spec,
+        )
+
+    def _moment(self, spec: Time | None, scope: Scope) -> Callable[[Row], Moment] | None:
+        if spec is None:
+            return None
+        zone: Evaluated = nothing
+        if spec.zone is not None and spec.zone.startswith("$"):
+            zone = self._expressions.evaluate(spec.zone, scope, "time", "zone")
+        elif spec.zone is not None:
+            zone = self._known_zone(spec.zone, (*scope.place, "time", "zone"))
+        return moment_by(self._values.value(spec, scope, ("time",)), zone, spec)
+
+    def _check(self, texts: tuple[str, ...], scope: Scope, *at: str | int) -> Check | None:
+        return every_of(self._expressions.conditions(texts, scope, *at))
+
+    def _known_zone(self, name: str, place: Place) -> Evaluated:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            self._problem(place, "not a time zone's name, such as Europe/Helsinki")
+        return lambda _row: name
+
+    def _check_shape(self, data: Mapping[str, Node], shape: Shape, place: Place) -> None:
+        for name in data:
+            if name not in shape.fields:
+                known = ", ".join(shape.fields)
+                self._problem((*place, "data", name), f"no such field; there are {known}")
+        for name in shape.required:
+            if name not in data:
+                self._problem((*place, "data"), f"{name} is missing")
