@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 
 from edge_agent.ingest.decode import Refusal, decode_events
 from edge_agent.wire.events import Event
-from tests.bench import latency, shop_hour
+from tests.bench import latency, mapping, shop_hour
 from tests.bench.latency import Answering, open_loop, quantile
 from tests.bench.load import EVENT_BYTES, dwelt, entered, in_hand, lifted, screen_events
 from tests.bench.measured import Aim, Measured
+from tests.bench.setting import ROOT
 from tests.bench.wire_client import wire_client
 from tests.integration.broker import running_broker
 
@@ -126,3 +128,21 @@ def test_wire_client_hears_what_it_publishes(tmp_path_factory: pytest.TempPathFa
             assert found or client.n_unacknowledged, "the broker is silent"
             heard.extend(found)
     assert heard == [("t/x", payload) for payload in payloads]
+
+
+def test_baseline_of_a_mapping_is_json_of_the_same_content() -> None:
+    """JSON is its own measure; XML and form fields are measured against what they hold."""
+    assert mapping.document(b' {"a": 1}') == b' {"a": 1}'
+    xml = json.loads(mapping.document(b'<a b="1"><c>2</c></a>'))
+    assert (xml["name"], xml["b"], xml["inner"][0]["text"]) == ("a", "1", "2")
+    assert json.loads(mapping.document(b"a=1&b=%7B%7D")) == {"a": "1", "b": "{}"}
+    assert json.loads(mapping.document(b"online")) == "online"
+
+
+def test_every_sample_of_every_folder_is_measured() -> None:
+    """The median is over all that is supported, not over what is quick."""
+    folders = sorted((ROOT / "hardware").glob("*/samples.jsonl"))
+    n_lines = sum(len(each.read_text(encoding="utf-8").splitlines()) for each in folders)
+    found = mapping.samples(ROOT / "hardware")
+    assert len(found) == n_lines
+    assert {each.device for each in found} == {each.parent.name for each in folders}
