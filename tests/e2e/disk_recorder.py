@@ -146,7 +146,9 @@ class Disk:
             case Create():
                 names.setdefault(step.path, _File())
             case Rename():
-                names[step.to] = names.pop(step.path)
+                # A socket gets its name without being written: there is nothing of it to lose.
+                if step.path in names:
+                    names[step.to] = names.pop(step.path)
             case Unlink():
                 names.pop(step.path, None)
             case Sync():
