@@ -7,6 +7,7 @@ the links; the broker is the last, because its messages may come at once.
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 from base64 import urlsafe_b64decode
 from contextlib import suppress
@@ -21,7 +22,7 @@ from edge_agent.config import layout_of
 from edge_agent.domain.effects import Publish
 from edge_agent.domain.ids import ProductId, StoreId
 from edge_agent.domain.time import DAY_MS, SECOND_MS, datetime_from_ms, local_time
-from edge_agent.errors import BundleError, ConfigError, RequestRefused, StoreCorrupt
+from edge_agent.errors import BundleError, ConfigError, RequestRefused, StoreCorrupt, StoreFull
 from edge_agent.runner.dead_letters import DeadLetters
 from edge_agent.runner.loop import Loop
 from edge_agent.runner.outbox import HqOutbox, StoreOutbox
@@ -37,6 +38,7 @@ from edge_agent.shell.clock import ReplayClock, SystemClock
 from edge_agent.shell.control import ControlServer
 from edge_agent.shell.keys import KeyStore
 from edge_agent.shell.mqtt_client import Incoming, LinkSettings, MqttLink, Subscription, Will
+from edge_agent.shell.reserve import Reserve
 from edge_agent.shell.retention import purge
 from edge_agent.shell.scorers import ModelScorer, PopularityScorer
 from edge_agent.shell.signing import verify_command
@@ -49,7 +51,6 @@ from edge_agent.wire.notices import AgentState
 from edge_agent.wire.summaries import GatewayState
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable
 
     from edge_agent.config import Config, LinkSection
@@ -188,9 +189,11 @@ class Agent:
                 self._unit, self._settings, department=self._catalogue.department
             ),
             clock=self._clock,
+            reserve=_reserve_of(self.config),
             rebuild=self._rebuild,
             on_progress=self._progressed,
             on_idle=self._idle,
+            on_trouble=self._tell_state,
             stopping=self.stopping,
             state_of=self._gateway_state,
         )
@@ -297,8 +300,12 @@ class Agent:
 
     def _store_connection(self, up: bool) -> None:  # noqa: FBT001 - a callback's signature
         if up:
-            topic = topics.agent_state(self.config.store)
-            self._store_link.publish(topic, self._state_message("online"), retain=True)
+            self._tell_state()
+
+    def _tell_state(self) -> None:
+        topic = topics.agent_state(self.config.store)
+        self._store_link.publish(topic, self._state_message("online"), retain=True)
+        self._service.status(", ".join(self._problems()) or "all is well")
 
     def _progressed(self) -> None:
         now_s = self._clock.monotonic_s()
@@ -315,7 +322,12 @@ class Agent:
         destroyed = self._people.destroy_past_keys(now_ms)
         if destroyed:
             log.info("day_keys_destroyed", extra={"fields": {"days": list(destroyed)}})
-        deleted = purge(self._db, self.config.retention, now_ms=now_ms)
+        try:
+            deleted = purge(self._db, self.config.retention, now_ms=now_ms)
+        except sqlite3.Error as error:
+            # A full disk keeps what is old a little longer; it does not end the agent.
+            log.warning("purge_failed", extra={"fields": {"error": str(error)}})
+            return
         if deleted:
             log.info("purged", extra={"fields": deleted})
             self._state.reload()
@@ -327,20 +339,28 @@ class Agent:
     # --- small things -------------------------------------------------------------------------
 
     def _state_message(self, status: str) -> bytes:
-        problems = [] if self._bundle is not None else ["no_model"]
+        problems = self._problems()
         state = AgentState.model_validate(
             {
                 "status": status,
                 "store": self.config.store,
                 "version": __version__,
                 "health": "degraded" if problems else "good",
-                "problems": tuple(problems),
+                "problems": problems,
             }
         )
         return state.model_dump_json().encode()
 
+    def _problems(self) -> tuple[str, ...]:
+        """Returns what is not well; also asked while the parts are still being made."""
+        found = [] if self._bundle is not None else ["no_model"]
+        loop: Loop | None = getattr(self, "_loop", None)
+        if loop is not None and loop.problem:
+            found.append(loop.problem)
+        return tuple(found)
+
     def _gateway_state(self, now_ms: int) -> GatewayState:
-        problems = () if self._bundle is not None else ("no_model",)
+        problems = self._problems()
         # A replay's HQ rows must not depend on how often the process was started.
         counters = {} if self.config.clock == "replay" else dict(self._road.counters)
         return GatewayState(
@@ -387,9 +407,17 @@ def _nothing(_product: ProductId) -> bool:
     return False
 
 
+def _reserve_of(config: Config) -> Reserve:
+    return Reserve(Path(config.state.directory) / "reserve")
+
+
 def _open_database(config: Config) -> sqlite3.Connection:
     path = config.database
     try:
+        return open_for_writing(path, durability=config.state.durability)
+    except StoreFull:
+        # Even opening takes some room.
+        _reserve_of(config).release()
         return open_for_writing(path, durability=config.state.durability)
     except StoreCorrupt as error:
         # Start anew rather than not at all; the damaged file is kept for whoever looks into it.

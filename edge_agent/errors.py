@@ -55,25 +55,30 @@ class MappingError(EdgeAgentError):
 
 
 class StoreError(EdgeAgentError):
-    """The database cannot do what was asked."""
+    """The database cannot do what was asked; `problem` is its name in the agent's state."""
 
+    problem: ClassVar[str] = "database_failed"
     exit_code: ClassVar[int] = 3
 
 
 class StoreBusy(StoreError):
     """Another process holds the database's lock."""
 
+    problem: ClassVar[str] = "database_busy"
     is_transient: ClassVar[bool] = True
 
 
 class StoreFull(StoreError):
     """No space is left for the database; nothing was taken in."""
 
+    problem: ClassVar[str] = "disk_full"
     is_transient: ClassVar[bool] = True
 
 
 class StoreCorrupt(StoreError):
     """The database is damaged."""
+
+    problem: ClassVar[str] = "database_damaged"
 
 
 class SchemaTooNew(StoreError):

@@ -219,6 +219,18 @@ class Link(Protocol):
         ...
 
 
+class Reserve(Protocol):
+    """Room on the disk that is kept for what must be written when it is full."""
+
+    def hold(self) -> bool:
+        """Takes the room up again; returns whether it is taken up."""
+        ...
+
+    def release(self) -> None:
+        """Gives the room up."""
+        ...
+
+
 class Keys(Protocol):
     """The keys of pseudonyms."""
 

@@ -20,7 +20,7 @@ from edge_agent.errors import EdgeAgentError
 from edge_agent.shell.health import read_health
 
 CONNECT_TIMEOUT_S: Final = 3.0
-# The reserve for erasing and suppressing when the disk is all but full.
+# Logs and a few quiet hours: time to mend it before no events are taken.
 FREE_BYTES_MIN: Final = 200 * 1_024 * 1_024
 SQLITE_MIN: Final = (3, 40, 0)
 WAITING_FOR_HQ_MANY: Final = 1_000

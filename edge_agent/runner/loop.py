@@ -6,7 +6,8 @@ which spares the disk. It never waits for a number of messages: the broker may n
 before it is acknowledged.
 
 When the disk is full nothing is acknowledged: the batch is tried again from its messages until it
-holds, and the socket is not read meanwhile.
+holds. Only what restricts, such as a consent that is withdrawn, is written and acknowledged
+meanwhile, into room that is kept for it; nothing else is written before that room is kept again.
 """
 
 from __future__ import annotations
@@ -19,15 +20,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.domain.effects import SendToHq
 from edge_agent.domain.time import SECOND_MS
-from edge_agent.errors import StoreError
+from edge_agent.errors import StoreError, StoreFull
 from edge_agent.runner.calls import Calls
+from edge_agent.runner.restricting import restricts
 from edge_agent.wire import topics
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
-    from edge_agent.ports import Clock, Delivery, Link, UnitOfWork
+    from edge_agent.ports import Clock, Delivery, Link, Reserve, UnitOfWork
     from edge_agent.runner.dead_letters import DeadLetters
     from edge_agent.runner.outbox import HqOutbox, StoreOutbox
     from edge_agent.runner.road import Road
@@ -70,9 +72,11 @@ class Loop:
         hq_outbox: HqOutbox | None,
         summariser: Summariser,
         clock: Clock,
+        reserve: Reserve,
         rebuild: Callable[[], None],
         on_progress: Callable[[], None],
         on_idle: Callable[[int], None],
+        on_trouble: Callable[[], None],
         stopping: threading.Event,
         state_of: Callable[[int], GatewayState],
     ) -> None:
@@ -86,9 +90,11 @@ class Loop:
         self._hq_outbox = hq_outbox
         self._summariser = summariser
         self._clock = clock
+        self._reserve = reserve
         self._rebuild = rebuild
         self._on_progress = on_progress
         self._on_idle = on_idle
+        self._on_trouble = on_trouble
         self._stopping = stopping
         self._state_of = state_of
         self._queue: SimpleQueue[Message] = SimpleQueue()
@@ -100,6 +106,7 @@ class Loop:
         self._next_tick_ms = 0
         self._next_meta_s = 0.0
         self._store_trouble = ""
+        self.problem = ""
         self._forgotten: list[int] = []
         road.closed_until_ms = summariser.closed_until_ms
 
@@ -114,7 +121,10 @@ class Loop:
 
     @property
     def store_trouble(self) -> str:
-        """What is wrong with the database now; empty when it is well."""
+        """What is wrong with the database now; empty when it is well.
+
+        `problem` is its short name, as the agent's state tells it.
+        """
         return self._store_trouble
 
     @property
@@ -235,13 +245,15 @@ class Loop:
         wait_s = RETRY_FIRST_S
         while True:
             try:
-                self._write()
+                self._write_beside_the_reserve()
             except StoreError as error:
                 self._note_trouble(error)
                 self._rebuild()
                 if not error.is_transient:
                     self._isolate(messages)
                     return
+                if isinstance(error, StoreFull):
+                    self._take_restrictions(messages)
             else:
                 self._note_well()
                 return
@@ -251,6 +263,38 @@ class Loop:
             wait_s = min(RETRY_CEILING_S, wait_s * 2)
             self._on_progress()
             redo()
+
+    def _write_beside_the_reserve(self) -> None:
+        if not self._reserve.hold():
+            self._unit.roll_back()
+            raise StoreFull("no room is left", hint="free space on the disk")
+        self._write()
+
+    def _take_restrictions(self, messages: list[Message]) -> None:
+        """Writes what restricts, of all that waits, into the reserve, and acknowledges it.
+
+        Args:
+            messages: The batch that cannot be written; what was written of it is taken out.
+        """
+        while (message := self._wait(0.0)) is not None:
+            self._ready.append(message)
+        max_bytes = self._settings.max_message_bytes
+        for message in [*messages, *self._ready]:
+            link, delivery = message
+            if not restricts(link, delivery, max_bytes=max_bytes):
+                continue
+            self._reserve.release()
+            self._begin()
+            self._take(message)
+            try:
+                self._write()
+            except StoreError as error:
+                self._note_trouble(error)
+                self._rebuild()
+                break
+            self._acknowledge([message])
+            (messages if message in messages else self._ready).remove(message)
+        self._begin()
 
     def _answer_calls(self) -> None:
         while (asked := self.calls.next()) is not None:
@@ -291,6 +335,7 @@ class Loop:
             return
         self._add_meta()
         row_ids = self._unit.commit()
+        self._forgotten = []
         road.note_committed()
         for row_id, message in zip(row_ids, road.publishes, strict=True):
             if message is not None:
@@ -383,8 +428,14 @@ class Loop:
                 "store_trouble", extra={"fields": {"error": error.message, "hint": error.hint}}
             )
         self._store_trouble = error.message
+        if error.problem != self.problem:
+            self.problem = error.problem
+            self._on_trouble()
 
     def _note_well(self) -> None:
         if self._store_trouble:
             log.info("store_well")
         self._store_trouble = ""
+        if self.problem:
+            self.problem = ""
+            self._on_trouble()

@@ -108,9 +108,23 @@ def purge(connection: sqlite3.Connection, retention: Retention, *, now_ms: int) 
 
     Returns:
         Rows deleted by table, where any were.
+
+    Raises:
+        sqlite3.Error: The disk did not take it; nothing was deleted.
     """
-    deleted = {}
     connection.execute("BEGIN IMMEDIATE")
+    try:
+        deleted = _purged(connection, retention, now_ms)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return deleted
+
+
+def _purged(connection: sqlite3.Connection, retention: Retention, now_ms: int) -> dict[str, int]:
+    deleted = {}
     for table, period, statement in RULES:
         before_ms = now_ms - getattr(retention, period) * DAY_MS
         limits = {
@@ -122,5 +136,4 @@ def purge(connection: sqlite3.Connection, retention: Retention, *, now_ms: int) 
         cursor = connection.execute(statement, limits)
         if cursor.rowcount > 0:
             deleted[table] = cursor.rowcount
-    connection.execute("COMMIT")
     return deleted

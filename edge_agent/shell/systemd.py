@@ -29,6 +29,10 @@ class ServiceManager:
         """Feeds the watchdog."""
         self._send("WATCHDOG=1")
 
+    def status(self, text: str) -> None:
+        """Tells how the agent is, for `systemctl status`."""
+        self._send(f"STATUS={text}")
+
     def stopping(self) -> None:
         """Tells that the agent ends on purpose."""
         self._send("STOPPING=1")
