@@ -63,6 +63,7 @@ FilePath = Annotated[str, Field(min_length=1)]
 Level = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^/+#\s]+$")]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Audience = Literal["public", "semi_private", "private"]
+Scalar = str | int | float | bool
 
 
 class StateSection(_Section):
@@ -140,6 +141,20 @@ class SourceSection(_Section):
     audience: Audience = "public"
 
 
+class MappingSection(_Section):
+    """A device mapping, and what this store adds to it.
+
+    Attributes:
+        file: Its `mapping.toml`; without it, the one that was shipped under the section's name.
+        settings: Values in place of the file's `[settings]`.
+        tables: Rows added to the file's `[tables.NAME]`: device to zone, line to direction.
+    """
+
+    file: FilePath | None = None
+    settings: dict[str, Scalar] = {}
+    tables: dict[str, dict[str, Scalar]] = {}
+
+
 class IngestSection(_Section):
     """Bounds of what is taken in.
 
@@ -175,6 +190,7 @@ class Config(_Section):
     screens: dict[Level, ScreenSection] = {}
     registers: dict[Level, RegisterSection] = {}
     sources: dict[Level, SourceSection] = {}
+    mappings: dict[Level, MappingSection] = {}
     policy: Annotated[Policy, BeforeValidator(partial(_numbers, Policy))] = Policy()
     retention: Annotated[Retention, BeforeValidator(partial(_numbers, Retention))] = Retention()
 

@@ -12,6 +12,7 @@ from edge_agent import config as configuration
 from edge_agent.cli.map import check_mapping
 from edge_agent.cli.run import DEFAULT_CONFIG
 from edge_agent.errors import BundleError, ConfigError
+from edge_agent.shell import mapping_files
 
 MAPPING_FILE = "mapping.toml"
 
@@ -55,9 +56,10 @@ def problems_of(path: Path) -> list[str]:
         loaded = configuration.load(path)
     except ConfigError as error:
         return list(error.problems) or [error.message]
+    problems = mapping_files.problems_of(loaded, path.read_text(encoding="utf-8"), name=str(path))
     if loaded.model.bundle is not None:
-        return _bundle_problems(Path(loaded.model.bundle))
-    return []
+        problems += _bundle_problems(Path(loaded.model.bundle))
+    return problems
 
 
 def _bundle_problems(path: Path) -> list[str]:

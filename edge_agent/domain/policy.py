@@ -104,6 +104,8 @@ class Retention:
     counts_days: int = 400
     dead_letters_days: int = 1
     commands_days: int = 400
+    mapping_days: int = 400
+    devices_days: int = 30
 
     def __post_init__(self) -> None:
         """Refuses periods that would break a promise.

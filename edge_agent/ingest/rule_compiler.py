@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from edge_agent.ingest import filters
 from edge_agent.ingest.compiled import (
     CompiledMapping,
     CompiledRule,
@@ -45,14 +46,30 @@ def compile_mapping(spec: MappingFile) -> CompiledMapping | tuple[Problem, ...]:
     """Returns the mapping ready to run, or everything that is wrong with it."""
     compiler = _Rules(spec)
     rules = tuple(compiler.rule(number, rule) for number, rule in enumerate(spec.rules))
-    if compiler.problems:
-        return tuple(compiler.problems)
+    problems = (*_problems_of_names(spec), *compiler.problems)
+    if problems:
+        return problems
     return CompiledMapping(
         spec=spec,
         rules=rules,
         settings=dict(spec.settings),
         tables=MappingProxyType({name: dict(table) for name, table in spec.tables.items()}),
     )
+
+
+def _problems_of_names(spec: MappingFile) -> list[Problem]:
+    # What is remembered is filed under the rule's name.
+    found = [
+        Problem(("topics", at), what)
+        for at, each in enumerate(spec.topics)
+        if (what := filters.problem_of(each)) is not None
+    ]
+    names = [rule.name for rule in spec.rules]
+    return found + [
+        Problem(("rules", at, "name"), "another rule has this name")
+        for at, name in enumerate(names)
+        if name in names[:at]
+    ]
 
 
 def _topic_pattern(topic: str) -> re.Pattern[str]:

@@ -223,7 +223,9 @@ class Values:
     def _state(
         self, spec: Value, scope: Scope, at: Place
     ) -> Callable[[Evaluated], Evaluated] | None:
-        place = ".".join(str(each) for each in (self._spec.vendor, *scope.place[1:], *at))
+        # By the rule's name: a rule put before it must not take over its counters.
+        rule = self._spec.rules[int(scope.place[1])].name
+        place = ".".join(str(each) for each in (self._spec.vendor, rule, *at))
         if spec.delta is not None:
             key = self._expressions.key(spec.delta.key, scope, *at, "delta", "key")
             marker: Evaluated = nothing

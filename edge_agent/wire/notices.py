@@ -20,6 +20,14 @@ RefusalReason = Literal[
     "source_mismatch",
     "too_late",
     "failed",
+    # Of device mappings.
+    "no_rule",
+    "rejected",
+    "personal",
+    "not_xml",
+    "not_csv",
+    "not_form",
+    "not_hex",
 ]
 
 

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from typing import Final
 
+# The first level of every topic of this project on the store's broker.
+STORE_LEVEL: Final = "store"
 EVENT_FILTER: Final = "store/{store}/event/+"
 FEEDBACK_FILTER: Final = "store/{store}/screen/+/feedback"
 STAFF_FEEDBACK_FILTER: Final = "store/{store}/staff/+/feedback"
 REQUEST: Final = "store/{store}/recommend/request"
 CLOCK: Final = "store/{store}/clock"
+# Every topic that this project gives a meaning to: a device of another make speaks on others.
+OWN_FILTERS: Final = (
+    "store/{store}/event/#",
+    "store/{store}/screen/#",
+    "store/{store}/staff/#",
+    "store/{store}/receipt/#",
+    "store/{store}/recommend/#",
+    "store/{store}/reply/#",
+    "store/{store}/agent/#",
+    "store/{store}/deadletter",
+    "store/{store}/clock",
+)
 
 
 def event(store: str, source: str) -> str:

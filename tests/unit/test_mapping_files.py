@@ -272,9 +272,17 @@ def test_problem_has_its_line(rules: str, line: int, words: str) -> None:
 
 def test_all_problems_are_told_at_once() -> None:
     """A technician does not mend one mistake to find the next."""
-    made = read_mapping(HEAD + LEVEL + 'count = "a["\n' + LEVEL + 'count = "nope(n)"\n')
+    other = LEVEL.replace('"level"', '"other"')
+    made = read_mapping(HEAD + LEVEL + 'count = "a["\n' + other + 'count = "nope(n)"\n')
     assert not isinstance(made, CompiledMapping)
     assert len(made) == 2
+
+
+def test_two_rules_of_one_name_are_told() -> None:
+    """What is remembered is filed under a rule's name, so names tell rules apart."""
+    made = read_mapping(HEAD + LEVEL + 'count = "n"\n' + LEVEL + 'count = "n"\n')
+    assert not isinstance(made, CompiledMapping)
+    assert [each for each in made if "another rule has this name" in each]
 
 
 def invoke(tmp_path: Path, arguments: list[str], payload: str) -> Any:
