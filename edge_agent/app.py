@@ -10,6 +10,7 @@ import logging
 import sqlite3
 import threading
 from base64 import urlsafe_b64decode
+from collections import Counter
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -22,9 +23,18 @@ from edge_agent.config import layout_of
 from edge_agent.domain.effects import Publish
 from edge_agent.domain.ids import ProductId, StoreId
 from edge_agent.domain.time import DAY_MS, SECOND_MS, datetime_from_ms, local_time
-from edge_agent.errors import BundleError, ConfigError, RequestRefused, StoreCorrupt, StoreFull
+from edge_agent.errors import (
+    BundleError,
+    ConfigError,
+    EdgeAgentError,
+    RequestRefused,
+    StoreCorrupt,
+    StoreFull,
+)
 from edge_agent.runner.dead_letters import DeadLetters
 from edge_agent.runner.loop import Loop
+from edge_agent.runner.mapped import Mapper
+from edge_agent.runner.mapping_memory import MappingMemory
 from edge_agent.runner.outbox import HqOutbox, StoreOutbox
 from edge_agent.runner.people import People
 from edge_agent.runner.road import Road
@@ -37,9 +47,11 @@ from edge_agent.shell.cipher import DayCipher
 from edge_agent.shell.clock import ReplayClock, SystemClock
 from edge_agent.shell.control import ControlServer
 from edge_agent.shell.keys import KeyStore
+from edge_agent.shell.mapping_desk import MappingDesk
+from edge_agent.shell.mapping_files import secret_of
 from edge_agent.shell.mqtt_client import Incoming, LinkSettings, MqttLink, Subscription, Will
 from edge_agent.shell.reserve import Reserve
-from edge_agent.shell.retention import purge
+from edge_agent.shell.retention import APART, purge
 from edge_agent.shell.scorers import ModelScorer, PopularityScorer
 from edge_agent.shell.signing import verify_command
 from edge_agent.shell.sqlite_db import open_for_writing
@@ -70,8 +82,9 @@ CALL_TIMEOUT_S: Final = 30.0
 class Agent:
     """A running agent: `start`, `wait_ready`, `stop`."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, path: Path | None = None) -> None:
         self.config = config
+        self._path = path
         self.stopping = threading.Event()
         self._service = ServiceManager()
         self._next_alive_s = 0.0
@@ -79,6 +92,10 @@ class Agent:
         self._db = _open_database(config)
         self._bundle = _load_bundle(config)
         self._build()
+
+    def reload(self) -> None:
+        """Asks for the mappings to be loaded again; may be called from a signal handler."""
+        threading.Thread(target=self._reload, name="reload", daemon=True).start()
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -144,6 +161,11 @@ class Agent:
         self._clock = clock_type(floor_ms=last_now_ms)
         keys = KeyStore(config.key_directory, seed=config.seed if is_replay else None)
         self._people = People(keys, config.zone_info)
+        secret = secret_of(keys.store_key())
+        self._desk = MappingDesk(config, self._path, secret=secret)
+        self._desk.start(self._unit, now_ms=self._clock.now_ms() or last_now_ms)
+        memory = MappingMemory(self._unit, DayCipher(), secret)
+        self._mapper = Mapper(memory, self._desk.mappings, Counter(self._saved_counters()))
         self._dead_letters = DeadLetters(self._unit, DayCipher())
         self._make_links()
         self._store_outbox = StoreOutbox(self._store_link, _RoadClock(self))
@@ -159,7 +181,7 @@ class Agent:
     def _make_road(self, last_now_ms: int) -> Road:
         now_ms = self._clock.now_ms() or last_now_ms
         keys = {} if self.config.hq is None else _public_keys(self.config.hq.keys)
-        road = Road(
+        return Road(
             settings=self._settings,
             state=self._state,
             unit=self._unit,
@@ -167,13 +189,12 @@ class Agent:
             catalogue=self._catalogue,
             scorer=self._make_scorer(),
             dead_letters=self._dead_letters,
+            mapper=self._mapper,
             wakes=self._wakes(now_ms),
             verify=partial(verify_command, keys=keys),
             now_ms=now_ms,
             watermark_ms=self._meta("watermark_ms"),
         )
-        road.counters.update(self._saved_counters())
-        return road
 
     def _make_loop(self) -> Loop:
         return Loop(
@@ -220,12 +241,13 @@ class Agent:
         settings = _link_settings(config.broker, client_id=f"edge-agent-{config.store}", will=will)
         self._store_link = MqttLink(
             settings,
-            subscriptions=_subscriptions(config),
+            subscriptions=self._subscriptions(),
             on_message=partial(self._received, "store"),
             on_connection=self._store_connection,
             on_published=self._published,
             manual_ack=True,
         )
+        self._store_link.subscribe_to(self._subscriptions(), leave=self._desk.earlier_filters)
         self._hq_link = None
         if config.hq is not None:
             hq_settings = _link_settings(config.hq, client_id=f"store-{config.store}", will=None)
@@ -236,6 +258,24 @@ class Agent:
                 on_message=partial(self._received, "hq"),
                 manual_ack=True,
             )
+
+    def _subscriptions(self) -> tuple[Subscription, ...]:
+        return (*_subscriptions(self.config), *self._desk.subscriptions)
+
+    def _reload(self) -> None:
+        try:
+            self._loop.calls.call(self._load_mappings, timeout_s=CALL_TIMEOUT_S)
+        except EdgeAgentError as error:
+            log.error("reload_failed", extra={"fields": {"error": error.message}})  # noqa: TRY400 - told in our words
+            return
+        self._store_link.subscribe_to(self._subscriptions())
+        self._store_connection(self._store_link.connected)
+        log.info("reloaded", extra={"fields": {"problems": list(self._desk.problems)}})
+
+    def _load_mappings(self) -> dict[str, Any]:
+        self._desk.reload(self._unit, now_ms=self.now_ms())
+        self._mapper.replace(self._desk.mappings)
+        return {}
 
     def _wakes(self, now_ms: int) -> Any:
         layout = self._settings.layout
@@ -330,9 +370,10 @@ class Agent:
             return
         if deleted:
             log.info("purged", extra={"fields": deleted})
-            self._state.reload()
-            self._rebuild()
-            self._dead_letters.count_again()
+            if deleted.keys() - APART:
+                self._state.reload()
+                self._rebuild()
+                self._dead_letters.count_again()
             self._next_purge_s = now_s
         self._save_counters()
 
@@ -357,7 +398,7 @@ class Agent:
         loop: Loop | None = getattr(self, "_loop", None)
         if loop is not None and loop.problem:
             found.append(loop.problem)
-        return tuple(found)
+        return (*found, *self._desk.problems)
 
     def _gateway_state(self, now_ms: int) -> GatewayState:
         problems = self._problems()

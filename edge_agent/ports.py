@@ -136,11 +136,17 @@ class Delivery(Protocol):
     """One message as a link delivered it."""
 
     topic: str
-    payload: bytes
     retain: bool
+    dup: bool
+    mid: int
     generation: int
     response_topic: str | None
     correlation: bytes | None
+
+    @property
+    def payload(self) -> bytes:
+        """What it says."""
+        ...
 
 
 class UnitOfWork(Protocol):

@@ -37,6 +37,8 @@ def _keep_memory_small() -> None:
 def serve(path: Path) -> None:
     """Runs the agent of a configuration file in this thread until SIGTERM or SIGINT.
 
+    SIGHUP loads the mappings again, and nothing else.
+
     Raises:
         EdgeAgentError: It cannot start; the error says what to do.
     """
@@ -46,7 +48,8 @@ def serve(path: Path) -> None:
     _keep_memory_small()
     loaded = configuration.load(path)
     logs.set_up(loaded.log_level)
-    agent = Agent(loaded)
+    agent = Agent(loaded, path)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: agent.stopping.set())
+    signal.signal(signal.SIGHUP, lambda *_: agent.reload())
     agent.run()

@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from edge_agent import config as configuration
 from edge_agent.cli.run import DEFAULT_CONFIG
-from edge_agent.shell.health import read_health
+from edge_agent.shell.health import Health, read_health
 
 
 def status(
@@ -38,3 +39,15 @@ def status(
     for name, count in health.counters.items():
         table.add_row(f"counted: {name.replace('_', ' ')}", f"{count:,}")
     Console().print(table)
+    if health.mappings or health.mappings_problem:
+        Console().print(_mappings(health))
+
+
+def _mappings(health: Health) -> Table:
+    table = Table("mapping", "in force since", "problem", title="device mappings")
+    for each in health.mappings:
+        problem = "" if each.problem is None else escape(each.problem)
+        table.add_row(each.name, each.in_force_since or "not in force", problem)
+    if health.mappings_problem is not None:
+        table.add_row("(all)", "as before", escape(health.mappings_problem))
+    return table

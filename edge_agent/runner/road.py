@@ -7,7 +7,6 @@ spares its neighbours, because a step that fails has changed nothing yet.
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.domain import effects
@@ -25,6 +24,7 @@ from edge_agent.ingest.decode import (
     refusal_of_source,
 )
 from edge_agent.ingest.ordering import mark_of, timing_of
+from edge_agent.runner.mapped import as_published, redelivery_mark
 from edge_agent.sync.downlink import refusal_of as command_refusal_of
 from edge_agent.wire import topics
 from edge_agent.wire.notices import EventReceipt
@@ -34,8 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge_agent.domain.inputs import Input
+    from edge_agent.ingest.device_mapping import DeviceMapping
     from edge_agent.ports import Catalogue, Delivery, Scorer, State, UnitOfWork
     from edge_agent.runner.dead_letters import DeadLetters
+    from edge_agent.runner.mapped import Mapper, Understood
     from edge_agent.runner.people import People
     from edge_agent.runner.settings import RoadSettings
     from edge_agent.runner.wakes import Wakes
@@ -69,6 +71,7 @@ class Road:
         catalogue: Catalogue,
         scorer: Scorer,
         dead_letters: DeadLetters,
+        mapper: Mapper,
         wakes: Wakes,
         verify: Callable[[bytes], AnyCommand | str],
         now_ms: int,
@@ -81,11 +84,12 @@ class Road:
         self._catalogue = catalogue
         self._scorer = scorer
         self._dead_letters = dead_letters
+        self.mapper = mapper
         self.wakes = wakes
         self._verify = verify
         self.watermark_ms = watermark_ms
         self.closed_until_ms = 0
-        self.counters: Counter[str] = Counter()
+        self.counters = mapper.counters
         self._marks: set[int] = set()
         # Marks that were looked up ahead, all at once, and those of them that are on the disk.
         self._looked_up: set[int] = set()
@@ -108,6 +112,7 @@ class Road:
     def begin_batch(self) -> None:
         """Starts a batch: nothing of it is on the disk yet."""
         self._marks.clear()
+        self.mapper.begin_batch()
         self._newest_versions.clear()
         self.publishes.clear()
         self.acked.clear()
@@ -135,6 +140,7 @@ class Road:
     def note_committed(self) -> None:
         """Notes that what was taken in is on the disk."""
         self._seen |= self._marks
+        self.mapper.note_committed()
 
     def set_now(self, now_ms: int) -> None:
         """Moves the agent's present on."""
@@ -173,7 +179,14 @@ class Road:
             return 1
 
     def _dispatch(self, delivery: Delivery) -> int:
+        mappings = self.mapper.hearing(delivery.topic)
+        if mappings:
+            return self._take_mapped(delivery, mappings)
         levels = delivery.topic.split("/")
+        if levels[0] != topics.STORE_LEVEL:
+            # Two overlapping subscriptions became one that brings more than either.
+            self.counters["not_asked_for"] += 1
+            return 1
         kind = levels[_KIND_LEVEL] if len(levels) > _KIND_LEVEL else ""
         if kind == "event" and len(levels) == _EVENT_LEVELS:
             return self._take_events(delivery, source=levels[3])
@@ -256,6 +269,25 @@ class Road:
                 speaker = event_source(each, screen)
                 self._take_event(delivery, each, mark_of(speaker, each.id))
         return len(found)
+
+    def _take_mapped(self, delivery: Delivery, mappings: tuple[DeviceMapping, ...]) -> int:
+        if delivery.dup and self._has_seen(redelivery_mark(delivery)):
+            self.counters["duplicates"] += 1
+            return 1
+        found = self.mapper.understand(delivery, mappings, now_ms=self.now_ms)
+        return self._take_understood(delivery, found)
+
+    def _take_understood(self, delivery: Delivery, found: Understood) -> int:
+        self.counters["mapped"] += 1
+        for event in found.events:
+            made = as_published(event, self._settings.store)
+            self._take_event(made, event, mark_of(event.source, event.id))
+        if found.redelivery is not None:
+            self._marks.add(found.redelivery)
+            self._unit.add("inbox", (found.redelivery, self.now_ms // DAY_MS))
+        if found.refusal is not None:
+            self._refuse(delivery, found.refusal, heard_on=found.heard_on, at_ms=found.at_ms)
+        return max(1, len(found.events))
 
     def _has_seen(self, mark: int) -> bool:
         if mark in self._marks:
@@ -505,13 +537,21 @@ class Road:
             )
         )
 
-    def _refuse(self, delivery: Delivery, refusal: Refusal) -> None:
+    def _refuse(
+        self,
+        delivery: Delivery,
+        refusal: Refusal,
+        *,
+        heard_on: str | None = None,
+        at_ms: int | None = None,
+    ) -> None:
         self.counters["dead_letters"] += 1
         notice = self._dead_letters.keep(
             delivery,
             refusal,
-            now_ms=self.now_ms,
+            now_ms=self.now_ms if at_ms is None else at_ms,
             key=self._people.today_key(self.now_ms),
+            heard_on=heard_on,
         )
         if notice is not None:
             topic = topics.dead_letter(self._settings.store)
@@ -531,8 +571,9 @@ def event_source(event: Event, screen: str | None) -> str:
 
 def _topic_source(delivery: Delivery) -> str | None:
     levels = delivery.topic.split("/")
-    is_event = len(levels) == _EVENT_LEVELS and levels[_KIND_LEVEL] == "event"
-    return levels[-1] if is_event else None
+    if len(levels) != _EVENT_LEVELS or levels[0] != topics.STORE_LEVEL:
+        return None
+    return levels[-1] if levels[_KIND_LEVEL] == "event" else None
 
 
 def _is_reply_topic(topic: str | None, store: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +12,8 @@ from edge_agent.shell.sqlite_db import open_for_reading
 if TYPE_CHECKING:
     import sqlite3
 
+# Where the agent says why it could load no mapping again: its configuration is broken.
+MAPPING_PROBLEM: Final = "mapping_problem"
 _COUNTED: Final = (
     ("visitors", "SELECT count(*) FROM visitor"),
     (
@@ -35,6 +37,15 @@ _COUNTED: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MappingHealth:
+    """A device mapping: since when it is in force, and what is wrong with its newest file."""
+
+    name: str
+    in_force_since: str | None
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """A reading of the database."""
 
@@ -43,6 +54,8 @@ class Health:
     last_seen: str | None
     counts: dict[str, int]
     counters: dict[str, int]
+    mappings: tuple[MappingHealth, ...] = ()
+    mappings_problem: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the reading as plain values."""
@@ -52,6 +65,8 @@ class Health:
             "last_seen": self.last_seen,
             "counts": self.counts,
             "counters": self.counters,
+            "mappings": [asdict(each) for each in self.mappings],
+            "mappings_problem": self.mappings_problem,
         }
 
 
@@ -76,11 +91,32 @@ def read_health(path: Path) -> Health:
                     "SELECT key, value FROM meta WHERE key LIKE 'counter.%' ORDER BY key"
                 )
             },
+            mappings=_mappings(connection),
+            mappings_problem=_meta(connection, MAPPING_PROBLEM) or None,
         )
     finally:
         connection.close()
 
 
 def _last_seen(connection: sqlite3.Connection) -> str | None:
-    row = connection.execute("SELECT value FROM meta WHERE key = 'now_ms'").fetchone()
-    return None if row is None else rfc3339_from_ms(int(row[0]))
+    now_ms = _meta(connection, "now_ms")
+    return None if now_ms is None else rfc3339_from_ms(int(now_ms))
+
+
+def _meta(connection: sqlite3.Connection, key: str) -> str | None:
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def _mappings(connection: sqlite3.Connection) -> tuple[MappingHealth, ...]:
+    found = connection.execute(
+        "SELECT name, text <> '', loaded_at_ms, problem FROM mapping ORDER BY name"
+    )
+    return tuple(
+        MappingHealth(
+            name=name,
+            in_force_since=rfc3339_from_ms(int(at_ms)) if is_in_force else None,
+            problem=problem,
+        )
+        for name, is_in_force, at_ms, problem in found
+    )

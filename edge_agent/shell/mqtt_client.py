@@ -114,6 +114,8 @@ class Incoming:
     qos: int
     response_topic: str | None
     correlation: bytes | None
+    # The broker's word that it delivered the message before, under the same packet id.
+    dup: bool = False
 
 
 @dataclass(slots=True)
@@ -124,6 +126,14 @@ class _Outgoing:
     retain: bool
     properties: Properties | None
     token: object
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """Filters to subscribe and to leave on a connection that stands."""
+
+    added: tuple[Subscription, ...]
+    left: tuple[str, ...]
 
 
 class _BufferedClient(paho.Client):
@@ -181,10 +191,13 @@ class MqttLink:
         self._on_connection = on_connection
         self._on_published = on_published
         self._generation = 0
-        self._commands: deque[_Outgoing | Iterable[Incoming]] = deque()
+        self._commands: deque[_Outgoing | _Change | Iterable[Incoming]] = deque()
+        # Filters that a kept session may still hold though nobody wants them any more.
+        self._left: set[str] = set()
         self._in_flight: dict[int, _Outgoing] = {}
         self._progress_s = 0.0
         self._subscribe_mid: int | None = None
+        self._asked: dict[int, tuple[Subscription, ...]] = {}
         self._connected = threading.Event()
         self._stopping = threading.Event()
         self._paused = False
@@ -254,6 +267,23 @@ class MqttLink:
     def ack(self, deliveries: Iterable[Incoming]) -> None:
         """Acknowledges deliveries; those of an earlier connection are dropped."""
         self._commands.append(deliveries)
+        self._wake()
+
+    def subscribe_to(
+        self, subscriptions: tuple[Subscription, ...], *, leave: Iterable[str] = ()
+    ) -> None:
+        """Replaces what is subscribed, on this connection and on those to come.
+
+        Args:
+            subscriptions: All that is wanted from now on.
+            leave: Filters that the broker's session may hold from an earlier run.
+        """
+        before, wanted = set(self._subscriptions), {each.topic_filter for each in subscriptions}
+        gone = {each.topic_filter for each in before} | set(leave)
+        self._subscriptions = subscriptions
+        self._left = (self._left | gone) - wanted
+        added = tuple(each for each in subscriptions if each not in before)
+        self._commands.append(_Change(added, tuple(sorted(gone - wanted))))
         self._wake()
 
     def pause(self) -> None:
@@ -361,6 +391,10 @@ class MqttLink:
             command = commands.popleft()
             if isinstance(command, _Outgoing):
                 self._send(command)
+            elif isinstance(command, _Change):
+                self._subscribe(command.added)
+                if command.left:
+                    client.unsubscribe(list(command.left))
             else:
                 generation = self._generation
                 for delivery in command:
@@ -457,11 +491,21 @@ class MqttLink:
         if reason.is_failure:
             self._note_failure(f"refused: {reason}")
             return
-        if not self._subscriptions:
+        if self._left:
+            client.unsubscribe(sorted(self._left))
+        self._asked.clear()
+        self._subscribe_mid = self._subscribe(self._subscriptions)
+        if self._subscribe_mid is None:
             self._now_connected()
-            return
-        filters = [(each.topic_filter, _options(each)) for each in self._subscriptions]
-        _, self._subscribe_mid = client.subscribe(filters)
+
+    def _subscribe(self, subscriptions: tuple[Subscription, ...]) -> int | None:
+        if not subscriptions:
+            return None
+        filters = [(each.topic_filter, _options(each)) for each in subscriptions]
+        _, mid = self._client.subscribe(filters)
+        if mid is not None:
+            self._asked[mid] = subscriptions
+        return mid
 
     def _handle_subscribe(
         self,
@@ -471,16 +515,15 @@ class MqttLink:
         reasons: list[Any],
         _properties: object,
     ) -> None:
-        if mid != self._subscribe_mid:
-            return
         refused = [
             each.topic_filter
-            for each, reason in zip(self._subscriptions, reasons, strict=False)
+            for each, reason in zip(self._asked.pop(mid, ()), reasons, strict=False)
             if reason.is_failure
         ]
         if refused:
             self._note_failure(f"the broker refuses the subscription {refused[0]}")
-        self._now_connected()
+        if mid == self._subscribe_mid:
+            self._now_connected()
 
     def _now_connected(self) -> None:
         self._attempts = 0
@@ -515,6 +558,7 @@ class MqttLink:
                 message.qos,
                 response_topic,
                 correlation,
+                message.dup,
             )
         )
 

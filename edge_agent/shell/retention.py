@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 # Rows deleted in one transaction: short enough that no event waits for it.
 ROWS_AT_A_TIME: Final = 500
 
+# What mappings remember at most; what would be over soonest goes first.
+MAPPING_ROWS_MAX: Final = 200_000
+# Tables that the engine's state does not rest on.
+APART: Final = frozenset({"mapping_state", "mapping_state (over its bound)", "device"})
+
 # Every table that holds something of a person or an event: which period, and the rows past it.
 RULES: Final = (
     (
@@ -94,6 +99,19 @@ RULES: Final = (
         "DELETE FROM dead_letter WHERE id IN (SELECT id FROM"
         " dead_letter WHERE at_ms < :before_ms LIMIT :limit)",
     ),
+    (
+        "mapping_state",
+        "mapping_days",
+        "DELETE FROM mapping_state WHERE key IN (SELECT key FROM mapping_state WHERE"
+        " until_ms < :now_ms OR updated_at_ms < :before_ms LIMIT :limit)",
+    ),
+    (
+        "mapping_state (over its bound)",
+        "mapping_days",
+        "DELETE FROM mapping_state WHERE key IN (SELECT key FROM mapping_state ORDER BY until_ms"
+        " LIMIT min(:limit, max(0, (SELECT count(*) FROM mapping_state) - :most)))",
+    ),
+    ("device", "devices_days", "DELETE FROM device WHERE last_at_ms < :before_ms"),
     ("command", "commands_days", "DELETE FROM command WHERE at_ms < :before_ms"),
 )
 
@@ -129,9 +147,11 @@ def _purged(connection: sqlite3.Connection, retention: Retention, now_ms: int) -
         before_ms = now_ms - getattr(retention, period) * DAY_MS
         limits = {
             "before_ms": before_ms,
+            "now_ms": now_ms,
             "day": before_ms // DAY_MS,
             "decision": lowest_id_at(max(0, before_ms)),
             "limit": ROWS_AT_A_TIME,
+            "most": MAPPING_ROWS_MAX,
         }
         cursor = connection.execute(statement, limits)
         if cursor.rowcount > 0:

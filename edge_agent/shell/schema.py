@@ -268,6 +268,46 @@ def m001_first(database: Database) -> None:
     database.execute("INSERT INTO meta (key, value) VALUES ('schema_version', '1')")
 
 
+_MAPPINGS: Final = """
+-- What mappings remember between messages, under keyed hashes. Text in it is sealed.
+CREATE TABLE mapping_state (
+    key TEXT PRIMARY KEY,
+    value BLOB NOT NULL,
+    is_sealed INTEGER NOT NULL,
+    until_ms INTEGER NOT NULL,
+    updated_at_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The last good text of each mapping, and what is wrong with the newest one.
+CREATE TABLE mapping (
+    name TEXT PRIMARY KEY,
+    text TEXT NOT NULL,
+    loaded_at_ms INTEGER NOT NULL,
+    problem TEXT
+) STRICT, WITHOUT ROWID;
+
+-- When each device was last heard, how often, and how wrong its clock is.
+CREATE TABLE device (
+    source TEXT PRIMARY KEY,
+    last_at_ms INTEGER NOT NULL,
+    record TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- 1: topic and payload are sealed together, and `topic` shows the mapping's filter alone.
+ALTER TABLE dead_letter ADD COLUMN form INTEGER NOT NULL DEFAULT 0;
+
+UPDATE meta SET value = '2' WHERE key = 'schema_version'
+"""
+
+
+@migrations()
+def m002_mappings(database: Database) -> None:
+    """Adds what devices' own messages need."""
+    for statement in _MAPPINGS.split(";"):
+        if statement.strip():
+            database.execute(statement)
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is not applied yet, each migration in one transaction with its record."""
     migrations.apply(Database(connection))

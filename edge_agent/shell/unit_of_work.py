@@ -135,8 +135,20 @@ _SQL: Final = {
     "outbox_acked": "DELETE FROM outbox WHERE message_id = ? AND link = 'hq'",
     "dead_letter": (
         "INSERT OR IGNORE INTO dead_letter (id, at_ms, reason, detail, topic, source, event,"
-        " payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        " payload, form) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
     ),
+    "dead_letter_delete": "DELETE FROM dead_letter WHERE id = ?",
+    "mapping_state": (
+        "INSERT INTO mapping_state (key, value, is_sealed, until_ms, updated_at_ms)"
+        " VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value,"
+        " is_sealed = excluded.is_sealed, until_ms = excluded.until_ms,"
+        " updated_at_ms = excluded.updated_at_ms"
+    ),
+    "mapping": (
+        "INSERT OR REPLACE INTO mapping (name, text, loaded_at_ms, problem) VALUES (?, ?, ?, ?)"
+    ),
+    "mapping_delete": "DELETE FROM mapping WHERE name = ?",
+    "device": "INSERT OR REPLACE INTO device (source, last_at_ms, record) VALUES (?, ?, ?)",
     "dirty": "UPDATE summary_watermark SET is_dirty = 1 WHERE period_start_ms = ?",
     "summary": (
         "INSERT OR REPLACE INTO summary_watermark (kind, period_start_ms, revision, cells,"
@@ -181,7 +193,12 @@ _ORDER: Final = (
     "outbox_sent",
     "outbox_acked",
     "outbox",
+    "dead_letter_delete",
     "dead_letter",
+    "mapping_state",
+    "mapping_delete",
+    "mapping",
+    "device",
     "summary",
     "dirty",
     "command",

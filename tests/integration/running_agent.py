@@ -27,6 +27,7 @@ BUNDLE: Final = Path(__file__).parents[2] / "models" / "artifacts"
 
 CONFIG: Final = """
 store = "{store}"
+clock = "{clock}"
 timezone = "America/New_York"
 currency = "USD"
 [state]
@@ -148,6 +149,8 @@ class RunningAgent:
     port: int
     has_model: bool = False
     store: str = STORE
+    extra: str = ""
+    clock: str = "system"
     _process: subprocess.Popen[bytes] | None = field(default=None)
 
     @property
@@ -174,8 +177,10 @@ class RunningAgent:
         """Writes the configuration file."""
         self.folder.mkdir(parents=True, exist_ok=True)
         model = f'[model]\nbundle = "{BUNDLE}"' if self.has_model else ""
-        text = CONFIG.format(store=self.store, folder=self.folder, port=self.port, model=model)
-        self.config.write_text(text + extra, encoding="utf-8")
+        text = CONFIG.format(
+            store=self.store, folder=self.folder, port=self.port, model=model, clock=self.clock
+        )
+        self.config.write_text(text + self.extra + extra, encoding="utf-8")
 
     def start(self) -> None:
         """Starts it and waits until it is subscribed."""
@@ -200,6 +205,13 @@ class RunningAgent:
         """Ends it as systemd does and returns its exit code."""
         return self._end(signal.SIGTERM)
 
+    def reload(self) -> None:
+        """Has it load its mappings again, as `systemctl reload` does, and waits for it."""
+        assert self._process is not None
+        n_before = self.log.count('"reloaded"')
+        self._process.send_signal(signal.SIGHUP)
+        wait_for(lambda: self.log.count('"reloaded"') > n_before, what="the reload")
+
     def kill(self) -> None:
         """Ends it at once."""
         self._end(signal.SIGKILL)
@@ -218,9 +230,11 @@ class RunningAgent:
 
 
 @contextmanager
-def running_agent(folder: Path, port: int, *, has_model: bool = False) -> Iterator[RunningAgent]:
-    """An agent that is subscribed, ended when the block ends."""
-    agent = RunningAgent(folder=folder, port=port, has_model=has_model)
+def running_agent(
+    folder: Path, port: int, *, has_model: bool = False, extra: str = ""
+) -> Iterator[RunningAgent]:
+    """An agent that is subscribed, ended when the block ends; `extra` joins its configuration."""
+    agent = RunningAgent(folder=folder, port=port, has_model=has_model, extra=extra)
     agent.start()
     try:
         yield agent

@@ -1,0 +1,293 @@
+"""Devices in their makers' own language, on a real broker: mapped, counted once, never lost."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from edge_agent.domain.time import ms_from_datetime
+from tests.contract.test_devices import DEVICES
+from tests.integration.broker import Broker
+from tests.integration.live_load import expected_of, mixed_load
+from tests.integration.running_agent import (
+    STORE,
+    Device,
+    RunningAgent,
+    device,
+    running_agent,
+    wait_for,
+)
+
+pytestmark = pytest.mark.broker
+
+DEAD: Final = f"store/{STORE}/deadletter"
+STATE: Final = f"store/{STORE}/agent/state"
+CLOCK: Final = f"store/{STORE}/clock"
+
+ACME: Final = """
+schema_version = 1
+vendor = "acme"
+device = "door counter"
+tier = "listed"
+documentation = "https://example.com"
+topics = ["acme/#"]
+
+[tables.zones]
+
+[[rules]]
+name = "totals"
+topic = "acme/{door}/total"
+device = "{$topic.door}"
+event = "people.counted"
+[rules.data]
+zone = { path = "$topic.door", lookup = "zones" }
+entries = { path = "n", delta = {} }
+
+[[rules]]
+name = "beam"
+topic = "acme/{door}/beam"
+format = "text"
+when = "@ == '1'"
+device = "{$topic.door}"
+event = "people.counted"
+[rules.data]
+zone = { path = "$topic.door", lookup = "zones" }
+entries = { const = 1 }
+"""
+BADGE: Final = """
+[[rules]]
+name = "badge"
+topic = "acme/{door}/badge"
+when = "who"
+event = "visitor.detected"
+time = { path = "at", unit = "ms" }
+[rules.data]
+zone = { path = "$topic.door", lookup = "zones" }
+visitor = { kind = { const = "ble" }, value = "who" }
+"""
+
+
+def acme_section(folder: Path) -> str:
+    """The mapping as a store's configuration names it."""
+    return (
+        f'[mappings.acme]\nfile = "{folder}/acme.toml"\n'
+        '[mappings.acme.tables.zones]\n"north" = "dairy"\n'
+    )
+
+
+@pytest.fixture
+def mapping(tmp_path: Path) -> Path:
+    """A mapping file of the store's own."""
+    path = tmp_path / "acme.toml"
+    path.write_text(ACME, encoding="utf-8")
+    return path
+
+
+def rows(agent: RunningAgent, sql: str) -> list[tuple[Any, ...]]:
+    """Rows of the agent's database, read beside it."""
+    with closing(sqlite3.connect(f"file:{agent.state}/state.db?mode=ro", uri=True)) as database:
+        return database.execute(sql).fetchall()
+
+
+def counted(agent: RunningAgent) -> dict[str, tuple[int, int]]:
+    """Entries and exits that the agent counted, by source."""
+    sql = "SELECT source, sum(entries), sum(exits) FROM people_count GROUP BY source"
+    return {str(source): (int(ins), int(outs)) for source, ins, outs in rows(agent, sql)}
+
+
+def refused(agent: RunningAgent) -> Counter[str]:
+    """Dead letters by reason."""
+    return Counter(str(reason) for (reason,) in rows(agent, "SELECT reason FROM dead_letter"))
+
+
+def command(agent: RunningAgent, *arguments: str) -> tuple[int, Any, str]:
+    """Runs a command on the agent's configuration; returns its exit code, JSON and messages."""
+    options = ("--config", str(agent.config), "--json")
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "edge_agent", *arguments, *options],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
+
+
+def test_all_vendors_at_once_are_read_exactly_over_kill_and_reload(
+    broker: Broker, tmp_path: Path
+) -> None:
+    """Not an event is lost, doubled or refused that a reading one by one would not refuse."""
+    load = mixed_load()
+    now = datetime(2026, 3, 2, 15, 5, tzinfo=UTC)
+    expected = expected_of(load, now_ms=ms_from_datetime(now))
+    extra = "".join(f"[mappings.{name}]\n" for name in DEVICES)
+    agent = RunningAgent(folder=tmp_path / "agent", port=broker.port, extra=extra, clock="replay")
+    agent.start()
+    try:
+        with device(broker.port) as devices:
+            devices.raw(CLOCK, json.dumps({"now": now.isoformat()}).encode())
+            third = len(load) // 3
+            _send(devices, load[:third])
+            wait_for(lambda: rows(agent, "SELECT 1 FROM inbox LIMIT 1"), what="the first events")
+            agent.reload()
+            _send(devices, load[third : 2 * third])
+            agent.kill()
+            _send(devices, load[2 * third :])
+            agent.start()
+            wait_for(lambda: _marks(agent) >= expected.marks, what="every event")
+            wait_for(
+                lambda: refused(agent).total() >= expected.refused.total(), what="every refusal"
+            )
+            agent.stop()
+    finally:
+        agent.stop()
+    assert expected.marks <= _marks(agent)
+    assert len(_marks(agent) - expected.marks) == expected.n_timeless
+    assert counted(agent) == expected.counted
+    assert refused(agent) == expected.refused
+    assert expected.counted
+    assert len(expected.marks) > len(DEVICES)
+
+
+def _send(devices: Device, load: list[tuple[str, bytes]]) -> None:
+    for topic, payload in load:
+        devices.raw(topic, payload)
+
+
+def _marks(agent: RunningAgent) -> set[int]:
+    return {int(mark) for (mark,) in rows(agent, "SELECT mark FROM inbox")}
+
+
+def test_a_running_total_does_not_jump_over_a_kill(
+    broker: Broker, tmp_path: Path, mapping: Path
+) -> None:
+    """Each step of a total is counted once, also those that were sent while nobody listened."""
+    with running_agent(
+        tmp_path / "agent", broker.port, extra=acme_section(mapping.parent)
+    ) as agent:
+        with device(broker.port) as door:
+            for n in range(1_000, 1_050):
+                door.raw("acme/north/total", json.dumps({"n": n}).encode())
+            wait_for(lambda: counted(agent), what="the first count")
+            agent.kill()
+            for n in range(1_050, 1_100):
+                door.raw("acme/north/total", json.dumps({"n": n}).encode())
+            agent.start()
+            wait_for(lambda: counted(agent)["acme-north"][0] >= 99, what="the last count")
+        agent.stop()
+        assert counted(agent) == {"acme-north": (99, 0)}
+        assert rows(agent, "SELECT DISTINCT zone FROM people_count") == [("dairy",)]
+
+
+def test_equal_messages_without_a_time_are_counted_each_once(
+    broker: Broker, tmp_path: Path, mapping: Path
+) -> None:
+    """A beam says nothing but `1`: the same millisecond or a redelivery must not confuse it."""
+    n_passages = 400
+    with running_agent(
+        tmp_path / "agent", broker.port, extra=acme_section(mapping.parent)
+    ) as agent:
+        with device(broker.port) as door:
+            for _ in range(n_passages // 2):
+                door.raw("acme/north/beam", b"1")
+            wait_for(lambda: counted(agent), what="the first count")
+            agent.kill()
+            for _ in range(n_passages // 2):
+                door.raw("acme/north/beam", b"1")
+            agent.start()
+            wait_for(lambda: counted(agent)["acme-north"][0] >= n_passages, what="the last count")
+        agent.stop()
+        assert counted(agent) == {"acme-north": (n_passages, 0)}
+
+
+def test_a_broken_file_is_refused_and_the_old_one_goes_on(
+    broker: Broker, tmp_path: Path, mapping: Path
+) -> None:
+    """A technician's slip stops no counting, now or after a restart, and stands in the status."""
+    with (
+        running_agent(tmp_path / "agent", broker.port, extra=acme_section(tmp_path)) as agent,
+        device(broker.port) as door,
+    ):
+        _count_to(agent, door, 10)
+        mapping.write_text(ACME.replace("delta", "dleta"), encoding="utf-8")
+        agent.reload()
+        assert "acme.toml: line 18: " in agent.log
+        _count_to(agent, door, 20)
+        wait_for(lambda: _problems(door) == ["no_model", "mapping_refused"], what="the alarm")
+        (told,) = command(agent, "status")[1]["mappings"]
+        assert told["name"] == "acme"
+        assert "line 18" in told["problem"]
+        assert told["in_force_since"]
+        agent.stop()
+        agent.start()
+        _count_to(agent, door, 30)
+        mapping.write_text(ACME, encoding="utf-8")
+        agent.reload()
+        _count_to(agent, door, 40)
+        wait_for(lambda: _problems(door) == ["no_model"], what="the end of the alarm")
+        assert counted(agent)["acme-north"] == (40, 0)
+
+
+def test_a_broken_configuration_takes_no_mapping_away(
+    broker: Broker, tmp_path: Path, mapping: Path
+) -> None:
+    """A reload of a file that is no configuration at all changes nothing, and says so."""
+    assert mapping.exists()
+    with (
+        running_agent(tmp_path / "agent", broker.port, extra=acme_section(tmp_path)) as agent,
+        device(broker.port) as door,
+    ):
+        _count_to(agent, door, 10)
+        agent.write_config("[nonsense]\n")
+        agent.reload()
+        _count_to(agent, door, 20)
+        sql = "SELECT value FROM meta WHERE key = 'mapping_problem'"
+        assert "nonsense" in str(rows(agent, sql))
+        agent.write_config()
+        agent.reload()
+        assert command(agent, "status")[1]["mappings_problem"] is None
+
+
+def test_a_mapping_that_was_taken_out_is_heard_no_more(
+    broker: Broker, tmp_path: Path, mapping: Path
+) -> None:
+    """Its subscription ends, in the running agent and in the broker's kept session."""
+    assert mapping.exists()
+    with (
+        running_agent(tmp_path / "agent", broker.port, extra=acme_section(tmp_path)) as agent,
+        device(broker.port) as door,
+    ):
+        _count_to(agent, door, 10)
+        agent.extra = ""
+        agent.stop()
+        agent.start()
+        door.raw("acme/north/beam", b"1")
+        agent.extra = acme_section(tmp_path)
+        agent.write_config()
+        agent.reload()
+        _count_to(agent, door, 20)
+        assert counted(agent)["acme-north"] == (20, 0)
+        agent.stop()
+        assert "not_asked_for" not in command(agent, "status")[1]["counters"]
+
+
+def _count_to(agent: RunningAgent, door: Device, n: int) -> None:
+    """Has the beam count until so many came in all."""
+    before = counted(agent).get("acme-north", (0, 0))[0]
+    for _ in range(n - before):
+        door.raw("acme/north/beam", b"1")
+    wait_for(lambda: counted(agent).get("acme-north", (0, 0))[0] >= n, what=f"a count of {n}")
+
+
+def _problems(door: Device) -> list[str]:
+    problems: list[str] = door.documents(STATE)[-1]["problems"]
+    return problems
