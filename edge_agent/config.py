@@ -78,7 +78,10 @@ class StateSection(_Section):
 
 
 class LinkSection(_Section):
-    """How to reach a broker, and as whom. TLS is used when `ca_file` is given."""
+    """How to reach a broker, and as whom. TLS is used when `ca_file` is given.
+
+    A connection that leads nowhere any more is noticed after twice `keepalive_s`.
+    """
 
     host: str = "127.0.0.1"
     port: Port = 8_883
@@ -88,13 +91,14 @@ class LinkSection(_Section):
     ca_file: FilePath | None = None
     cert_file: FilePath | None = None
     key_file: FilePath | None = None
-    keepalive_s: Annotated[int, Field(ge=5, le=600)] = 30
+    keepalive_s: Annotated[int, Field(ge=5, le=600)] = 8
 
 
 class HqSection(LinkSection):
     """The link to HQ, and the public keys whose commands are obeyed (base64url, by key id)."""
 
     keys: dict[str, str] = {}
+    keepalive_s: Annotated[int, Field(ge=5, le=600)] = 30
     outbox_max_mb: Annotated[int, Field(ge=1, le=10_000)] = 64
 
 

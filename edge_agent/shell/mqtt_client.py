@@ -45,10 +45,12 @@ log = logging.getLogger(__name__)
 # Longest wait in one select: paho's keep-alive is looked after at least this often.
 SELECT_TIMEOUT_S: Final = 0.25
 BACKOFF_FIRST_S: Final = 0.2
-# With full jitter this is at most 60 connects a minute even for the shortest waits (promise 4).
-BACKOFF_FLOOR_S: Final = 1.0
+# After the quick tries of a minute: never more than 60 connects in one (promise 4), however short
+# the connections, as when two clients take one client id from each other.
+BACKOFF_FLOOR_S: Final = 1.05
+MINUTE_S: Final = 60.0
 BACKOFF_CEILING_S: Final = 10.0
-# The first tries after a loss are quick: most brokers are back at once.
+# The first tries of a minute are quick: most brokers are back at once.
 QUICK_ATTEMPTS: Final = 2
 CONNECT_TIMEOUT_S: Final = 5.0
 # A CONNECT that is not answered in this time is a half-open connection.
@@ -203,6 +205,7 @@ class MqttLink:
         self._paused = False
         self._woken = False
         self._attempts = 0
+        self._connected_at_s: deque[float] = deque(maxlen=QUICK_ATTEMPTS + 1)
         self.n_connects = 0
         self.last_error = ""
         self._wake_reader, self._wake_writer = socket.socketpair()
@@ -310,6 +313,7 @@ class MqttLink:
         self._generation += 1
         self._attempts += 1
         self.n_connects += 1
+        self._connected_at_s.append(time.monotonic())
         self._client.forget_buffered()
         settings = self._settings
         properties = Properties(PacketTypes.CONNECT)
@@ -373,6 +377,9 @@ class MqttLink:
             self._carry_out_commands()
         if ok and (writable or self._client.want_write()):
             ok = self._client.loop_write() == paho.MQTT_ERR_SUCCESS
+        if not may_read:
+            # A ping's answer would not be seen: the silence is ours.
+            return ok
         return ok and self._client.loop_misc() == paho.MQTT_ERR_SUCCESS
 
     def _read(self) -> bool:
@@ -442,9 +449,13 @@ class MqttLink:
     def _back_off(self) -> None:
         ceiling = min(BACKOFF_CEILING_S, BACKOFF_FIRST_S * 2 ** min(self._attempts, 10))
         wait_s = random.uniform(0, ceiling)
-        if self._attempts > QUICK_ATTEMPTS:
+        if self._is_hasty():
             wait_s = max(wait_s, BACKOFF_FLOOR_S)
         self._stopping.wait(wait_s)
+
+    def _is_hasty(self) -> bool:
+        recent = self._connected_at_s
+        return len(recent) > QUICK_ATTEMPTS and time.monotonic() - recent[0] < MINUTE_S
 
     def _note_failure(self, reason: str) -> None:
         if reason != self.last_error:
