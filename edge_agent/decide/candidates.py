@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.decide.eligibility import may_use_history, refusal_of
+from edge_agent.decide.eligibility import may_rule_out, may_use_history, refusal_of
 from edge_agent.domain.decisions import Candidate
+from edge_agent.domain.identity import once_each
 from edge_agent.domain.scoring import ScoringRequest
 from edge_agent.domain.time import datetime_from_ms
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 # Asked beyond what is shown, so that gates may rule some out and places are still filled.
 CANDIDATES_BEYOND: Final = 12
+# Answers of the scorer whose candidates are kept ready.
+KEPT_ANSWERS: Final = 128
 
 
 def request_for(
@@ -52,14 +55,28 @@ def gated(
     policy: Policy,
 ) -> tuple[tuple[Candidate, ...], tuple[Suppression, ...]]:
     """Returns the candidates that pass every gate, and why the others do not."""
+    everyone = _candidates_of(scored)
+    products = _products_of(scored)
+    if not may_rule_out(products, moment, out_of_stock=out_of_stock, policy=policy):
+        return everyone, ()
     kept: list[Candidate] = []
     refused: list[Suppression] = []
-    for each in scored:
+    for candidate, each in zip(everyone, scored, strict=True):
         refusal = refusal_of(
             each.product, moment, out_of_stock=out_of_stock, departments=departments, policy=policy
         )
         if refusal is None:
-            kept.append(Candidate(scored=each))
+            kept.append(candidate)
         else:
             refused.append(refusal)
     return tuple(kept), tuple(refused)
+
+
+@once_each(KEPT_ANSWERS)
+def _candidates_of(scored: tuple[ScoredProduct, ...]) -> tuple[Candidate, ...]:
+    return tuple(Candidate(scored=each) for each in scored)
+
+
+@once_each(KEPT_ANSWERS)
+def _products_of(scored: tuple[ScoredProduct, ...]) -> frozenset[ProductId]:
+    return frozenset(each.product for each in scored)

@@ -32,6 +32,19 @@ def silence_for(people: tuple[Visitor, ...]) -> Suppression | None:
     return None
 
 
+def may_rule_out(
+    products: frozenset[ProductId],
+    moment: Moment,
+    *,
+    out_of_stock: frozenset[ProductId],
+    policy: Policy,
+) -> bool:
+    """Returns whether `refusal_of` could rule any of these products out; False is for certain."""
+    if policy.sensitive_departments and moment.place.audience == "public":
+        return True
+    return not (products.isdisjoint(out_of_stock) and products.isdisjoint(moment.in_basket))
+
+
 def refusal_of(
     product: ProductId,
     moment: Moment,

@@ -9,6 +9,7 @@ import json
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
+from edge_agent.domain.identity import once_each
 from edge_agent.domain.ids import DecisionId
 from edge_agent.domain.time import ms_from_datetime
 
@@ -25,6 +26,10 @@ _CHANCE_BYTES: Final = 10
 _BITS_PER_DIGIT: Final = 5
 # Digits of a probability in a record: more than a calibrated model can tell apart.
 PROPENSITY_DIGITS: Final = 6
+# Candidates whose text is kept: those of some hundred of the scorer's answers.
+_KEPT_CANDIDATES: Final = 1_024
+
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def decision_id_from(
@@ -79,20 +84,19 @@ def record_of(
         "visit": moment.visit,
         "member": moment.member,
         "request": None if request is None else _request(request),
-        "candidates": [_candidate(each) for each in candidates],
         "ruled_out": [[each.product, each.gate, each.reason] for each in suppressions],
         "chosen": [each.scored.product for each in chosen],
         "popular": list(popular),
-        # One action is taken with certainty: there is no exploration yet.
-        "action_probability": 1.0,
-        "arm": "treated",
         "level": level,
         "model": model,
         "policy": policy,
         "seed": seed,
         "dwell_ms": moment.dwell_ms,
     }
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    texts = ",".join([_text_of(each) for each in candidates])
+    # The first keys in order. One action is taken with certainty: there is no exploration yet.
+    head = f'{{"action_probability":1.0,"arm":"treated","candidates":[{texts}],'
+    return head + _ENCODER.encode(document)[1:]
 
 
 def _request(request: ScoringRequest) -> dict[str, Any]:
@@ -108,16 +112,19 @@ def _request(request: ScoringRequest) -> dict[str, Any]:
     }
 
 
-def _candidate(candidate: Candidate) -> list[Any]:
-    return [
-        candidate.scored.product,
-        round(candidate.scored.propensity, PROPENSITY_DIGITS),
-        candidate.value,
-        candidate.context,
-        candidate.lever,
-        round(candidate.score, PROPENSITY_DIGITS),
-        candidate.scored.reason,
-    ]
+@once_each(_KEPT_CANDIDATES)
+def _text_of(candidate: Candidate) -> str:
+    return _ENCODER.encode(
+        [
+            candidate.scored.product,
+            round(candidate.scored.propensity, PROPENSITY_DIGITS),
+            candidate.value,
+            candidate.context,
+            candidate.lever,
+            round(candidate.score, PROPENSITY_DIGITS),
+            candidate.scored.reason,
+        ]
+    )
 
 
 def _base32(number: int, digits: int) -> str:

@@ -15,7 +15,7 @@ from edge_agent.domain.effects import Count, Publish, RecordDecision, ScheduleWa
 from edge_agent.domain.store import Showing
 from edge_agent.domain.time import SECOND_MS
 from edge_agent.identify.consent import has_consent
-from edge_agent.publish.screens import receipt_offer_of, recommendation_of
+from edge_agent.publish.screens import receipt_offer_of, recommendation_json
 from edge_agent.wire import topics
 
 if TYPE_CHECKING:
@@ -189,13 +189,11 @@ def _popular(
     if request is None or moment.visitor is None:
         return ()
     picks: list[ProductId] = []
+    policy = draft.context.policy
+    out_of_stock, departments = draft.state.out_of_stock(), draft.state.departments()
     for each in draft.context.scorer.popular(request):
         refusal = refusal_of(
-            each.product,
-            moment,
-            out_of_stock=draft.state.out_of_stock(),
-            departments=draft.state.departments(),
-            policy=draft.context.policy,
+            each.product, moment, out_of_stock=out_of_stock, departments=departments, policy=policy
         )
         if refusal is None:
             picks.append(each.product)
@@ -206,7 +204,10 @@ def _popular(
 
 def _show(draft: Draft, decision: Decision) -> None:
     context = draft.context
-    message = recommendation_of(
+    screen = decision.moment.place.screen
+    if screen is None:
+        return
+    payload = recommendation_json(
         decision,
         products=context.catalogue.product,
         locale=context.locale,
@@ -214,24 +215,22 @@ def _show(draft: Draft, decision: Decision) -> None:
     )
     draft.add(
         Publish(
-            topic=topics.recommendation(context.store, message.screen),
-            payload=message.model_dump_json().encode(),
+            topic=topics.recommendation(context.store, screen),
+            payload=payload,
             retain=True,
             expires_at_ms=decision.valid_until_ms,
             replaces=True,
         ),
-        ScheduleWake(due_ms=decision.valid_until_ms, kind="screen_default", key=message.screen),
+        ScheduleWake(due_ms=decision.valid_until_ms, kind="screen_default", key=screen),
     )
-    screen = decision.moment.place.screen
-    if screen is not None:
-        draft.put_showing(
-            Showing(
-                screen=screen,
-                decision=decision.id,
-                visitor=decision.moment.visitor,
-                valid_until_ms=decision.valid_until_ms,
-            )
+    draft.put_showing(
+        Showing(
+            screen=screen,
+            decision=decision.id,
+            visitor=decision.moment.visitor,
+            valid_until_ms=decision.valid_until_ms,
         )
+    )
 
 
 def _print(draft: Draft, decision: Decision) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 from edge_agent.domain.basket import Basket, Line, LineChange, Sale
 from edge_agent.domain.chain import Chain, values_of
@@ -31,10 +32,19 @@ from edge_agent.domain.visitor import (
 
 Row = tuple[Any, ...]
 
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
 
 def canonical_json(document: object) -> str:
     """Returns JSON with sorted keys and no white space: equal values, equal bytes."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _ENCODER.encode(document)
+
+
+# The same few are recommended over and over.
+@lru_cache(maxsize=1_024)
+def products_json(products: tuple[ProductId, ...]) -> str:
+    """Returns products as a JSON array."""
+    return canonical_json(list(products))
 
 
 def visitor_row(visitor: Visitor) -> Row:

@@ -395,8 +395,8 @@ class UnitOfWork:
     def _record(self, decision: Any) -> None:
         moment, place = decision.moment, decision.moment.place
         where = place.screen or place.register or place.team
-        items = rows.canonical_json([each.scored.product for each in decision.chosen])
-        popular = rows.canonical_json(list(decision.popular))
+        items = rows.products_json(tuple([each.scored.product for each in decision.chosen]))
+        popular = rows.products_json(decision.popular)
         self.add(
             "decision",
             (

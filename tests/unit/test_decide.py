@@ -58,6 +58,17 @@ def test_a_screen_gets_the_best_items_with_reason_price_and_end() -> None:
     assert (shown.valid_until - shown.issued).total_seconds() == 60
 
 
+def test_a_screens_message_is_written_as_its_model_writes_it() -> None:
+    """Put together from kept parts, it has the model's bytes; so has the store's default."""
+    heard = world()
+    messages = heard.published(heard.take(entered("dairy", 0)))
+    messages += heard.published(heard.take(left("dairy", 1)))
+    assert len(messages) == 2
+    for message in messages:
+        shown = Recommendation.model_validate_json(message.payload)
+        assert message.payload == shown.model_dump_json().encode()
+
+
 def test_a_late_event_corrects_and_does_not_decide() -> None:
     """Its moment is over."""
     heard = world()
