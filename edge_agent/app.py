@@ -37,6 +37,7 @@ from edge_agent.runner.mapped import Mapper
 from edge_agent.runner.mapping_memory import MappingMemory
 from edge_agent.runner.outbox import HqOutbox, StoreOutbox
 from edge_agent.runner.people import People
+from edge_agent.runner.retries import Retries, retried
 from edge_agent.runner.road import Road
 from edge_agent.runner.settings import RoadSettings
 from edge_agent.runner.summarise import Summariser
@@ -174,6 +175,13 @@ class Agent:
             max_bytes = config.hq.outbox_max_mb * 1_000_000
             self._hq_outbox = HqOutbox(self._hq_link, _RoadClock(self), max_bytes=max_bytes)
         self._road = self._make_road(last_now_ms)
+        self._retries = Retries(
+            unit=self._unit,
+            road=self._road,
+            people=self._people,
+            sealer=DayCipher(),
+            dead_letters=self._dead_letters,
+        )
         self._loop = self._make_loop()
         self._control = ControlServer(config.control_socket, self._asked)
         self._queue_waiting()
@@ -325,6 +333,7 @@ class Agent:
         """
         answers: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "ping": self._answer_ping,
+            "deadletter_retry": self._answer_retry,
         }
         answer = answers.get(str(request.get("do")))
         if answer is None:
@@ -337,6 +346,10 @@ class Agent:
         return self._loop.calls.call(
             lambda: {"store": self.config.store, "version": __version__}, timeout_s=CALL_TIMEOUT_S
         )
+
+    def _answer_retry(self, request: dict[str, Any]) -> dict[str, Any]:
+        retry = partial(retried, self._retries, request)
+        return self._loop.calls.call(retry, timeout_s=CALL_TIMEOUT_S)
 
     def _store_connection(self, up: bool) -> None:  # noqa: FBT001 - a callback's signature
         if up:

@@ -34,7 +34,7 @@ COMMANDS: Final = (
     "schema",
 )
 # Commands with commands of their own: the module holds a Typer `app`.
-GROUPS: Final = ("hq",)
+GROUPS: Final = ("hq", "deadletter")
 
 
 def command_line(*, only: str | None = None) -> typer.Typer:

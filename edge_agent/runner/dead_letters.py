@@ -54,6 +54,11 @@ class DeadLetters:
         row = self._unit.query(query)[0]
         self._n_rows, self._n_bytes = int(row[0]), int(row[1])
 
+    def note_taken_out(self, n_bytes: int) -> None:
+        """Notes that one letter is deleted with this batch."""
+        self._n_rows -= 1
+        self._n_bytes -= n_bytes
+
     def begin_batch(self) -> None:
         """Starts a batch."""
         self._n_told = 0

@@ -53,6 +53,10 @@ class People:
         self._ensure(day, now_ms)
         return self._days[day]
 
+    def key_of(self, at_ms: int) -> bytes | None:
+        """Returns the key of an instant's day; None when it is destroyed."""
+        return self._days.get(local_time(at_ms, self._zone).day)
+
     def destroy_past_keys(self, now_ms: int) -> tuple[str, ...]:
         """Destroys the keys of days that are over, but for the grace; returns which."""
         over = [day for day in self._days if now_ms >= self._end_ms(day) + KEY_GRACE_MS]

@@ -101,6 +101,8 @@ class Road:
         self._register_zones = frozenset(
             each.zone for each in layout.registers.values() if each.zone is not None
         )
+        # What is refused while a dead letter is tried again: it is a dead letter already.
+        self._refused_again: list[Refusal] | None = None
         self.publishes: list[effects.Publish | None] = []
         self.acked: list[tuple[str, ...]] = []
         self._is_urgent = False
@@ -200,6 +202,26 @@ class Road:
         elif kind == "clock" and self._settings.is_replay:
             self._take_tick(delivery)
         return 1
+
+    def retry(self, delivery: Delivery, *, at_ms: int) -> Refusal | None:
+        """Takes a refused message again, as of its arrival; returns why it is refused again."""
+        mappings = self.mapper.hearing(delivery.topic)
+        if not mappings and not delivery.topic.startswith(f"{topics.STORE_LEVEL}/"):
+            return Refusal(reason="unknown_topic", detail="no mapping hears its topic any more")
+        refused: list[Refusal] = []
+        self._refused_again = refused
+        try:
+            if mappings:
+                found = self.mapper.understand_as_of(delivery, mappings, at_ms=at_ms)
+                self._take_understood(delivery, found)
+            else:
+                self._dispatch(delivery)
+        except Exception:
+            log.exception("retry_failed", extra={"fields": {"bytes": len(delivery.payload)}})
+            return Refusal(reason="failed", detail="an error of the agent's own, see its log")
+        finally:
+            self._refused_again = None
+        return refused[0] if refused else None
 
     def pass_time(self, now_ms: int) -> None:
         """Moves time on and does what is due by then."""
@@ -545,6 +567,9 @@ class Road:
         heard_on: str | None = None,
         at_ms: int | None = None,
     ) -> None:
+        if self._refused_again is not None:
+            self._refused_again.append(refusal)
+            return
         self.counters["dead_letters"] += 1
         notice = self._dead_letters.keep(
             delivery,

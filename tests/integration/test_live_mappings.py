@@ -62,6 +62,18 @@ event = "people.counted"
 [rules.data]
 zone = { path = "$topic.door", lookup = "zones" }
 entries = { const = 1 }
+
+[[rules]]
+name = "around"
+topic = "acme/{door}/around"
+each = { path = "ids", changes = true, key = "{$topic.door}", as = "seen" }
+where = "$seen.change == 'entered'"
+device = "{$topic.door}"
+event = "zone.entered"
+id = ["$seen.value", "$message.n"]
+[rules.data]
+zone = { path = "$topic.door", lookup = "zones" }
+visitor = { kind = { const = "ble" }, value = "$seen.value" }
 """
 BADGE: Final = """
 [[rules]]
@@ -291,3 +303,67 @@ def _count_to(agent: RunningAgent, door: Device, n: int) -> None:
 def _problems(door: Device) -> list[str]:
     problems: list[str] = door.documents(STATE)[-1]["problems"]
     return problems
+
+
+def test_an_unknown_message_is_tried_again_once_its_mapping_is_mended(
+    broker: Broker, tmp_path: Path, mapping: Path
+) -> None:
+    """It waits sealed, names nobody to anybody, and counts once however often it is tried."""
+    phone = "AC:23:3F:99:88:77"
+    with (
+        running_agent(tmp_path / "agent", broker.port, extra=acme_section(tmp_path)) as agent,
+        device(broker.port) as door,
+    ):
+        at_ms = ms_from_datetime(datetime.now(UTC))
+        door.raw("acme/north/badge", json.dumps({"who": phone, "at": at_ms}).encode())
+        door.raw(f"acme/{phone}/nonsense", b"{}")
+        wait_for(lambda: refused(agent).total() == 2, what="the dead letters")
+        told = wait_for(lambda: door.documents(DEAD)[1:], what="the notices")
+        assert (told[0]["reason"], told[0]["topic"]) == ("no_rule", "acme/#")
+        shown = command(agent, "deadletter", "list")[1]
+        assert shown["n_all"] == 2
+        assert all(each["can_be_retried"] for each in shown["letters"])
+        assert not phone_in(agent, phone)
+        assert command(agent, "deadletter", "retry")[0] == 1
+        mapping.write_text(ACME + BADGE, encoding="utf-8")
+        agent.reload()
+        code, done, _ = command(agent, "deadletter", "retry")
+        assert (code, done["counts"]["taken"], done["counts"]["refused"]) == (1, 1, 1)
+        (taken,) = (each["id"] for each in done["letters"] if each["outcome"] == "taken")
+        assert len(rows(agent, "SELECT mark FROM inbox")) == 1
+        assert len(rows(agent, "SELECT id FROM visitor")) == 1
+        assert command(agent, "deadletter", "retry", taken)[1]["counts"]["unknown"] == 1
+        door.raw("acme/north/badge", json.dumps({"who": phone, "at": at_ms}).encode())
+        _count_to(agent, door, 3)
+        agent.stop()
+        assert command(agent, "status")[1]["counters"]["duplicates"] == 1
+        assert refused(agent) == {"no_rule": 1}
+        assert not phone_in(agent, phone)
+        assert command(agent, "deadletter", "retry")[0] == 3
+
+
+def test_who_is_around_is_remembered_sealed(broker: Broker, tmp_path: Path, mapping: Path) -> None:
+    """A set of addresses outlives a kill, and no file of the agent shows one."""
+    phones = [f"AC:23:3F:11:22:{n:02X}" for n in range(20)]
+    assert mapping.exists()
+    with (
+        running_agent(tmp_path / "agent", broker.port, extra=acme_section(tmp_path)) as agent,
+        device(broker.port) as door,
+    ):
+        door.raw("acme/north/around", json.dumps({"ids": phones[:10], "n": 1}).encode())
+        wait_for(lambda: len(rows(agent, "SELECT id FROM visitor")) == 10, what="the first ten")
+        agent.kill()
+        agent.start()
+        door.raw("acme/north/around", json.dumps({"ids": phones, "n": 2}).encode())
+        wait_for(lambda: len(rows(agent, "SELECT id FROM visitor")) == 20, what="all of them")
+        events = len(rows(agent, "SELECT mark FROM inbox"))
+        assert events - 2 == 20, "two marks are those of the messages, which have no time"
+        assert rows(agent, "SELECT count(*) FROM mapping_state WHERE is_sealed = 1") == [(1,)]
+        assert not [each for each in phones if phone_in(agent, each)]
+
+
+def phone_in(agent: RunningAgent, phone: str) -> list[Path]:
+    """Files of the agent that hold somebody's address as it was sent."""
+    spellings = [phone.encode(), phone.replace(":", "").lower().encode(), phone.lower().encode()]
+    files = [each for each in agent.folder.rglob("*") if each.is_file()]
+    return [each for each in files if any(word in each.read_bytes() for word in spellings)]
