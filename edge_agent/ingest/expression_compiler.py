@@ -33,12 +33,14 @@ class Scope:
         names: The names that may stand after `$`, and whether each is XML.
         xml: Whether the current row is XML.
         place: Keys and indexes from the top of the file to the rule.
+        rule: Name of the rule.
         captures: Names of the topic's captures.
     """
 
     names: dict[str, bool]
     xml: bool
     place: Place
+    rule: str
     captures: frozenset[str] = frozenset()
 
 
@@ -67,9 +69,7 @@ class Expressions:
         except BadExpression as error:
             self.problem(place, str(error))
             return nothing
-        return (
-            once_a_message(found, f"{scope.place[1]}:{text}") if _OF_MESSAGE.match(text) else found
-        )
+        return once_a_message(found, f"{scope.rule}:{text}") if _OF_MESSAGE.match(text) else found
 
     def conditions(
         self, texts: tuple[str, ...], scope: Scope, *at: str | int

@@ -6,11 +6,12 @@ absent, unreadable or impossible.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import re
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from edge_agent.domain.time import DAY_MS, datetime_from_ms, ms_from_datetime
 from edge_agent.ingest.conversions import NotConvertible, exact, number_of
@@ -25,6 +26,8 @@ _MS: Final = {
     "ns": Decimal("0.000001"),
 }
 _TEXT_MAX: Final = 64
+# A zone as an offset from UTC: "UTC+8:00", "GMT-3", "+0530".
+_OFFSET: Final = re.compile(r"(?:UTC|GMT)?([+-])([0-9]{1,2}?):?([0-9]{2})?")
 
 
 class Moment(NamedTuple):
@@ -115,7 +118,7 @@ def _instant(
 def _local(found: datetime, zone: str | None, fold: str, received_at_ms: int) -> int:
     if zone is None:
         raise NotConvertible("no zone")
-    place = _zone(zone)
+    place = zone_of(zone)
     both = [ms_from_datetime(found.replace(tzinfo=place, fold=each)) for each in (0, 1)]
     if both[0] == both[1] or fold == "earlier":
         return both[0]
@@ -128,8 +131,24 @@ def _local(found: datetime, zone: str | None, fold: str, received_at_ms: int) ->
 
 
 @lru_cache(maxsize=32)
-def _zone(name: str) -> ZoneInfo:
-    return ZoneInfo(name)
+def zone_of(name: str) -> tzinfo:
+    """Returns a time zone by its name, or a fixed offset as devices write it.
+
+    Raises:
+        NotConvertible: There is no such zone.
+
+    Example:
+        >>> zone_of("UTC+8:00").utcoffset(None), zone_of("-0330").utcoffset(None)
+        (datetime.timedelta(seconds=28800), datetime.timedelta(days=-1, seconds=73800))
+    """
+    found = _OFFSET.fullmatch(name.strip())
+    try:
+        if found is None:
+            return ZoneInfo(name)
+        offset = timedelta(hours=int(found[2]), minutes=int(found[3] or 0))
+        return timezone(-offset if found[1] == "-" else offset)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise NotConvertible("no such time zone") from None
 
 
 def datetime_of(at_ms: int) -> datetime:

@@ -51,11 +51,12 @@ class Message:
         matched = False
         run = self._run
         is_first = self._mapping.spec.mode == "first"
-        route = self._mapping.route(run.topic)
-        if run.tell is not None:
-            self._tell_others({each.rule.number for each in route})
-        for candidate in route:
-            rule, row = candidate.rule, self._matching(candidate)
+        told = 0
+        for candidate in self._mapping.route(run.topic):
+            rule = candidate.rule
+            if run.tell is not None:
+                told = self._tell_others(told, rule.number)
+            row = self._matching(candidate)
             if row is None:
                 continue
             matched = True
@@ -64,6 +65,8 @@ class Message:
             self._tried = None
             if is_first and not rule.spec.go_on:
                 break
+        else:
+            self._tell_others(told, len(self._mapping.rules))
         if not matched:
             run.refusals.append(self._unreadable or _NO_RULE)
 
@@ -196,10 +199,10 @@ class Message:
             return row.findings[-1].news if row.findings else "quiet", None
         return "events", event
 
-    def _tell_others(self, numbers: set[int]) -> None:
-        for rule in self._mapping.rules:
-            if rule.number not in numbers:
-                self._say(rule, "another topic")
+    def _tell_others(self, at: int, until: int) -> int:
+        for rule in self._mapping.rules[at:until]:
+            self._say(rule, "another topic")
+        return until + 1
 
     def _say(self, rule: CompiledRule, words: str) -> None:
         if self._run.tell is not None:

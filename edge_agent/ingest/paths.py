@@ -6,7 +6,8 @@ interpreter, function calls in its table of functions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import jmespath.exceptions
@@ -23,7 +24,7 @@ class BadExpression(ValueError):
 
 
 class _Functions(functions.Functions):
-    """A few functions on text that JMESPath lacks."""
+    """A few functions that JMESPath lacks."""
 
     @functions.signature({"types": ["string"]}, {"types": ["string"]})
     def _func_split(self, separator: str, text: str) -> list[str]:
@@ -40,6 +41,10 @@ class _Functions(functions.Functions):
     @functions.signature({"types": ["string"]}, {"types": ["string"]}, {"types": ["string"]})
     def _func_replace(self, text: str, old: str, new: str) -> str:
         return text.replace(old, new)
+
+    @functions.signature({"types": ["array"]}, {"types": ["array"]})
+    def _func_zip(self, first: list[Any], second: list[Any]) -> list[list[Any]]:
+        return [[one, other] for one, other in zip(first, second, strict=False)]
 
     @functions.signature({"types": ["object"]})
     def _func_items(self, value: dict[str, Any]) -> list[list[Any]]:
@@ -103,12 +108,41 @@ def jmespath_select(expression: str) -> Select:
     return closure_of(tree_of(expression))
 
 
-def closure_of(tree: Tree) -> Select:
-    """Returns a tree as a function; each node does what TreeInterpreter.visit_<type> does."""
+def closure_of(tree: Tree, values: Mapping[str, Any] = MappingProxyType({})) -> Select:
+    """Returns a tree as a function; each node does what TreeInterpreter.visit_<type> does.
+
+    Args:
+        tree: The syntax tree.
+        values: What fields of these names stand for, wherever they are; read when it is called.
+
+    Raises:
+        BadExpression: Such a field stands where only the library's interpreter goes.
+    """
+    name = field_of(tree)
+    if name is not None and name in values:
+        return lambda _value: values[name]
     make = _MAKERS.get(tree["type"])
-    if make is None:
+    if make is None or _has_reference(tree):
+        for node in nodes_of(tree):
+            if field_of(node) in values:
+                raise BadExpression("a $name cannot stand inside *, a slice or &: use a let")
         return lambda value: _visit(tree, value)
-    return make(tree, [closure_of(child) for child in tree["children"] if isinstance(child, dict)])
+    if tree["type"] == "multi_select_dict":
+        return _multi_dict(tree, values)
+    children = [closure_of(child, values) for child in tree["children"] if isinstance(child, dict)]
+    return make(tree, children)
+
+
+def field_of(tree: Tree) -> str | None:
+    """Returns the name of a field; None for any other node."""
+    return tree["value"] if tree["type"] == "field" else None
+
+
+def _has_reference(tree: Tree) -> bool:
+    # A function that takes an expression, such as sort_by(@, &a).
+    return tree["type"] == "function_expression" and any(
+        child["type"] == "expref" for child in tree["children"]
+    )
 
 
 def first_line(error: Exception) -> str:
@@ -134,7 +168,7 @@ def _along(names: tuple[str, ...]) -> Select:
 
 def _chain(node: Tree, children: list[Select]) -> Select:
     names = names_of(node)
-    if names is not None:
+    if names is not None and not names[0].startswith("$"):
         return _along(names)
     if len(children) == 2:  # noqa: PLR2004 - the common pair, without a loop
         first, second = children
@@ -203,21 +237,17 @@ def _is_same(one: Any, two: Any) -> bool:
 
 
 def _equals(node: Tree, left: Select, text: str | None) -> Select:
-    name = _field_name(node)
-    if name is None:
+    name = field_of(node)
+    if name is None or name.startswith("$"):
         return lambda value: left(value) == text
     return lambda value: (value.get(name) if type(value) is dict else None) == text
 
 
 def _differs(node: Tree, left: Select, text: str | None) -> Select:
-    name = _field_name(node)
-    if name is None:
+    name = field_of(node)
+    if name is None or name.startswith("$"):
         return lambda value: left(value) != text
     return lambda value: (value.get(name) if type(value) is dict else None) != text
-
-
-def _field_name(node: Tree) -> str | None:
-    return node["value"] if node["type"] == "field" else None
 
 
 def _is_number(value: Any) -> bool:
@@ -293,16 +323,13 @@ def _not(_: Tree, children: list[Select]) -> Select:
     return lambda value: not is_true(inner(value))
 
 
-def _multi_dict(node: Tree, _: list[Select]) -> Select:
-    parts = [(pair["value"], closure_of(pair["children"][0])) for pair in node["children"]]
+def _multi_dict(node: Tree, values: Mapping[str, Any]) -> Select:
+    parts = [(pair["value"], closure_of(pair["children"][0], values)) for pair in node["children"]]
     return lambda value: None if value is None else {name: part(value) for name, part in parts}
 
 
 def _function(node: Tree, children: list[Select]) -> Select:
-    name = node["value"]
-    if any(child["type"] == "expref" for child in node["children"]):
-        return lambda value: _visit(node, value)
-    call = _TABLE.call_function
+    name, call = node["value"], _TABLE.call_function
     return lambda value: call(name, [child(value) for child in children])
 
 
@@ -322,7 +349,8 @@ _MAKERS: Final[dict[str, Callable[[Tree, list[Select]], Select]]] = {
     "filter_projection": _filter,
     "flatten": _flatten,
     "multi_select_list": _multi_list,
-    "multi_select_dict": _multi_dict,
+    # Its children are pairs of a name and an expression: see `closure_of`.
+    "multi_select_dict": _identity,
     "not_expression": _not,
     "function_expression": _function,
 }

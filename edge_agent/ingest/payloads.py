@@ -63,7 +63,13 @@ def document_of(  # noqa: C901, PLR0911 - one line for each form
 
 
 def unpacked(text: Any, packing: Packing) -> Any:
-    """Returns what is packed into a text or bytes: base64 and hex give bytes, others documents."""
+    """Returns what is packed into a text or bytes: base64 and hex give bytes, others documents.
+
+    An object or array where JSON is expected has been read already: the same sender may write
+    both.
+    """
+    if packing == "json" and isinstance(text, (dict, list)):
+        return text
     if packing == "base64":
         return _base64(text)
     if packing == "hex":

@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from edge_agent.ingest import filters
 from edge_agent.ingest.compiled import (
@@ -20,9 +19,10 @@ from edge_agent.ingest.compiled import (
     Problem,
     Sighting,
 )
+from edge_agent.ingest.conversions import NotConvertible
 from edge_agent.ingest.evaluating import every_of, moment_by, nothing
 from edge_agent.ingest.expression_compiler import Expressions, Scope
-from edge_agent.ingest.instants import Moment
+from edge_agent.ingest.instants import Moment, zone_of
 from edge_agent.ingest.paths import BadExpression
 from edge_agent.ingest.rows import ROW, Check, Evaluated, Row, framed
 from edge_agent.ingest.schema_of_events import SHAPES, Shape
@@ -40,6 +40,8 @@ from edge_agent.wire.mapping import (
 
 _CAPTURE: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(#?)\}|(\+)|(#)")
 _NUMBERED: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+# What a group of numbered fields stands for; any other name is any text.
+_NUMBERED_AS: Final = {"n": "[0-9]+", "field": ".+"}
 
 
 def compile_mapping(spec: MappingFile) -> CompiledMapping | tuple[Problem, ...]:
@@ -114,13 +116,13 @@ class _Rules:
             self._problem((*place, "format"), "xml does not mix with other formats")
         captures = frozenset(topic.groupindex) if topic is not None else frozenset()
         names = {ROW: xml, "message": xml, "topic": False, "settings": False, "key": False}
-        scope = Scope(names=names, xml=xml, place=place, captures=captures)
+        scope = Scope(names=names, xml=xml, place=place, rule=rule.name, captures=captures)
         inner = self._inner(rule.unpack, scope)
         when = self._expressions.conditions(rule.when, scope, "when")
         each = tuple(self._each(at, step, scope) for at, step in enumerate(rule.each))
         if rule.presence is not None:
             scope.names["presence"] = False
-        scope.names.update(dict.fromkeys(rule.let, False))
+        self._name_lets(rule, scope)
         lets = {
             name: self._values.node(node, scope, "let", name) for name, node in rule.let.items()
         }
@@ -211,7 +213,7 @@ class _Rules:
             state_key=key,
             changes=step.changes,
             where=self._check(step.where, scope, *at_place, "where"),
-            place=f"{self._spec.vendor}.each{at}",
+            place=f"{self._spec.vendor}.{scope.rule}.each{at}",
         )
 
     def _numbered(self, text: str, place: Place) -> re.Pattern[str] | None:
@@ -221,7 +223,7 @@ class _Rules:
             return None
         parts = _NUMBERED.split(text)
         body = "".join(
-            re.escape(part) if at % 2 == 0 else f"(?P<{part}>{'.+' if part == 'field' else '.+?'})"
+            re.escape(part) if at % 2 == 0 else f"(?P<{part}>{_NUMBERED_AS.get(part, '.+?')})"
             for at, part in enumerate(parts)
         )
         return re.compile(body)
@@ -239,6 +241,12 @@ class _Rules:
             spec=spec,
         )
 
+    def _name_lets(self, rule: Rule, scope: Scope) -> None:
+        for name in rule.let:
+            if name in scope.names:
+                self._problem((*scope.place, "let", name), f"${name} is something else already")
+        scope.names.update(dict.fromkeys(rule.let, False))
+
     def _moment(self, spec: Time | None, scope: Scope) -> Callable[[Row], Moment] | None:
         if spec is None:
             return None
@@ -254,9 +262,9 @@ class _Rules:
 
     def _known_zone(self, name: str, place: Place) -> Evaluated:
         try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            self._problem(place, "not a time zone's name, such as Europe/Helsinki")
+            zone_of(name)
+        except NotConvertible:
+            self._problem(place, "not a time zone: write Europe/Helsinki, or UTC+2:00")
         return lambda _row: name
 
     def _check_shape(self, data: Mapping[str, Node], shape: Shape, place: Place) -> None:

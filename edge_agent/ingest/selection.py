@@ -28,18 +28,31 @@ _Element: Final = type(etree.Element("e"))
 Evaluate = Callable[[Any], Any]
 
 _NAMED: Final = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
+# Texts, quoted names and literals, which are skipped, or a name after a `$`.
+_TOKEN: Final = re.compile(
+    r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?:\\.|[^`\\])*`|\$([A-Za-z_][A-Za-z0-9_]*)"""
+)
 _TEMPLATE_PART: Final = re.compile(r"\{([^{}]+)\}")
 
 
 def fields_of(expression: str) -> frozenset[str]:
     """Returns the field names that an expression mentions, for the check against dropped ones."""
-    named = _NAMED.match(expression)
-    rest = _rest(expression[named.end() :]) if named else expression
+    text = _quoted(expression)
     try:
-        tree = tree_of(rest or "@")
+        tree = tree_of(text)
     except BadExpression:
-        return frozenset(re.findall(r"[A-Za-z_][\w.-]*", rest))
+        return frozenset(re.findall(r"[A-Za-z_][\w.-]*", text))
     return frozenset(str(node["value"]) for node in nodes_of(tree) if node["type"] == "field")
+
+
+def names_in(expression: str) -> tuple[str, ...]:
+    """Returns the names that stand after a `$` in an expression, in their order."""
+    return tuple(found[1] for found in _TOKEN.finditer(expression) if found[1])
+
+
+def _quoted(expression: str) -> str:
+    # JMESPath knows no `$`, but any name in quotes.
+    return _TOKEN.sub(lambda found: f'"${found[1]}"' if found[1] else found[0], expression)
 
 
 def xpath_select(expression: str, *, rows: bool) -> Select:
@@ -74,12 +87,12 @@ def expression(text: str, *, names: Mapping[str, bool], xml: bool, rows: bool = 
         BadExpression: It cannot be read, or the name is not known there.
     """
     named = _NAMED.match(text)
+    if not xml and len(names_in(text)) > (named is not None):
+        return _with_names(text, names)
     if named is None:
         return _on(ROW, xpath_select(text, rows=rows)) if xml else _json_on(ROW, text)
     name, rest = named[1], text[named.end() :]
-    if name not in names:
-        known = ", ".join(f"${each}" for each in sorted(names) if each)
-        raise BadExpression(f"${name} is not known here; known are {known}")
+    _assert_known(name, names)
     if not rest:
         if names[name]:
             return lambda row: _xml_value([row[name]]) if not rows else [row[name]]
@@ -89,6 +102,32 @@ def expression(text: str, *, names: Mapping[str, bool], xml: bool, rows: bool = 
     if rest[0] != "/":
         raise BadExpression(f"after ${name} stands a path that begins with /")
     return _on(name, xpath_select(f".{rest}", rows=rows))
+
+
+def _assert_known(name: str, names: Mapping[str, bool]) -> None:
+    if name not in names:
+        known = ", ".join(f"${each}" for each in sorted(names) if each)
+        raise BadExpression(f"${name} is not known here; known are {known}")
+
+
+def _with_names(text: str, names: Mapping[str, bool]) -> Evaluate:
+    # The names' values are put where the closures look them up; one thread evaluates a mapping.
+    values: dict[str, Any] = {}
+    for name in names_in(text):
+        _assert_known(name, names)
+        if names[name]:
+            raise BadExpression(f"${name} is XML: give its parts a name with let")
+        values[f"${name}"] = None
+    used = tuple((f"${name}", name) for name in dict.fromkeys(names_in(text)))
+    select = closure_of(tree_of(_quoted(text)), values)
+
+    def with_names(row: Any) -> Any:
+        # All are evaluated first: one of them may lead back here.
+        found = [(quoted, row[name]) for quoted, name in used]
+        values.update(found)
+        return select(row[ROW])
+
+    return with_names
 
 
 def _on(name: str, select: Select) -> Evaluate:

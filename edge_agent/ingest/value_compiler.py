@@ -110,7 +110,7 @@ class Values:
         rows = self._expressions.evaluate(spec.path, scope, *at, "path", rows=True)
         inner = Scope(
             names={**scope.names, ROW: scope.xml, spec.name: scope.xml}, xml=scope.xml,
-            place=scope.place, captures=scope.captures,
+            place=scope.place, rule=scope.rule, captures=scope.captures,
         )  # fmt: skip
         if spec.path.startswith("$"):
             root = spec.path[1:].split(".")[0].split("/")[0].split("[")[0]
@@ -224,8 +224,7 @@ class Values:
         self, spec: Value, scope: Scope, at: Place
     ) -> Callable[[Evaluated], Evaluated] | None:
         # By the rule's name: a rule put before it must not take over its counters.
-        rule = self._spec.rules[int(scope.place[1])].name
-        place = ".".join(str(each) for each in (self._spec.vendor, rule, *at))
+        place = ".".join(str(each) for each in (self._spec.vendor, scope.rule, *at))
         if spec.delta is not None:
             key = self._expressions.key(spec.delta.key, scope, *at, "delta", "key")
             marker: Evaluated = nothing

@@ -327,3 +327,128 @@ def test_command_refuses_a_wrong_file(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "line 13" in result.stderr
     assert check_mapping(tmp_path / "none.toml") == ["no such file"]
+
+
+SETS = """
+mode = "all"
+[[rules]]
+name = "entered"
+each = { path = "zones", changes = true, key = "{id}", as = "zone" }
+where = "$zone.change == 'entered'"
+device = "sensor"
+event = "zone.entered"
+data = { zone = "$zone.value", visitor = { kind = { const = "track" }, value = "$message.id" } }
+[[rules]]
+name = "left"
+each = { path = "zones", changes = true, key = "{id}", as = "zone" }
+where = "$zone.change == 'left'"
+device = "sensor"
+event = "zone.left"
+data = { zone = "$zone.value", visitor = { kind = { const = "track" }, value = "$message.id" } }
+"""
+
+
+def test_two_rules_each_remember_their_own_set() -> None:
+    """The rule that tells who came in does not take the news from the one that tells who left."""
+    first = run(SETS, {"id": "t", "zones": ["a"]})
+    second = run(SETS, {"id": "t", "zones": ["b"]}, state=applied({}, first))
+    assert [(each.type, each.data.zone) for each in second.events] == [  # type: ignore[union-attr]
+        ("zone.entered", "b"),
+        ("zone.left", "a"),
+    ]
+
+
+def test_state_outlives_a_rule_that_is_put_before_it() -> None:
+    """A mapping that was mended counts on from the totals that it remembers."""
+    total = (
+        LEVEL.replace("zone.occupancy", "people.counted") + 'entries = { path = "n", delta = {} }'
+    )
+    state = applied({}, run(total, {"n": 5}))
+    ahead = '\n[[rules]]\nname = "new"\nwhen = "x"\nignore = "new"\n'
+    assert data(run(ahead + total, {"n": 7}, state=state)) == [
+        {"zone": "z", "entries": 2, "exits": 0}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("where", "kept"),
+    [
+        ("n > `0` && $way == 'in'", ["1"]),
+        ("$way == 'in' || $way == 'out'", ["1", "2"]),
+        ("$way == $settings.wanted", ["2"]),
+        ("contains([$settings.wanted, 'in'], $way)", ["1", "2"]),
+        ("($message.rows[?way == $way].n)[0] == n", ["1", "2", "3"]),
+        ("'$way' == 'in' || way == 'out'", ["2"]),
+    ],
+)
+def test_name_may_stand_anywhere_in_an_expression(where: str, kept: list[str]) -> None:
+    """A `$name` is a value like any other; in quotes it is text."""
+    rules = f"""
+[settings]
+wanted = "out"
+[[rules]]
+name = "rows"
+each = "rows"
+let = {{ way = "way" }}
+where = "{where}"
+event = "zone.occupancy"
+data = {{ zone = "n", count = "n" }}
+"""
+    rows = [{"n": n, "way": way} for n, way in ((1, "in"), (2, "out"), (3, "past"))]
+    assert [each["zone"] for each in data(run(rules, {"rows": rows}))] == kept
+
+
+def test_numbered_fields_take_numbers_alone() -> None:
+    """`line_1_child_total_in` is no line of its own."""
+    rules = """
+[[rules]]
+name = "lines"
+each = { path = "@", fields = "line_{n}_total_{field}" }
+event = "people.counted"
+data = { zone = "n", entries = "in" }
+"""
+    payload = {"line_1_total_in": 3, "line_1_child_total_in": 1, "line_x_total_in": 9}
+    assert data(run(rules, payload)) == [{"zone": "1", "entries": 3, "exits": 0}]
+
+
+def test_two_arrays_are_one_table() -> None:
+    """Names in one array and counts in another belong together by their place."""
+    rules = """
+[[rules]]
+name = "regions"
+each = "zip(names, counts)"
+event = "zone.occupancy"
+data = { zone = "[0]", count = "[1]" }
+"""
+    mapped = run(rules, {"names": ["a", "b", "c"], "counts": [4, 0]})
+    assert [(each["zone"], each["count"]) for each in data(mapped)] == [("a", 4), ("b", 0)]
+
+
+@pytest.mark.parametrize("inner", ['{"n": 7}', {"n": 7}])
+def test_document_inside_may_be_text_or_object(inner: Any) -> None:
+    """The same sender writes both; either is unpacked."""
+    rules = LEVEL.replace('name = "level"', 'name = "level"\nunpack = { path = "payload" }')
+    assert data(run(rules + 'count = "n"\n', {"payload": inner})) == [{"zone": "z", "count": 7}]
+
+
+@pytest.mark.parametrize(
+    ("zone", "hour"), [("UTC+8:00", 2), ("-0330", 13), ("GMT+2", 8), ("Europe/Helsinki", 8)]
+)
+def test_zone_may_be_an_offset_of_the_message(zone: str, hour: int) -> None:
+    """A local time is read in the zone that the device states, as a name or an offset."""
+    when = 'time = { path = "at", format = "%Y/%m/%d %H:%M:%S", zone = "$message.tz" }'
+    timed = LEVEL.replace('name = "level"', f'name = "level"\n{when}')
+    mapped = run(timed + 'count = "n"\n', {"n": 1, "at": "2026/03/02 10:00:00", "tz": zone})
+    (event,) = mapped.events
+    assert event.time is not None
+    assert event.time.hour == hour
+
+
+def test_zone_that_does_not_exist_gives_the_arrival_time() -> None:
+    """A zone that nobody knows is no reason to lose a count, and is counted."""
+    timed = LEVEL.replace(
+        'name = "level"', 'name = "level"\ntime = { path = "at", zone = "$message.tz" }'
+    )
+    mapped = run(timed + 'count = "n"\n', {"n": 1, "at": "2026-03-02T10:00:00", "tz": "Mars"})
+    assert len(mapped.events) == 1
+    assert mapped.counts["time unreadable"] == 1
