@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -31,6 +31,7 @@ from edge_agent.domain.policy import Policy, Retention
 from edge_agent.domain.store import Layout, Register, Screen, Zone
 from edge_agent.errors import ConfigError
 
+_ModelT = TypeVar("_ModelT", bound=BaseModel)
 _TABLE_LINE: Final = re.compile(r"^\s*\[+\s*([^\]]+?)\s*\]+")
 
 
@@ -241,12 +242,25 @@ def parse(text: str, *, name: str) -> Config:
     Raises:
         ConfigError: It is wrong; `problems` names every place.
     """
+    config = parsed_as(Config, text, name=name)
+    problems = tuple(f"{name}:{line_of(text, place)}: {what}" for place, what in _dangling(config))
+    if problems:
+        raise ConfigError(f"{name} is wrong", problems=problems)
+    return config
+
+
+def parsed_as(model: type[_ModelT], text: str, *, name: str) -> _ModelT:
+    """Returns a TOML text as a strict model, for this and every other file of settings.
+
+    Raises:
+        ConfigError: It is wrong; `problems` names every place.
+    """
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name} is no TOML: {error}", problems=(f"{name}: {error}",)) from error
     try:
-        config = Config.model_validate(_tuples(document))
+        return model.model_validate(_tuples(document))
     except ValidationError as error:
         problems = tuple(
             f"{name}:{line_of(text, each['loc'])}: "
@@ -254,10 +268,6 @@ def parse(text: str, *, name: str) -> Config:
             for each in error.errors(include_url=False, include_context=False)
         )
         raise ConfigError(f"{name} is wrong", problems=problems) from error
-    problems = tuple(f"{name}:{line_of(text, place)}: {what}" for place, what in _dangling(config))
-    if problems:
-        raise ConfigError(f"{name} is wrong", problems=problems)
-    return config
 
 
 def layout_of(config: Config) -> Layout:

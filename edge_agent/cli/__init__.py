@@ -25,6 +25,7 @@ COMMANDS: Final = (
     "demo",
     "replay",
     "screens",
+    "bridge",
     "check",
     "map",
     "status",

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from edge_agent import config as configuration
+from edge_agent.bridge import settings as bridge_settings
 from edge_agent.cli.map import check_mapping
 from edge_agent.cli.run import DEFAULT_CONFIG
 from edge_agent.errors import BundleError, ConfigError
@@ -21,7 +22,7 @@ def check(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Configuration files (.toml), mapping.toml files, bundle folders.",
+            help="Settings of agent or bridge (.toml), mapping.toml files, bundle folders.",
             show_default=False,
         ),
     ] = None,
@@ -52,7 +53,14 @@ def problems_of(path: Path) -> list[str]:
         return ["no such file"]
     if path.name == MAPPING_FILE:
         return check_mapping(path)
+    return _settings_problems(path)
+
+
+def _settings_problems(path: Path) -> list[str]:
     try:
+        if bridge_settings.is_bridge_file(path.read_text(encoding="utf-8", errors="replace")):
+            bridge_settings.load(path)
+            return []
         loaded = configuration.load(path)
     except ConfigError as error:
         return list(error.problems) or [error.message]

@@ -60,6 +60,10 @@ CONNACK_TIMEOUT_S: Final = 10.0
 STALL_S: Final = 10.0
 # Socket reads gathered for paho in one go; it asks for a byte or two at a time.
 READ_BUFFER_BYTES: Final = 65_536
+# Reason codes of a PUBACK (MQTT 5, section 3.4.2.1): from REFUSED on the message was not taken.
+NO_SUBSCRIBERS: Final = 0x10
+REFUSED: Final = 0x80
+TOPIC_INVALID: Final = 0x90
 # Publishes handed to paho before the socket is given a chance to write.
 COMMANDS_PER_TURN: Final = 500
 
@@ -185,6 +189,7 @@ class MqttLink:
         on_message: Callable[[Incoming], None] | None = None,
         on_connection: Callable[[bool], None] | None = None,
         on_published: Callable[[object], None] | None = None,
+        on_answered: Callable[[object, int], None] | None = None,
         manual_ack: bool = False,
     ) -> None:
         self._settings = settings
@@ -192,6 +197,7 @@ class MqttLink:
         self._on_message = on_message
         self._on_connection = on_connection
         self._on_published = on_published
+        self._on_answered = on_answered
         self._generation = 0
         self._commands: deque[_Outgoing | _Change | Iterable[Incoming]] = deque()
         # Filters that a kept session may still hold though nobody wants them any more.
@@ -208,6 +214,8 @@ class MqttLink:
         self._connected_at_s: deque[float] = deque(maxlen=QUICK_ATTEMPTS + 1)
         self.n_connects = 0
         self.last_error = ""
+        # The largest packet that the broker takes, by its own word; None when it names none.
+        self.broker_packet_bytes: int | None = None
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.settimeout(0)
         self._wake_writer.settimeout(0)
@@ -262,7 +270,11 @@ class MqttLink:
         correlation: bytes | None = None,
         token: object = None,
     ) -> None:
-        """Queues a message; `on_published` gets `token` when the broker acknowledged it."""
+        """Queues a message; `on_published` gets `token` when the broker acknowledged it.
+
+        `on_answered` gets the token too, and what the broker said of it: 0 for taken,
+        `NO_SUBSCRIBERS`, or from `REFUSED` on that it was refused.
+        """
         properties = _publish_properties(expiry_s, response_topic, correlation)
         self._commands.append(_Outgoing(topic, payload, qos, retain, properties, token))
         self._wake()
@@ -420,10 +432,10 @@ class MqttLink:
         except ValueError:
             # A topic that no broker takes: the message is given up, the thread goes on.
             log.exception("publish_refused", extra={"fields": {"bytes": len(message.payload)}})
-            self._published(message)
+            self._published(message, TOPIC_INVALID)
             return
         if message.qos == 0:
-            self._published(message)
+            self._published(message, 0)
         elif info.rc in {paho.MQTT_ERR_SUCCESS, paho.MQTT_ERR_NO_CONN}:
             self._in_flight[info.mid] = message
         else:
@@ -497,11 +509,12 @@ class MqttLink:
         return client
 
     def _handle_connect(
-        self, client: paho.Client, _data: object, _flags: object, reason: Any, _properties: object
+        self, client: paho.Client, _data: object, _flags: object, reason: Any, properties: object
     ) -> None:
         if reason.is_failure:
             self._note_failure(f"refused: {reason}")
             return
+        self.broker_packet_bytes = getattr(properties, "MaximumPacketSize", None)
         if self._left:
             client.unsubscribe(sorted(self._left))
         self._asked.clear()
@@ -574,16 +587,18 @@ class MqttLink:
         )
 
     def _handle_publish(
-        self, _client: paho.Client, _data: object, mid: int, _reason: object, _properties: object
+        self, _client: paho.Client, _data: object, mid: int, reason: Any, _properties: object
     ) -> None:
         message = self._in_flight.pop(mid, None)
         self._progress_s = time.monotonic()
         if message is not None:
-            self._published(message)
+            self._published(message, reason.value)
 
-    def _published(self, message: _Outgoing) -> None:
+    def _published(self, message: _Outgoing, reason: int) -> None:
         if self._on_published is not None:
             self._on_published(message.token)
+        if self._on_answered is not None:
+            self._on_answered(message.token, reason)
 
     def _wake(self) -> None:
         if self._woken:
