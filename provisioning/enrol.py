@@ -33,6 +33,8 @@ VENDOR_TOPIC: Final = re.compile(r"(?!store/|hq/|\$)[^+#/\s{}]+(/([^+#/\s{}]+|\+
 """A vendor's own topics start with a literal level, outside the store's and HQ's."""
 LOCAL_ROLES: Final = ("agent", "pages")
 """Programs of the gateway itself: they come over the loopback listener with a password."""
+BRIDGE: Final = "bridge"
+"""Publishes vendors' own topics, all of which the agent may read."""
 
 DEVICE_DAYS: Final = 825
 """Two years and a quarter: a store renews once between two rounds of new hardware."""
@@ -239,6 +241,8 @@ def access_list(roster: Roster, *, roles_file: Path = ROLES_FILE) -> str:
     roles = _roles(roles_file)
     active = [one for one in roster.accounts if one.is_active]
     vendors = [f"topic read {one.publish}" for one in active if one.publish]
+    if any(one.role == BRIDGE for one in active):
+        vendors += [line.replace("topic write ", "topic read ", 1) for line in roles[BRIDGE]]
     blocks = []
     for one in active:
         filled = [

@@ -40,9 +40,12 @@ fi
 say "account and folders"
 getent passwd edge-agent >/dev/null ||
     useradd --system --home-dir /var/lib/edge-agent --no-create-home --shell /usr/sbin/nologin edge-agent
+# The bridge has an account of its own: it talks to the outside, and has no business in the agent's files.
+getent passwd edge-agent-bridge >/dev/null ||
+    useradd --system --home-dir /var/lib/edge-agent-bridge --no-create-home --shell /usr/sbin/nologin edge-agent-bridge
 install -d -m 0755 "$home" "$home/provisioning"
 install -d -m 0750 -o root -g edge-agent "$etc"
-install -d -m 0700 "$secrets"
+install -d -m 0700 "$secrets" "$secrets/bridge"
 # Writable by root alone, read by the broker.
 install -d -m 0750 -o root -g mosquitto "$etc/broker"
 # The broker must pass through the agent's folder to reach its own.
@@ -80,6 +83,17 @@ fi
 chown root:edge-agent "$etc/agent.toml"
 chmod 0640 "$etc/agent.toml"
 
+# A store that needs no bridge has no bridge.toml, and nobody on its broker who is one.
+if [ -e "$etc/bridge.toml" ]; then
+    chown root:edge-agent-bridge "$etc/bridge.toml"
+    chmod 0640 "$etc/bridge.toml"
+    if [ ! -e "$secrets/bridge-password" ]; then
+        /usr/local/sbin/edge-agent-enrol add bridge --role bridge --password >/dev/null
+        install -m 0600 "$etc/broker/hand-over/bridge.password" "$secrets/bridge-password"
+        rm "$etc/broker/hand-over/bridge.password"
+    fi
+fi
+
 say "broker"
 if ! cmp -s "$here/mosquitto.conf" /etc/mosquitto/mosquitto.conf; then
     [ -e /etc/mosquitto/mosquitto.conf.before-edge-agent ] ||
@@ -91,11 +105,15 @@ printf '[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestart=always\nRestartSec=1
     >/etc/systemd/system/mosquitto.service.d/edge-agent.conf
 
 say "units"
-install -m 0644 "$here/edge-agent.service" /etc/systemd/system/edge-agent.service
+install -m 0644 "$here/edge-agent.service" "$here/edge-agent-bridge.service" /etc/systemd/system/
 if has_systemd; then
     systemctl daemon-reload
     systemctl enable --quiet mosquitto edge-agent
     systemctl restart mosquitto edge-agent
+    if [ -e "$etc/bridge.toml" ]; then
+        systemctl enable --quiet edge-agent-bridge
+        systemctl restart edge-agent-bridge
+    fi
 else
     echo "no systemd is running here: units are installed, nothing was started"
 fi

@@ -38,6 +38,7 @@ ACCOUNTS: Final = {
     "kiosk-1": enrol.Account(name="kiosk-1", role="kiosk"),
     "floor-1": enrol.Account(name="floor-1", role="staff", team="floor"),
     "xovis-1": enrol.Account(name="xovis-1", role="vendor", publish="xovis/one/#"),
+    "bridge": enrol.Account(name="bridge", role="bridge"),
 }
 STRANGERS: Final = ("replay", "admin", "nobody")
 """Names with a valid certificate of the store's authority and no role."""
@@ -56,8 +57,26 @@ OWN_TOPICS: Final = tuple(
         "reply/{}/7",
     )
 )
+BRIDGED: Final = frozenset(
+    {
+        "square/webhook",
+        "shopify/orders/paid",
+        "lightspeed/sale.update",
+        "pos/3/poslog",
+        "ekuitti/receipt",
+        "nexo/lane-1",
+        "hikvision/door",
+        "epcis/capture",
+        "disruptive/door",
+    }
+)
+"""What comes in over the bridge."""
 TOPICS: Final = (
     *OWN_TOPICS,
+    *sorted(BRIDGED),
+    "pos/3",
+    "pos/3/poslog/more",
+    "hikvision/door/more",
     *(
         f"store/{STORE}/staff/{team}/{kind}"
         for team in ("floor", "wine")
@@ -108,13 +127,15 @@ MAY_WRITE: Final[dict[str, frozenset[str]]] = {
     "kiosk-1": _topics("screen/kiosk-1/feedback", "recommend/request"),
     "floor-1": _topics("staff/floor/feedback", "recommend/request"),
     "xovis-1": frozenset({"xovis/one/counts"}),
+    "bridge": BRIDGED,
 }
 MAY_READ: Final[dict[str, frozenset[str]]] = {
     "agent": _every("event", "")
     | _every("screen", "/feedback")
     | STAFF_FEEDBACK
     | _topics("recommend/request", "agent/state")
-    | {"xovis/one/counts"},
+    | {"xovis/one/counts"}
+    | BRIDGED,
     "pages": _every("screen", "/recommendation") | ALERTS | _topics("agent/state", "deadletter"),
     "ble-1": _topics("event/ble-1/receipt"),
     "pos-1": _topics(
