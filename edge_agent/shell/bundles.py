@@ -15,7 +15,11 @@ import ctypes
 import hashlib
 import io
 import json
+import os
+import re
+import stat
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,11 +43,17 @@ MANIFEST: Final = "manifest.json"
 SIGNATURE: Final = "manifest.sig"
 FORMAT: Final = 1
 MAX_MANIFEST_BYTES: Final = 256 * 1024
+MAX_SIGNATURE_BYTES: Final = 1024
 MAX_BUNDLE_BYTES: Final = 20 * 1000 * 1000
 MAX_UNPACKED_BYTES: Final = 64 * 1024 * 1024
 PARTS: Final = frozenset({"ranker.onnx", "tables.npz", "catalogue.npz", "examples.json"})
 OPSETS: Final[Mapping[str, int]] = {"": 21, "ai.onnx.ml": 4}
 """The newest operator sets that are accepted, by domain."""
+MAX_TOLERANCE: Final = 1e-3
+"""A bundle says how exactly its examples must be met, but not that they need not be."""
+MAX_EXAMPLES: Final = 100
+_VERSION: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}-[0-9]{1,4}(\.[0-9]{1,4}){0,3}")
+"""A name and at most four numbers that tell newer from older."""
 REPLACE: Final = "Install a bundle that was released for this agent; the old one stays in use."
 
 
@@ -136,7 +146,7 @@ def load_bundle(path: Path, *, public_key: bytes | None = None) -> Bundle:
         BundleError: It is damaged, foreign, too new, or computes something else than it should.
     """
     manifest = read_manifest(path, public_key=public_key)
-    parts = _read_parts(path, manifest)
+    parts = read_parts(path, manifest)
     # Each part is let go of once it was read: together they are a third of the agent.
     model = parts.pop("ranker.onnx")
     _check_model_bytes(model, manifest)
@@ -147,8 +157,8 @@ def load_bundle(path: Path, *, public_key: bytes | None = None) -> Bundle:
         raise BundleError(f"ranker.onnx cannot be opened: {error}", hint=REPLACE) from error
     _check_shapes(session)
     scorer = OnnxScorer(session, tables, ids)
-    catalogue = Catalogue(_arrays(parts.pop("catalogue.npz")))
-    _check_examples(scorer, json.loads(parts.pop("examples.json")), float(manifest["tolerance"]))
+    catalogue = _catalogue(_arrays(parts.pop("catalogue.npz")))
+    _check_examples(scorer, parts.pop("examples.json"), float(manifest["tolerance"]))
     _give_back_memory()
     return Bundle(
         version=str(manifest["version"]), manifest=manifest, catalogue=catalogue, scorer=scorer
@@ -179,7 +189,7 @@ def read_manifest(path: Path, *, public_key: bytes | None = None) -> dict[str, A
     Raises:
         BundleError: It is missing, damaged, of another format or signed by somebody else.
     """
-    raw = _read(path / MANIFEST, MAX_MANIFEST_BYTES)
+    raw = read_bounded(path / MANIFEST, MAX_MANIFEST_BYTES)
     try:
         manifest = json.loads(raw)
         whole = isinstance(manifest, dict) and canonical(manifest) == raw
@@ -192,6 +202,15 @@ def read_manifest(path: Path, *, public_key: bytes | None = None) -> dict[str, A
     return dict(manifest)
 
 
+def signature_of(manifest: Mapping[str, Any], *, public_key: bytes | None) -> str:
+    """Returns in words what a verified manifest's signature proves."""
+    if public_key is not None:
+        return "signed with the configured key"
+    if manifest.get("public_key") is not None:
+        return "signed with the key that it names: undamaged, its origin is not proven"
+    return "unsigned: undamaged, its origin is not proven"
+
+
 def _check_signature(
     path: Path, raw: bytes, manifest: Mapping[str, Any], public_key: bytes | None
 ) -> None:
@@ -200,7 +219,9 @@ def _check_signature(
         return
     try:
         key = bytes.fromhex(str(named)) if public_key is None else public_key
-        signature = bytes.fromhex(_read(path / SIGNATURE, 1024).decode("ascii").strip())
+        signature = bytes.fromhex(
+            read_bounded(path / SIGNATURE, MAX_SIGNATURE_BYTES).decode("ascii").strip()
+        )
         Ed25519PublicKey.from_public_bytes(key).verify(signature, raw)
     except (InvalidSignature, ValueError) as error:
         raise BundleError(
@@ -218,21 +239,40 @@ def _check_manifest(manifest: Mapping[str, Any]) -> None:
         )
     if tuple(manifest.get("features", ())) != FEATURES:
         raise BundleError("the bundle's features are not this agent's", hint=REPLACE)
-    if set(manifest.get("parts", {})) != PARTS:
+    if _VERSION.fullmatch(str(manifest.get("version"))) is None:
+        raise BundleError("the version is not a name and up to four numbers", hint=REPLACE)
+    tolerance = manifest.get("tolerance")
+    if not isinstance(tolerance, float) or not 0.0 <= tolerance <= MAX_TOLERANCE:
+        raise BundleError(f"the tolerance is not within 0..{MAX_TOLERANCE}", hint=REPLACE)
+    _check_parts(manifest.get("parts"))
+
+
+def _check_parts(parts: Any) -> None:
+    if not isinstance(parts, dict) or set(parts) != PARTS:
         raise BundleError("the manifest names other parts than a bundle has", hint=REPLACE)
+    sizes = [part.get("size") for part in parts.values() if isinstance(part, dict)]
+    whole = [size for size in sizes if type(size) is int and 0 <= size <= MAX_BUNDLE_BYTES]
+    # A negative size would make room for an endless one.
+    if len(whole) != len(parts):
+        raise BundleError("the manifest gives a part no possible size", hint=REPLACE)
+    if sum(whole) > MAX_BUNDLE_BYTES:
+        raise BundleError(f"the bundle exceeds {MAX_BUNDLE_BYTES} bytes", hint=REPLACE)
 
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
-def _read_parts(path: Path, manifest: Mapping[str, Any]) -> dict[str, bytes]:
+def read_parts(path: Path, manifest: Mapping[str, Any]) -> dict[str, bytes]:
+    """Returns the bytes of every part that a verified manifest names.
+
+    Raises:
+        BundleError: A part is not the one that the manifest means.
+    """
     named = manifest["parts"]
-    if sum(int(part["size"]) for part in named.values()) > MAX_BUNDLE_BYTES:
-        raise BundleError(f"the bundle exceeds {MAX_BUNDLE_BYTES} bytes", hint=REPLACE)
     parts: dict[str, bytes] = {}
     for name in sorted(named):
-        data = _read(path / name, int(named[name]["size"]))
+        data = read_bounded(path / name, int(named[name]["size"]))
         if len(data) != named[name]["size"]:
             raise BundleError(f"{name} is not as long as its manifest says", hint=REPLACE)
         if hashlib.sha256(data).hexdigest() != named[name]["sha256"]:
@@ -241,12 +281,16 @@ def _read_parts(path: Path, manifest: Mapping[str, Any]) -> dict[str, bytes]:
     return parts
 
 
-def _read(path: Path, limit: int) -> bytes:
-    """Returns a file of at most `limit` bytes; links are not followed out of the bundle."""
+def read_bounded(path: Path, limit: int) -> bytes:
+    """Returns a file of at most `limit` bytes: no link out of the bundle, no endless device."""
     if path.is_symlink():
         raise BundleError(f"{path.name} is a link", hint=REPLACE)
     try:
-        with path.open("rb") as file:
+        # Opening a pipe that nobody writes would wait for ever.
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise BundleError(f"{path.name} is no file", hint=REPLACE)
             data = file.read(limit + 1)
     except OSError as error:
         raise BundleError(f"{path.name} cannot be read: {error.strerror}", hint=REPLACE) from error
@@ -345,8 +389,25 @@ def _arrays(part: bytes) -> dict[str, NDArray[Any]]:
                 raise BundleError("a table unpacks to more than allowed", hint=REPLACE)
         with np.load(io.BytesIO(part), allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+    except (*UNREADABLE, MemoryError) as error:
+        # A header may promise more than any memory holds.
         raise BundleError(f"a table cannot be read: {error}", hint=REPLACE) from error
+
+
+UNREADABLE: Final = (
+    *(ValueError, OSError, KeyError, EOFError, RuntimeError, SyntaxError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What zipfile and numpy raise for a file that is none of theirs."""
+
+
+def _catalogue(arrays: dict[str, NDArray[Any]]) -> Catalogue:
+    try:
+        return Catalogue(arrays)
+    except (KeyError, ValueError, TypeError) as error:
+        raise BundleError(
+            f"catalogue.npz lacks what screens need: {error}", hint=REPLACE
+        ) from error
 
 
 def _tables(arrays: dict[str, NDArray[Any]]) -> tuple[RankerTables, Ids]:
@@ -426,10 +487,21 @@ def unpack(arrays: dict[str, NDArray[Any]]) -> tuple[RankerTables, Ids]:
     return tables, Ids(products=products, position=position, stores=stores)
 
 
-def _check_examples(scorer: OnnxScorer, examples: Any, tolerance: float) -> None:
+def _check_examples(scorer: OnnxScorer, stored: bytes, tolerance: float) -> None:
     """Recomputes the stored examples; a bundle that answers otherwise is refused."""
-    if not isinstance(examples, list) or not examples:
-        raise BundleError("the bundle stores no examples", hint=REPLACE)
+    try:
+        _recompute(scorer, json.loads(stored), tolerance)
+    except BundleError:
+        raise
+    except Exception as error:  # tables that do not fit each other may raise anything here
+        raise BundleError(
+            f"the stored examples cannot be recomputed: {error}", hint=REPLACE
+        ) from error
+
+
+def _recompute(scorer: OnnxScorer, examples: Any, tolerance: float) -> None:
+    if not isinstance(examples, list) or not 0 < len(examples) <= MAX_EXAMPLES:
+        raise BundleError("the bundle stores no examples, or too many", hint=REPLACE)
     for number, example in enumerate(examples):
         answered = {s.product: s.propensity for s in scorer.rank(request_of(example["request"]))}
         expected = {ProductId(p): float(score) for p, score in example["scores"].items()}
