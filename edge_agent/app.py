@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from base64 import urlsafe_b64decode
 from collections import Counter
 from contextlib import suppress
 from functools import partial
@@ -19,12 +18,11 @@ from typing import TYPE_CHECKING, Any, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from edge_agent import __version__
-from edge_agent.config import layout_of
+from edge_agent.config import layout_of, raw_key
 from edge_agent.domain.effects import Publish
 from edge_agent.domain.ids import ProductId, StoreId
 from edge_agent.domain.time import DAY_MS, SECOND_MS, datetime_from_ms, local_time
 from edge_agent.errors import (
-    BundleError,
     ConfigError,
     EdgeAgentError,
     RequestRefused,
@@ -42,18 +40,21 @@ from edge_agent.runner.road import Road
 from edge_agent.runner.settings import RoadSettings
 from edge_agent.runner.summarise import Summariser
 from edge_agent.runner.wakes import rebuilt
-from edge_agent.shell.bundles import load_bundle
 from edge_agent.shell.catalogue import BundleDepartments, StoreCatalogue
 from edge_agent.shell.cipher import DayCipher
 from edge_agent.shell.clock import ReplayClock, SystemClock
 from edge_agent.shell.control import ControlServer
+from edge_agent.shell.installed_models import InstalledModels
 from edge_agent.shell.keys import KeyStore
 from edge_agent.shell.mapping_desk import MappingDesk
 from edge_agent.shell.mapping_files import secret_of
+from edge_agent.shell.model_store import ModelStore
+from edge_agent.shell.model_switch import ModelSwitch
 from edge_agent.shell.mqtt_client import Incoming, LinkSettings, MqttLink, Subscription, Will
 from edge_agent.shell.reserve import Reserve
 from edge_agent.shell.retention import APART, purge
 from edge_agent.shell.scorers import ModelScorer, PopularityScorer
+from edge_agent.shell.shadow import Shadow
 from edge_agent.shell.signing import verify_command
 from edge_agent.shell.sqlite_db import open_for_writing
 from edge_agent.shell.state_store import StateStore
@@ -91,7 +92,13 @@ class Agent:
         self._next_alive_s = 0.0
         self._next_purge_s = 0.0
         self._db = _open_database(config)
-        self._bundle = _load_bundle(config)
+        bundle = config.model.bundle
+        self._models = InstalledModels(
+            ModelStore(config.model_directory),
+            configured=None if bundle is None else Path(bundle),
+            public_key=config.model_key,
+        )
+        self._models.load()
         self._build()
 
     def reload(self) -> None:
@@ -122,6 +129,7 @@ class Agent:
     def _stop(self) -> None:
         self._service.stopping()
         self._control.stop()
+        self._shadow.stop()
         if self._store_link.connected:
             topic = topics.agent_state(self.config.store)
             self._store_link.publish(topic, self._state_message("offline"), retain=True)
@@ -140,17 +148,17 @@ class Agent:
         config = self.config
         layout = layout_of(config)
         self._settings = _road_settings(config)
+        self._bundle = self._models.in_use.live
         catalogue = None if self._bundle is None else self._bundle.catalogue
+        self._departments = BundleDepartments(catalogue)
         self._state = StateStore(
-            self._db,
-            layout=layout,
-            policy=config.policy,
-            departments=BundleDepartments(catalogue),
+            self._db, layout=layout, policy=config.policy, departments=self._departments
         )
+        self._shadow = Shadow(self._state, config.policy)
         self._catalogue = StoreCatalogue(
             catalogue,
             fed=self._state.products,
-            may_rank=_nothing if self._bundle is None else self._bundle.scorer.knows,
+            may_rank=_may_rank(self._bundle),
             layout=layout,
             currency=config.currency,
         )
@@ -184,6 +192,8 @@ class Agent:
         )
         self._loop = self._make_loop()
         self._control = ControlServer(config.control_socket, self._asked)
+        self._model_switch = ModelSwitch(self._models, self._shadow, use=self._use_bundle)
+        self._model_switch.begin(saved=self._meta_text("shadow"))
         self._queue_waiting()
 
     def _make_road(self, last_now_ms: int) -> Road:
@@ -202,6 +212,7 @@ class Agent:
             verify=partial(verify_command, keys=keys),
             now_ms=now_ms,
             watermark_ms=self._meta("watermark_ms"),
+            observer=self._shadow,
         )
 
     def _make_loop(self) -> Loop:
@@ -334,6 +345,7 @@ class Agent:
         answers: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "ping": self._answer_ping,
             "deadletter_retry": self._answer_retry,
+            **self._model_switch.answers,
         }
         answer = answers.get(str(request.get("do")))
         if answer is None:
@@ -350,6 +362,20 @@ class Agent:
     def _answer_retry(self, request: dict[str, Any]) -> dict[str, Any]:
         retry = partial(retried, self._retries, request)
         return self._loop.calls.call(retry, timeout_s=CALL_TIMEOUT_S)
+
+    def _use_bundle(self, bundle: Bundle | None) -> None:
+        """Decides with another bundle from the next batch on; called in any other thread."""
+        self._loop.calls.call(partial(self._put_to_use, bundle), timeout_s=CALL_TIMEOUT_S)
+        if self._store_link.connected:
+            self._tell_state()
+
+    def _put_to_use(self, bundle: Bundle | None) -> dict[str, Any]:
+        self._bundle = bundle
+        catalogue = None if bundle is None else bundle.catalogue
+        self._departments.use(catalogue)
+        self._catalogue.use(catalogue, may_rank=_may_rank(bundle))
+        self._road.use_scorer(self._make_scorer())
+        return {}
 
     def _store_connection(self, up: bool) -> None:  # noqa: FBT001 - a callback's signature
         if up:
@@ -416,7 +442,7 @@ class Agent:
     def _gateway_state(self, now_ms: int) -> GatewayState:
         problems = self._problems()
         # A replay's HQ rows must not depend on how often the process was started.
-        counters = {} if self.config.clock == "replay" else dict(self._road.counters)
+        counters = {} if self.config.clock == "replay" else self._counters()
         return GatewayState(
             state_id=f"{self.config.store}.state.{now_ms // SECOND_MS}",
             store=self.config.store,
@@ -429,19 +455,27 @@ class Agent:
         )
 
     def _meta(self, key: str) -> int:
+        return int(self._meta_text(key) or 0)
+
+    def _meta_text(self, key: str) -> str | None:
         row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return 0 if row is None else int(row[0])
+        return None if row is None else str(row[0])
+
+    def _counters(self) -> dict[str, int]:
+        compared = {f"shadow_{name}": n for name, n in self._shadow.counts.items()}
+        return {**self._road.counters, **compared}
 
     def _saved_counters(self) -> dict[str, int]:
         rows = self._db.execute("SELECT key, value FROM meta WHERE key LIKE 'counter.%'")
         return {key.partition(".")[2]: int(value) for key, value in rows}
 
     def _save_counters(self) -> None:
+        rows = [(f"counter.{name}", str(n)) for name, n in self._road.counters.items()]
+        compared = self._shadow.saved()
+        if compared is not None:
+            rows.append(("shadow", compared))
         with suppress(Exception):
-            self._db.executemany(
-                "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)",
-                [(f"counter.{name}", str(n)) for name, n in self._road.counters.items()],
-            )
+            self._db.executemany("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", rows)
 
 
 class _RoadClock:
@@ -455,6 +489,10 @@ class _RoadClock:
 
     def monotonic_s(self) -> float:
         return self._agent._clock.monotonic_s()  # noqa: SLF001 - a part of the agent
+
+
+def _may_rank(bundle: Bundle | None) -> Callable[[ProductId], bool]:
+    return _nothing if bundle is None else bundle.scorer.knows
 
 
 def _nothing(_product: ProductId) -> bool:
@@ -483,35 +521,9 @@ def _open_database(config: Config) -> sqlite3.Connection:
         return open_for_writing(path, durability=config.state.durability)
 
 
-def _load_bundle(config: Config) -> Bundle | None:
-    if config.model.bundle is None:
-        return None
-    key = None
-    if config.model.public_key is not None:
-        key = _raw_key(config.model.public_key, "model.public_key")
-    try:
-        return load_bundle(Path(config.model.bundle), public_key=key)
-    except BundleError as error:
-        # No model is no reason not to serve: popularity takes over, and says so.
-        fields = {"error": error.message, "hint": error.hint}
-        log.error("bundle_refused", extra={"fields": fields})  # noqa: TRY400 - told in our words
-        return None
-
-
-def _raw_key(text: str, name: str) -> bytes:
-    try:
-        raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        Ed25519PublicKey.from_public_bytes(raw)
-    except ValueError as error:
-        raise ConfigError(
-            f"{name} is no Ed25519 public key", hint="32 bytes in base64url are wanted"
-        ) from error
-    return raw
-
-
 def _public_keys(keys: dict[str, str]) -> dict[str, Ed25519PublicKey]:
     return {
-        name: Ed25519PublicKey.from_public_bytes(_raw_key(text, f"hq.keys.{name}"))
+        name: Ed25519PublicKey.from_public_bytes(raw_key(text, f"hq.keys.{name}"))
         for name, text in keys.items()
     }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from base64 import urlsafe_b64decode
 from dataclasses import fields
 from difflib import get_close_matches
 from functools import partial
@@ -16,6 +17,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -210,6 +212,21 @@ class Config(_Section):
         return Path(self.state.directory) / "state.db"
 
     @property
+    def model_directory(self) -> Path:
+        """The folder of the installed bundles."""
+        return Path(self.state.directory) / "models"
+
+    @property
+    def model_key(self) -> bytes | None:
+        """The raw Ed25519 key that must have signed a bundle; None when none is demanded.
+
+        Raises:
+            ConfigError: The text is no such key.
+        """
+        text = self.model.public_key
+        return None if text is None else raw_key(text, "model.public_key")
+
+    @property
     def control_socket(self) -> Path:
         """Where the running agent is asked for what only it may do."""
         return Path(self.state.directory) / "control"
@@ -268,6 +285,22 @@ def parsed_as(model: type[_ModelT], text: str, *, name: str) -> _ModelT:
             for each in error.errors(include_url=False, include_context=False)
         )
         raise ConfigError(f"{name} is wrong", problems=problems) from error
+
+
+def raw_key(text: str, name: str) -> bytes:
+    """Returns the 32 bytes of an Ed25519 public key in base64url.
+
+    Raises:
+        ConfigError: It is none; `name` is the key in the file that says it.
+    """
+    try:
+        raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        Ed25519PublicKey.from_public_bytes(raw)
+    except ValueError as error:
+        raise ConfigError(
+            f"{name} is no Ed25519 public key", hint="32 bytes in base64url are wanted"
+        ) from error
+    return raw
 
 
 def layout_of(config: Config) -> Layout:

@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from edge_agent.domain.basket import Basket
-    from edge_agent.domain.effects import Change, Effect
+    from edge_agent.domain.decisions import Decision
+    from edge_agent.domain.effects import Change, Effect, JoinPurchases
     from edge_agent.domain.ids import (
         BasketId,
         ProductId,
@@ -234,6 +235,18 @@ class Reserve(Protocol):
 
     def release(self) -> None:
         """Gives the room up."""
+        ...
+
+
+class Observer(Protocol):
+    """Sees what was decided and bought, and changes neither."""
+
+    def decided(self, decision: Decision) -> None:
+        """Notes a decision."""
+        ...
+
+    def bought(self, join: JoinPurchases) -> None:
+        """Notes what a visitor paid for."""
         ...
 
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.domain.identity import once_each
 from edge_agent.domain.ids import DecisionId
-from edge_agent.domain.time import ms_from_datetime
+from edge_agent.domain.scoring import PastBasket, ScoringRequest
+from edge_agent.domain.time import datetime_from_ms, ms_from_datetime
 
 if TYPE_CHECKING:
     from edge_agent.domain.decisions import Candidate, Cause, Moment, Place, Suppression
     from edge_agent.domain.ids import ProductId
-    from edge_agent.domain.scoring import ScoringRequest
 
 # Crockford's base 32, as ULIDs use it: sorts as its numbers do, no letters that are misread.
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -97,6 +97,29 @@ def record_of(
     # The first keys in order. One action is taken with certainty: there is no exploration yet.
     head = f'{{"action_probability":1.0,"arm":"treated","candidates":[{texts}],'
     return head + _ENCODER.encode(document)[1:]
+
+
+def request_from(record: dict[str, Any]) -> ScoringRequest | None:
+    """Returns what the scorer was asked for a decision, from its record.
+
+    None where it was asked for nothing, or for a zone's products, which a record only counts.
+    """
+    stored = record["request"]
+    if stored is None or stored["zone_products"] is not None:
+        return None
+    return ScoringRequest(
+        now=datetime_from_ms(record["now"]),
+        hour=stored["hour"],
+        weekday=stored["weekday"],
+        week=stored["week"],
+        store=stored["store"],
+        basket=tuple(stored["basket"]),
+        history=tuple(
+            PastBasket(at=datetime_from_ms(at_ms), products=tuple(products))
+            for at_ms, products in stored["history"]
+        ),
+        limit=stored["limit"],
+    )
 
 
 def _request(request: ScoringRequest) -> dict[str, Any]:

@@ -43,6 +43,11 @@ class Policy:
         k: Smallest number of visitors behind anything that leaves the store.
         summary_period_s: Length of a summary's period.
         summary_grace_s: How long after its end a period is closed.
+        shadow_every: Each so many decisions one is scored by a second bundle too, if there is one;
+            0 is never. One in ten bounds its cost to a tenth of a core's scoring.
+        shadow_min_cases: Compared decisions with a purchase before a bundle is judged.
+        shadow_margin: Share of hits by which a bundle must be worse to be withdrawn by itself;
+            three standard errors as well, because it is judged again and again.
     """
 
     version: str = "nba-1"
@@ -68,6 +73,9 @@ class Policy:
     k: int = K_FLOOR
     summary_period_s: int = 3_600
     summary_grace_s: int = 120
+    shadow_every: int = 10
+    shadow_min_cases: int = 500
+    shadow_margin: float = 0.02
 
     def __post_init__(self) -> None:
         """Refuses numbers that make no sense.
@@ -77,7 +85,7 @@ class Policy:
         """
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, int) and value < 0:
+            if isinstance(value, int | float) and value < 0:
                 msg = f"{field.name} must not be negative"
                 raise ValueError(msg)
         if self.k < K_FLOOR:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from edge_agent.domain.inputs import Input
     from edge_agent.ingest.device_mapping import DeviceMapping
-    from edge_agent.ports import Catalogue, Delivery, Scorer, State, UnitOfWork
+    from edge_agent.ports import Catalogue, Delivery, Observer, Scorer, State, UnitOfWork
     from edge_agent.runner.dead_letters import DeadLetters
     from edge_agent.runner.mapped import Mapper, Understood
     from edge_agent.runner.people import People
@@ -76,8 +76,10 @@ class Road:
         verify: Callable[[bytes], AnyCommand | str],
         now_ms: int,
         watermark_ms: int,
+        observer: Observer | None = None,
     ) -> None:
         self._settings = settings
+        self._observer = observer
         self._state = state
         self._unit = unit
         self._people = people
@@ -164,6 +166,11 @@ class Road:
             exits=self._exits,
             register_zones=self._register_zones,
         )
+
+    def use_scorer(self, scorer: Scorer) -> None:
+        """Lets another scorer rank from the next decision on."""
+        self._scorer = scorer
+        self.set_now(self.now_ms)
 
     @property
     def is_urgent(self) -> bool:
@@ -515,6 +522,15 @@ class Road:
                 if isinstance(effect, effects.RecordDecision):
                     self.counters["decisions"] += 1
                 self._unit.carry_out(effect)
+                self._show(effect)
+
+    def _show(self, effect: effects.Effect) -> None:
+        if self._observer is None:
+            return
+        if isinstance(effect, effects.RecordDecision):
+            self._observer.decided(effect.decision)
+        elif isinstance(effect, effects.JoinPurchases):
+            self._observer.bought(effect)
 
     def _queue(self, message: effects.Publish) -> None:
         row = (

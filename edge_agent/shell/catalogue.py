@@ -25,6 +25,10 @@ class BundleDepartments(Mapping["ProductId", str]):
     def __init__(self, catalogue: BundleCatalogue | None) -> None:
         self._catalogue = catalogue
 
+    def use(self, catalogue: BundleCatalogue | None) -> None:
+        """Reads another bundle's catalogue from now on."""
+        self._catalogue = catalogue
+
     @override
     def __getitem__(self, product: ProductId) -> str:
         if self._catalogue is None:
@@ -59,6 +63,15 @@ class StoreCatalogue:
         self._currency = currency
         self._known: dict[ProductId, Product] = {}
         self._zones: dict[ZoneId, frozenset[ProductId] | None] = {}
+
+    def use(
+        self, bundle: BundleCatalogue | None, *, may_rank: Callable[[ProductId], bool]
+    ) -> None:
+        """Sells what another bundle's catalogue has from now on."""
+        self._bundle = bundle
+        self._may_rank = may_rank
+        self._known.clear()
+        self._zones.clear()
 
     def product(self, product: ProductId) -> Product | None:
         """Returns a product, or None when it is not known."""

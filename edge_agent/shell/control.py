@@ -39,6 +39,11 @@ NOT_RUNNING: Final = (
     "is the agent running, and may you read its state folder? systemctl status edge-agent"
 )
 
+# What may be asked for; here, so that a command need not import what answers it.
+SHOW_MODEL: Final = "model.show"
+INSTALL_MODEL: Final = "model.install"
+ROLL_MODEL_BACK: Final = "model.rollback"
+
 Answer = dict[str, Any]
 
 

@@ -151,6 +151,7 @@ class RunningAgent:
     store: str = STORE
     extra: str = ""
     clock: str = "system"
+    bundle: Path = BUNDLE
     _process: subprocess.Popen[bytes] | None = field(default=None)
 
     @property
@@ -176,7 +177,7 @@ class RunningAgent:
     def write_config(self, extra: str = "") -> None:
         """Writes the configuration file."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        model = f'[model]\nbundle = "{BUNDLE}"' if self.has_model else ""
+        model = f'[model]\nbundle = "{self.bundle}"' if self.has_model else ""
         text = CONFIG.format(
             store=self.store, folder=self.folder, port=self.port, model=model, clock=self.clock
         )
@@ -231,10 +232,15 @@ class RunningAgent:
 
 @contextmanager
 def running_agent(
-    folder: Path, port: int, *, has_model: bool = False, extra: str = ""
+    folder: Path,
+    port: int,
+    *,
+    has_model: bool = False,
+    extra: str = "",
+    bundle: Path = BUNDLE,
 ) -> Iterator[RunningAgent]:
     """An agent that is subscribed, ended when the block ends; `extra` joins its configuration."""
-    agent = RunningAgent(folder=folder, port=port, has_model=has_model, extra=extra)
+    agent = RunningAgent(folder=folder, port=port, has_model=has_model, extra=extra, bundle=bundle)
     agent.start()
     try:
         yield agent
