@@ -11,11 +11,12 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import jmespath.exceptions
-from jmespath import functions
 from jmespath.parser import Parser
 from jmespath.visitor import Options, TreeInterpreter
 
-Select = Callable[[Any], Any]
+from edge_agent.ingest.comparisons import Select, against_constant, comparison
+from edge_agent.ingest.path_functions import Functions
+
 Tree = dict[str, Any]
 
 
@@ -23,37 +24,9 @@ class BadExpression(ValueError):
     """An expression cannot be read."""
 
 
-class _Functions(functions.Functions):
-    """A few functions that JMESPath lacks."""
-
-    @functions.signature({"types": ["string"]}, {"types": ["string"]})
-    def _func_split(self, separator: str, text: str) -> list[str]:
-        return text.split(separator) if separator else [text]
-
-    @functions.signature({"types": ["string"]})
-    def _func_lower(self, text: str) -> str:
-        return text.lower()
-
-    @functions.signature({"types": ["string"]})
-    def _func_upper(self, text: str) -> str:
-        return text.upper()
-
-    @functions.signature({"types": ["string"]}, {"types": ["string"]}, {"types": ["string"]})
-    def _func_replace(self, text: str, old: str, new: str) -> str:
-        return text.replace(old, new)
-
-    @functions.signature({"types": ["array"]}, {"types": ["array"]})
-    def _func_zip(self, first: list[Any], second: list[Any]) -> list[list[Any]]:
-        return [[one, other] for one, other in zip(first, second, strict=False)]
-
-    @functions.signature({"types": ["object"]})
-    def _func_items(self, value: dict[str, Any]) -> list[list[Any]]:
-        return [[key, each] for key, each in value.items()]
-
-
-_TABLE: Final = _Functions()
+_TABLE: Final = Functions()
 _INTERPRETER: Final = TreeInterpreter(Options(custom_functions=_TABLE))
-_FUNCTION_NAMES: Final = frozenset(_Functions.FUNCTION_TABLE)
+_FUNCTION_NAMES: Final = frozenset(Functions.FUNCTION_TABLE)
 _visit: Final[Callable[[Any, Any], Any]] = _INTERPRETER.visit
 
 
@@ -206,52 +179,12 @@ def _literal(node: Tree, _: list[Select]) -> Select:
 
 
 def _comparator(node: Tree, children: list[Select]) -> Select:
-    left, right = children
-    compare = TreeInterpreter.COMPARATOR_FUNC[node["value"]]
-    constant = node["children"][1]
-    if constant["type"] == "literal" and isinstance(constant["value"], (str, type(None))):
-        # Texts and null are equal or not; only numbers and truth values need the special case.
-        if node["value"] == "eq":
-            return _equals(node["children"][0], left, constant["value"])
-        if node["value"] == "ne":
-            return _differs(node["children"][0], left, constant["value"])
-    if node["value"] == "eq":
-        return lambda value: _is_same(left(value), right(value))
-    if node["value"] == "ne":
-        return lambda value: not _is_same(left(value), right(value))
-
-    def ordered(value: Any) -> Any:
-        one, two = left(value), right(value)
-        if _is_number(one) and _is_number(two):
-            return compare(one, two)
-        return compare(one, two) if isinstance(one, str) and isinstance(two, str) else None
-
-    return ordered
-
-
-def _is_same(one: Any, two: Any) -> bool:
-    # 0 and 1 are no truth values.
-    if isinstance(one, bool) or isinstance(two, bool):
-        return one is two
-    return bool(one == two)
-
-
-def _equals(node: Tree, left: Select, text: str | None) -> Select:
-    name = field_of(node)
-    if name is None or name.startswith("$"):
-        return lambda value: left(value) == text
-    return lambda value: (value.get(name) if type(value) is dict else None) == text
-
-
-def _differs(node: Tree, left: Select, text: str | None) -> Select:
-    name = field_of(node)
-    if name is None or name.startswith("$"):
-        return lambda value: left(value) != text
-    return lambda value: (value.get(name) if type(value) is dict else None) != text
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    one, two = node["children"]
+    if two["type"] == "literal":
+        found = against_constant(node["value"], children[0], two["value"], field_of(one))
+        if found is not None:
+            return found
+    return comparison(node["value"], *children)
 
 
 def _or(_: Tree, children: list[Select]) -> Select:

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from lxml import etree
 
+from edge_agent.ingest.comparisons import Select
 from edge_agent.ingest.paths import (
     BadExpression,
-    Select,
     closure_of,
     first_line,
     names_of,

@@ -452,3 +452,23 @@ def test_zone_that_does_not_exist_gives_the_arrival_time() -> None:
     mapped = run(timed + 'count = "n"\n', {"n": 1, "at": "2026-03-02T10:00:00", "tz": "Mars"})
     assert len(mapped.events) == 1
     assert mapped.counts["time unreadable"] == 1
+
+
+@pytest.mark.parametrize(
+    ("condition", "is_kept"),
+    [
+        ("n > `0`", True),
+        ("n == `2`", True),
+        ("n != `2`", False),
+        ("n <= `1.5`", False),
+        ("n > m", True),
+        ("m < `0`", True),
+        ("word > `0`", False),
+        ("word != `2`", True),
+    ],
+)
+def test_number_as_text_counts_as_one_in_conditions(condition: str, *, is_kept: bool) -> None:
+    """A till that quotes its numbers loses no line to a comparison."""
+    rules = LEVEL.replace('name = "level"', f'name = "level"\nwhere = "{condition}"')
+    for payload in ({"n": 2, "m": -1, "word": "a"}, {"n": "2", "m": " -1.0", "word": "a"}):
+        assert bool(run(rules + 'count = "n"\n', payload).events) is is_kept
