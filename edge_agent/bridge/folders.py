@@ -99,16 +99,19 @@ class DropFolder:
         self._unwhole_since_s: dict[str, float] = {}
         self._last: Answer | None = None
         self._tidied_s = clock.monotonic_s() - TIDY_EVERY_S
-        # When it last got on with anything, on the monotonic clock: for the watchdog.
-        self.moved_s = clock.monotonic_s()
+        self._moved_s = clock.monotonic_s()
         self.n_waiting = 0
         self.trouble: str | None = None
+
+    def silent_s(self) -> float:
+        """Returns how long it has not got on with anything, its rest between two turns apart."""
+        return self._clock.monotonic_s() - self._moved_s - self._section.poll_s
 
     def run(self, stopping: Event) -> None:
         """Polls until told to stop."""
         while not stopping.is_set():
             self.turn(stopping)
-            self.moved_s = self._clock.monotonic_s()
+            self._moved_s = self._clock.monotonic_s()
             stopping.wait(self._section.poll_s)
         self._store.close()
 
@@ -141,7 +144,7 @@ class DropFolder:
             self._deliver(name)
 
     def _may_go_on(self) -> bool:
-        self.moved_s = self._clock.monotonic_s()
+        self._moved_s = self._clock.monotonic_s()
         # A broker that is away, or answers nothing, would cost every file the same wait.
         return self._publisher.is_linked and self._last not in _BROKER_TROUBLE
 

@@ -125,9 +125,8 @@ class Bridge:
         }
 
     def _is_moving(self) -> bool:
-        now_s = self._clock.monotonic_s()
-        ages_s = [self._http.silent_s(), *(now_s - each.moved_s for each in self._folders)]
-        return max(ages_s) < HANG_S and all(each.is_alive() for each in self._threads)
+        silent_s = [self._http.silent_s(), *(each.silent_s() for each in self._folders)]
+        return max(silent_s) < HANG_S and all(each.is_alive() for each in self._threads)
 
 
 def serve(path: Path) -> None:

@@ -22,9 +22,10 @@ ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - addresse
 
 HELP: Final = """Carry what does not speak MQTT to the store's broker, unchanged.
 
-Webhooks and devices that post (HTTP; Square, Shopify and Lightspeed signatures are verified) and
-files dropped into a folder (POSLog, e-receipts). What is told to be delivered has been
-acknowledged by the broker; anything else is asked for again, or waits in its folder.
+Webhooks and devices that post (Square, Shopify, Lightspeed and any HMAC
+signature are verified), and files dropped into a folder (POSLog, e-receipts).
+What is told to be delivered has been acknowledged by the broker; anything
+else is asked for again, or waits in its folder.
 
 Examples:
 
@@ -36,8 +37,8 @@ Examples:
 
 provisioning/bridge.example.toml has every key.
 
-Exit codes: 0 ended by a signal, or status ok; 1 status not ok; 2 the file is wrong;
-3 the port is taken, or with --status no bridge answers."""
+Exit codes: 0 ended by a signal, or status ok; 1 status not ok; 2 the file
+is wrong; 3 the port is taken, or with --status no bridge answers."""
 
 
 def bridge(

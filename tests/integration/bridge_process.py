@@ -201,7 +201,13 @@ class BridgeProcess:
 
 @contextmanager
 def running_bridge(
-    folder: Path, sections: str, *, broker_port: int, more: str = "", http_more: str = ""
+    folder: Path,
+    sections: str,
+    *,
+    broker_port: int,
+    more: str = "",
+    http_more: str = "",
+    port: int = 0,
 ) -> Iterator[BridgeProcess]:
     """A bridge that listens, ended when the block ends."""
     bridge = BridgeProcess(
@@ -210,6 +216,7 @@ def running_bridge(
         broker_port=broker_port,
         broker_more=more,
         http_more=http_more,
+        port=port,
     )
     folder.mkdir(parents=True, exist_ok=True)
     bridge.start()

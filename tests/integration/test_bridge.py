@@ -8,17 +8,21 @@ import hmac
 import http.client
 import json
 import socket
+import sqlite3
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
+from provisioning import pki
 from tests.e2e.waiting import wait_for
 from tests.integration.bridge_process import (
     SECRET,
@@ -30,6 +34,7 @@ from tests.integration.bridge_process import (
     watcher,
 )
 from tests.integration.broker import Broker, free_port, running_broker
+from tests.integration.running_agent import RunningAgent, running_agent
 
 pytestmark = pytest.mark.broker
 
@@ -494,6 +499,110 @@ def test_a_square_order_becomes_a_sale(bridge: BridgeProcess, broker: Broker) ->
     wanted = [event for line in expected for event in json.loads(line)["events"]]
     assert wanted
     assert _mapped("square", messages) == wanted
+
+
+def test_a_webhook_that_is_told_twice_is_one_sale_in_the_agent(
+    tmp_path: Path, broker: Broker
+) -> None:
+    """From the vendor's request to the agent's database: there once, through a kill of each."""
+    extra = f'\n[mappings.square]\nfile = "{HARDWARE}/square/mapping.toml"\n'
+    payloads = [
+        json.loads(line)["payload"]
+        for line in (HARDWARE / "square" / "samples.jsonl").read_text().splitlines()
+    ]
+    sold = next(
+        json.dumps(each)
+        for each in payloads
+        if each.get("order", {}).get("state") == "COMPLETED" and not each["order"].get("returns")
+    )
+    # Sales of more than a week ago are counted, and change nothing any more.
+    sold = sold.replace("2026-03-02T09:40:00.000Z", datetime.now(UTC).isoformat())
+    bodies = [sold.replace('"ord1"', f'"order-{n}"').encode() for n in range(3)]
+    assert len(set(bodies)) == 3
+    with (
+        running_agent(tmp_path / "agent", broker.port, extra=extra) as agent,
+        running_bridge(tmp_path / "bridge", HOOKS, broker_port=broker.port) as bridge,
+    ):
+        bridge.wait_linked()
+        assert bridge.post_square(bodies[0]).status == 200
+        wait_for(lambda: _n_sales(agent) == 1, "the first sale")
+        agent.kill()
+        # The agent's session stays at the broker, and is somebody who subscribes.
+        assert bridge.post_square(bodies[0]).status == 200
+        assert bridge.post_square(bodies[1]).status == 200
+        bridge.kill()
+        bridge.start()
+        bridge.wait_linked()
+        agent.start()
+        assert bridge.post_square(bodies[1]).status == 200
+        assert bridge.post_square(bodies[2]).status == 200
+        wait_for(lambda: _n_sales(agent) >= 3, "all sales")
+        assert agent.stop() == 0
+        assert _n_sales(agent) == 3
+
+
+def _n_sales(agent: RunningAgent) -> int:
+    with closing(
+        sqlite3.connect(f"file:{agent.state / 'state.db'}?mode=ro", uri=True)
+    ) as database:
+        return int(database.execute("SELECT count(*) FROM sale").fetchone()[0])
+
+
+def test_over_tls_too(tmp_path: Path, broker: Broker) -> None:
+    """With certificate and key the listener speaks TLS only; the command still gets its status."""
+    now = datetime.now(UTC)
+    authority = pki.new_authority("store", now=now)
+    issued = pki.issue(authority, "bridge", hosts=["127.0.0.1"], now=now, days=1)
+    (tmp_path / "bridge").mkdir()
+    cert, key = tmp_path / "bridge.crt", tmp_path / "bridge.key"
+    cert.write_bytes(pki.pem(issued.certificate))
+    key.write_bytes(pki.pem(issued.key))
+    port = free_port()
+    context = ssl.create_default_context(cadata=pki.pem(authority.certificate).decode())
+    with running_bridge(
+        tmp_path / "bridge",
+        HOOKS,
+        broker_port=broker.port,
+        http_more=f'cert_file = "{cert}"\nkey_file = "{key}"\n',
+        port=port,
+    ) as bridge:
+        with watcher(broker, "#") as client:
+            wait_for(lambda: _status(bridge)["broker"]["connected"] is True, "it has its broker")
+            connection = http.client.HTTPSConnection("127.0.0.1", port, context=context)
+            connection.request("POST", "/square", b"{}", square_headers(b"{}"))
+            assert connection.getresponse().status == 200
+            connection.close()
+            assert heard(client, 1) == [("square/webhook", b"{}")]
+        with pytest.raises((http.client.HTTPException, OSError)):
+            bridge.post_square(b"{}")
+
+
+def _status(bridge: BridgeProcess) -> dict[str, Any]:
+    command = [sys.executable, "-m", "edge_agent", "bridge", "--status", "--json", "--config"]
+    done = subprocess.run(
+        [*command, str(bridge.settings)], capture_output=True, text=True, check=False
+    )
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+def test_the_service_manager_hears_that_it_is_ready_and_alive(
+    tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """READY once it listens, WATCHDOG while it gets on, STOPPING at the end."""
+    address = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(address))
+        manager.settimeout(20)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(address))
+        monkeypatch.setenv("WATCHDOG_USEC", "400000")
+        with running_bridge(tmp_path / "bridge", HOOKS, broker_port=broker.port) as bridge:
+            told = [manager.recv(200).decode() for _ in range(3)]
+            assert bridge.stop() == 0
+            while told[-1] != "STOPPING=1":
+                told.append(manager.recv(200).decode())
+    assert told[0].startswith("READY=1\nSTATUS=bridging at http://127.0.0.1:")
+    assert set(told[1:-1]) == {"WATCHDOG=1"}
 
 
 def _mapped(vendor: str, messages: list[tuple[str, bytes]]) -> list[object]:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -36,6 +37,7 @@ poll_s = 0.05
 max_bytes = {LIMIT}
 """
 EAGER: Final = FOLDER.replace("settle_s = 0.2", "settle_s = 0")
+PATIENT: Final = FOLDER.replace("complete_within_s = 0.6", "complete_within_s = 600")
 RENAMES_A_FILE: Final = 2
 """Into `working`, and out of it."""
 
@@ -75,18 +77,42 @@ def test_a_file_reaches_the_broker_unchanged_and_is_done(
     assert bridge.health()["folders"]["poslog"]["delivered"] == 1
 
 
-def test_a_file_is_left_alone_until_it_has_settled(bridge: BridgeProcess, broker: Broker) -> None:
-    """A till that writes in pieces, however slowly within the time, is read once and whole."""
+def test_a_file_is_left_alone_until_it_has_settled(tmp_path: Path, broker: Broker) -> None:
+    """A till that writes in pieces is read once and whole, where nothing tells half from whole."""
+    sections = FOLDER.replace('"xml"', '"any"').replace("settle_s = 0.2", "settle_s = 3")
     content = _receipt(1)
-    path = bridge.drop / "3-slow.xml"
-    with watcher(broker, "#") as client:
-        with path.open("wb") as file:
-            for start in range(0, len(content), 400):
-                file.write(content[start : start + 400])
-                file.flush()
-                _some_turns(bridge)
+    with (
+        running_bridge(tmp_path / "bridge", sections, broker_port=broker.port) as bridge,
+        watcher(broker, "#") as client,
+        (bridge.drop / "3-slow.xml").open("wb") as file,
+    ):
+        bridge.wait_linked()
+        for start in range(0, len(content), 400):
+            file.write(content[start : start + 400])
+            file.flush()
+            _another_turn(bridge)
         assert heard(client, 1) == [("pos/3/poslog", content)]
         wait_for(lambda: bridge.names("done") == ["3-slow.xml"], "the file is done")
+        assert client.got.empty()
+
+
+def test_half_a_document_waits_for_its_other_half(tmp_path: Path, broker: Broker) -> None:
+    """A till that pauses longer than the settling time is still read whole."""
+    content = _receipt(1)
+    with (
+        running_bridge(tmp_path / "bridge", PATIENT, broker_port=broker.port) as bridge,
+        watcher(broker, "#") as client,
+    ):
+        bridge.wait_linked()
+        path = bridge.drop / "3-slow.xml"
+        path.write_bytes(content[:500])
+        bridge.drop_file("3-other.xml", _receipt(2))
+        # It settled after the half one, and is through.
+        assert heard(client, 1) == [("pos/3/poslog", _receipt(2))]
+        with path.open("ab") as file:
+            file.write(content[500:])
+        assert heard(client, 1) == [("pos/3/poslog", content)]
+        wait_for(lambda: len(bridge.names("done")) == 2, "both are done")
         assert client.got.empty()
 
 
@@ -147,36 +173,56 @@ def test_what_cannot_be_published_is_refused_with_its_reason(
     assert Path("/etc/passwd").is_file()
 
 
-def test_a_file_that_may_not_be_read_waits_and_is_then_refused(
-    tmp_path: Path, broker: Broker
-) -> None:
-    """A file of somebody else's is given time, then told as unreadable; made readable, it goes."""
+@contextmanager
+def _bridge_that_is_not_root(
+    folder: Path, broker: Broker, sections: str
+) -> Iterator[BridgeProcess]:
+    """Root may read everything: when the tests run as root, the bridge goes without that."""
     before: tuple[str, ...] = ()
     if os.geteuid() == 0:
-        # Root may read everything, so the bridge runs without that privilege.
         setpriv = shutil.which("setpriv")
         assert setpriv is not None, "setpriv is missing: install util-linux"
         before = (setpriv, "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all")
-    folder = tmp_path / "bridge"
     folder.mkdir()
-    bridge = BridgeProcess(folder=folder, sections=FOLDER, broker_port=broker.port, before=before)
+    bridge = BridgeProcess(
+        folder=folder, sections=sections, broker_port=broker.port, before=before
+    )
     bridge.start()
     try:
         bridge.wait_linked()
-        with watcher(broker, "#") as client:
-            secret = bridge.drop / "3-secret.xml"
-            secret.write_bytes(_receipt(1))
-            secret.chmod(0)
-            wait_for(lambda: "3-secret.xml" in bridge.names("refused"), "the file is refused")
-            assert bridge.reason("3-secret.xml") == "unreadable: Permission denied"
-            late = bridge.drop / "3-late.xml"
-            late.touch(0)
-            _some_turns(bridge)
-            late.write_bytes(_receipt(2))
-            late.chmod(0o644)
-            assert heard(client, 1) == [("pos/3/poslog", _receipt(2))]
+        yield bridge
     finally:
         bridge.kill()
+
+
+def test_a_file_that_may_not_be_read_is_refused_after_a_while(
+    tmp_path: Path, broker: Broker
+) -> None:
+    """A file of somebody else's is not read by other rights than the bridge's own."""
+    with _bridge_that_is_not_root(tmp_path / "bridge", broker, FOLDER) as bridge:
+        secret = bridge.drop / ".3-secret"
+        secret.write_bytes(_receipt(1))
+        secret.chmod(0)
+        secret.rename(bridge.drop / "3-secret.xml")
+        wait_for(lambda: "3-secret.xml" in bridge.names("refused"), "the file is refused")
+        assert bridge.reason("3-secret.xml") == "unreadable: Permission denied"
+
+
+def test_a_file_that_is_made_readable_late_is_taken(tmp_path: Path, broker: Broker) -> None:
+    """A writer may set the rights last."""
+    with (
+        _bridge_that_is_not_root(tmp_path / "bridge", broker, PATIENT) as bridge,
+        watcher(broker, "#") as client,
+    ):
+        late = bridge.drop / "3-late.xml"
+        partial = bridge.drop / ".3-late"
+        partial.write_bytes(_receipt(2))
+        partial.chmod(0)
+        partial.rename(late)
+        _some_turns(bridge)
+        assert client.got.empty()
+        late.chmod(0o644)
+        assert heard(client, 1) == [("pos/3/poslog", _receipt(2))]
 
 
 def test_names_in_any_script_and_none_are_taken(tmp_path: Path, broker: Broker) -> None:
@@ -419,6 +465,15 @@ def test_logs_hold_nothing_of_a_file(bridge: BridgeProcess, broker: Broker) -> N
 
 def _has_done(bridge: BridgeProcess, n: int) -> bool:
     return len(bridge.names("done")) >= n
+
+
+def _another_turn(bridge: BridgeProcess) -> None:
+    """Returns after the bridge has seen a file that was not there, and then that it is gone."""
+    probe = bridge.drop / "3-probe.xml"
+    probe.touch()
+    wait_for(lambda: _waiting(bridge) == 2, "the probe is seen")
+    probe.unlink()
+    wait_for(lambda: _waiting(bridge) == 1, "the probe is gone")
 
 
 def _some_turns(bridge: BridgeProcess) -> None:

@@ -62,10 +62,13 @@ BRIDGED: Final = frozenset(
         "square/webhook",
         "shopify/orders/paid",
         "lightspeed/sale.update",
+        "loyverse/receipts",
+        "zettle/purchases",
         "pos/3/poslog",
         "ekuitti/receipt",
         "nexo/lane-1",
         "hikvision/door",
+        "vivotek/door",
         "epcis/capture",
         "disruptive/door",
     }
