@@ -11,6 +11,7 @@ import sqlite3
 import threading
 from collections import Counter
 from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -30,6 +31,7 @@ from edge_agent.errors import (
     StoreFull,
 )
 from edge_agent.runner.dead_letters import DeadLetters
+from edge_agent.runner.devices import Devices, told_of
 from edge_agent.runner.loop import Loop
 from edge_agent.runner.mapped import Mapper
 from edge_agent.runner.mapping_memory import MappingMemory
@@ -62,13 +64,15 @@ from edge_agent.shell.systemd import ServiceManager
 from edge_agent.shell.unit_of_work import UnitOfWork
 from edge_agent.wire import topics
 from edge_agent.wire.notices import AgentState
-from edge_agent.wire.summaries import GatewayState
+from edge_agent.wire.summaries import DEVICES_MAX, GatewayState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge_agent.config import Config, LinkSection
     from edge_agent.shell.bundles import Bundle
+    from edge_agent.state.devices import Standing
+    from edge_agent.wire.summaries import DeviceState
 
 log = logging.getLogger(__name__)
 
@@ -208,6 +212,7 @@ class Agent:
             scorer=self._make_scorer(),
             dead_letters=self._dead_letters,
             mapper=self._mapper,
+            devices=Devices(self._unit, self.config.zone_info, now_ms=now_ms),
             wakes=self._wakes(now_ms),
             verify=partial(verify_command, keys=keys),
             now_ms=now_ms,
@@ -345,6 +350,7 @@ class Agent:
         answers: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "ping": self._answer_ping,
             "deadletter_retry": self._answer_retry,
+            "devices": self._answer_devices,
             **self._model_switch.answers,
         }
         answer = answers.get(str(request.get("do")))
@@ -358,6 +364,15 @@ class Agent:
         return self._loop.calls.call(
             lambda: {"store": self.config.store, "version": __version__}, timeout_s=CALL_TIMEOUT_S
         )
+
+    def _answer_devices(self, _request: dict[str, Any]) -> dict[str, Any]:
+        return self._loop.calls.call(
+            lambda: {"devices": [asdict(each) for each in self._standings(self.now_ms())]},
+            timeout_s=CALL_TIMEOUT_S,
+        )
+
+    def _standings(self, now_ms: int) -> list[Standing]:
+        return self._road.devices.standings(now_ms)
 
     def _answer_retry(self, request: dict[str, Any]) -> dict[str, Any]:
         retry = partial(retried, self._retries, request)
@@ -442,7 +457,8 @@ class Agent:
     def _gateway_state(self, now_ms: int) -> GatewayState:
         problems = self._problems()
         # A replay's HQ rows must not depend on how often the process was started.
-        counters = {} if self.config.clock == "replay" else self._counters()
+        is_replay = self.config.clock == "replay"
+        counters = {} if is_replay else self._counters()
         return GatewayState(
             state_id=f"{self.config.store}.state.{now_ms // SECOND_MS}",
             store=self.config.store,
@@ -452,7 +468,12 @@ class Agent:
             health="degraded" if problems else "good",
             problems=problems,
             counters=counters,
+            devices=() if is_replay else self._told_devices(now_ms),
         )
+
+    def _told_devices(self, now_ms: int) -> tuple[DeviceState, ...]:
+        found = self._standings(now_ms)[:DEVICES_MAX]
+        return tuple(told_of(each, k=self.config.policy.k) for each in found)
 
     def _meta(self, key: str) -> int:
         return int(self._meta_text(key) or 0)
@@ -474,8 +495,13 @@ class Agent:
         compared = self._shadow.saved()
         if compared is not None:
             rows.append(("shadow", compared))
-        with suppress(Exception):
+        with suppress(Exception), self._db:
+            self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", rows)
+            self._db.executemany(
+                "INSERT OR REPLACE INTO device (source, last_at_ms, record) VALUES (?, ?, ?)",
+                self._road.devices.unsaved(),
+            )
 
 
 class _RoadClock:

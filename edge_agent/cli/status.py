@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -13,10 +15,20 @@ from rich.table import Table
 
 from edge_agent import config as configuration
 from edge_agent.cli.run import DEFAULT_CONFIG
-from edge_agent.errors import AgentUnreachable
+from edge_agent.domain.time import rfc3339_from_ms
+from edge_agent.errors import AgentUnreachable, RequestRefused
+from edge_agent.runner.devices import Devices
 from edge_agent.shell.control import SHOW_MODEL, ask
 from edge_agent.shell.health import Health, read_health
+from edge_agent.shell.sqlite_db import open_for_reading
 
+if TYPE_CHECKING:
+    import sqlite3
+
+    from edge_agent.config import Config
+    from edge_agent.state.devices import Standing
+
+# A busy agent must not keep its status waiting.
 LOOK_TIMEOUT_S: Final = 5.0
 
 
@@ -33,9 +45,10 @@ def status(
     """
     loaded = configuration.load(config)
     health = read_health(loaded.database)
-    model = _model(loaded.control_socket)
+    model, devices = _model(loaded.control_socket), devices_of(loaded)
     if as_json:
-        typer.echo(json.dumps({**health.as_dict(), "model": model}, indent=2))
+        found = {**health.as_dict(), "model": model, "devices": devices}
+        typer.echo(json.dumps(found, indent=2))
         return
     table = Table(title="edge-agent", show_header=False)
     table.add_row("database", f"{health.database} ({health.size_bytes / 1e6:.1f} MB)")
@@ -50,6 +63,56 @@ def status(
     Console().print(table)
     if health.mappings or health.mappings_problem:
         Console().print(_mappings(health))
+    if devices:
+        Console().print(_devices(devices))
+
+
+def devices_of(config: Config) -> list[dict[str, Any]]:
+    """Returns how the devices are: as the running agent says, else as it last wrote down."""
+    try:
+        found = ask(config.control_socket, {"do": "devices"}, timeout_s=LOOK_TIMEOUT_S)["devices"]
+    except (AgentUnreachable, RequestRefused):
+        found = [asdict(each) for each in _written_down(config)]
+    return [{"last_seen": rfc3339_from_ms(each.pop("last_at_ms")), **each} for each in found]
+
+
+def _written_down(config: Config) -> list[Standing]:
+    with closing(open_for_reading(config.database)) as connection:
+        rows = connection.execute("SELECT value FROM meta WHERE key = 'now_ms'").fetchall()
+        now_ms = int(rows[0][0]) if rows else 0
+        return Devices(_Reader(connection), config.zone_info, now_ms=now_ms).standings(now_ms)
+
+
+class _Reader:
+    """A database that is only read, as the devices' book wants it."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def query(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in self._connection.execute(sql, parameters)]
+
+    def add(self, _table: str, _row: tuple[Any, ...]) -> None:
+        raise NotImplementedError("the database is only read")
+
+
+def _devices(devices: list[dict[str, Any]]) -> Table:
+    table = Table(
+        "device", "last seen", "events/h", "clock", "inside at closing", "", title="heard"
+    )
+    for each in devices:
+        troubles = [name for name in ("silent", "drifting") if each[f"is_{name}"]]
+        skew, inside = each["skew_s"], each["inside"]
+        cells = (
+            each["source"],
+            each["last_seen"],
+            f"{each['per_hour']:,.1f}",
+            "" if skew is None else f"{skew:+.1f} s",
+            "" if inside is None else f"{inside:+d} of {each['entries']:,}",
+            ", ".join(troubles),
+        )
+        table.add_row(*(escape(cell) for cell in cells))
+    return table
 
 
 def _mappings(health: Health) -> Table:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast, get_args
 
+from edge_agent.domain.time import ms_from_datetime
 from edge_agent.ingest import filters
 from edge_agent.ingest.decode import Refusal
 from edge_agent.ingest.mapping import CompiledMapping, Lookups, Mapped, MappingRefusal, interpret
@@ -106,10 +107,10 @@ def refusal_of(readings: list[Reading]) -> Refusal | None:
 
 def is_timeless(events: tuple[Event, ...], received_at_ms: int) -> bool:
     """Returns whether an event has the arrival for its time, and so, told again, another id."""
-    for event in events:
-        if event.time is not None and round(event.time.timestamp() * 1000) == received_at_ms:
-            return True
-    return False
+    return any(
+        event.time is not None and ms_from_datetime(event.time) == received_at_ms
+        for event in events
+    )
 
 
 def _reason(word: str) -> RefusalReason:

@@ -347,6 +347,7 @@ class Loop:
         return self._clock.monotonic_s() >= self._next_meta_s
 
     def _add_meta(self) -> None:
+        self._road.devices.save(self._road.now_ms)
         # A replay's clock must come back exactly; a system's needs only a floor.
         if not self._settings.is_replay and not self._is_meta_due():
             return

@@ -24,6 +24,7 @@ from edge_agent.ingest.decode import (
     refusal_of_source,
 )
 from edge_agent.ingest.ordering import mark_of, timing_of
+from edge_agent.runner.devices import is_of_people
 from edge_agent.runner.mapped import as_published, redelivery_mark
 from edge_agent.sync.downlink import refusal_of as command_refusal_of
 from edge_agent.wire import topics
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from edge_agent.ingest.device_mapping import DeviceMapping
     from edge_agent.ports import Catalogue, Delivery, Observer, Scorer, State, UnitOfWork
     from edge_agent.runner.dead_letters import DeadLetters
+    from edge_agent.runner.devices import Devices
     from edge_agent.runner.mapped import Mapper, Understood
     from edge_agent.runner.people import People
     from edge_agent.runner.settings import RoadSettings
@@ -72,6 +74,7 @@ class Road:
         scorer: Scorer,
         dead_letters: DeadLetters,
         mapper: Mapper,
+        devices: Devices,
         wakes: Wakes,
         verify: Callable[[bytes], AnyCommand | str],
         now_ms: int,
@@ -87,6 +90,7 @@ class Road:
         self._scorer = scorer
         self._dead_letters = dead_letters
         self.mapper = mapper
+        self.devices = devices
         self.wakes = wakes
         self._verify = verify
         self.watermark_ms = watermark_ms
@@ -303,6 +307,9 @@ class Road:
         if delivery.dup and self._has_seen(redelivery_mark(delivery)):
             self.counters["duplicates"] += 1
             return 1
+        # Not every message is an event: that the device speaks at all is told here.
+        name = f"mapping {mappings[0].name}"
+        self.devices.heard(name, own_ms=None, now_ms=self.now_ms)
         found = self.mapper.understand(delivery, mappings, now_ms=self.now_ms)
         return self._take_understood(delivery, found)
 
@@ -310,7 +317,7 @@ class Road:
         self.counters["mapped"] += 1
         for event in found.events:
             made = as_published(event, self._settings.store)
-            self._take_event(made, event, mark_of(event.source, event.id))
+            self._take_event(made, event, mark_of(event.source, event.id), at_ms=found.at_ms)
         if found.redelivery is not None:
             self._marks.add(found.redelivery)
             self._unit.add("inbox", (found.redelivery, self.now_ms // DAY_MS))
@@ -325,12 +332,20 @@ class Road:
             return mark in self._seen
         return self._unit.has_seen(mark)
 
-    def _take_event(self, delivery: Delivery, event: Event, mark: int) -> None:
+    def _take_event(
+        self, delivery: Delivery, event: Event, mark: int, *, at_ms: int | None = None
+    ) -> None:
+        own_ms = None if event.time is None else ms_from_datetime(event.time)
+        if self._refused_again is None:
+            # A mapping gives an event without a time that of its arrival: no clock of the device.
+            told_ms = None if own_ms == at_ms else own_ms
+            self.devices.heard(
+                event.source, own_ms=told_ms, now_ms=self.now_ms, is_of_people=is_of_people(event)
+            )
         if self._has_seen(mark):
             self.counters["duplicates"] += 1
             self._give_receipt(delivery, event)
             return
-        own_ms = None if event.time is None else ms_from_datetime(event.time)
         timing = timing_of(
             own_ms,
             now_ms=self.now_ms,

@@ -240,6 +240,17 @@ _UP: Final[dict[str, Json]] = {
         "health": "good",
         "problems": [],
         "counters": {"events_accepted": 48211, "dead_letters": 3},
+        "devices": [
+            {
+                "device": "xovis-00:11:22:33:44:55",
+                "last_seen": "2017-12-02T14:59:00Z",
+                "per_hour": 212.4,
+                "skew_s": -0.3,
+                "is_silent": False,
+                "inside_at_closing": 2,
+                "is_drifting": False,
+            }
+        ],
         "schema_version": 1,
     },
     "up.confirm": {

@@ -6,7 +6,7 @@ and days add up exactly.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -16,6 +16,7 @@ from edge_agent.wire.base import SCHEMA_VERSION, WHOLE_MAX, Instant, Message, Na
 Dimension = Literal["zone", "department", "place"]
 Count = Annotated[int, Field(ge=0, le=WHOLE_MAX)]
 DecimalText = Annotated[str, Field(pattern=r"^-?[0-9]{1,15}(\.[0-9]{1,6})?$")]
+DEVICES_MAX: Final = 200
 SummaryKind = Literal["footfall", "dwell", "sales", "funnel"]
 
 
@@ -80,8 +81,34 @@ class CustomerUpdate(Message):
     schema_version: Literal[1] = SCHEMA_VERSION
 
 
+class DeviceState(Message):
+    """How one of the store's devices is; a device is a thing, never a person's.
+
+    Attributes:
+        device: The source that its events carry.
+        last_seen: To the minute.
+        per_hour: Events an hour, of late.
+        skew_s: How far its clock is ahead, seconds; behind when negative.
+        is_silent: It keeps quiet for longer than it uses to.
+        inside_at_closing: Entries less exits of the last whole day; only of k entries or more.
+        is_drifting: It and the store's counters together did not come back to zero.
+    """
+
+    device: Name
+    last_seen: Instant
+    per_hour: Annotated[float, Field(ge=0)]
+    skew_s: float | None = None
+    is_silent: bool = False
+    inside_at_closing: int | None = None
+    is_drifting: bool = False
+
+
 class GatewayState(Message):
-    """`hq/{store}/up/state`: the gateway's health and versions."""
+    """`hq/{store}/up/state`: the gateway's health and versions, and its devices'.
+
+    Attributes:
+        devices: Those with trouble first, 200 at most.
+    """
 
     state_id: Name
     store: Name
@@ -91,6 +118,7 @@ class GatewayState(Message):
     health: Literal["good", "degraded"]
     problems: tuple[Name, ...] = ()
     counters: dict[str, int] = {}
+    devices: Annotated[tuple[DeviceState, ...], Field(max_length=DEVICES_MAX)] = ()
     schema_version: Literal[1] = SCHEMA_VERSION
 
 

@@ -18,6 +18,7 @@ Dump = Mapping[str, Counter[str]]
 IGNORED_TABLES: Final = {
     "outbox": "rows on their way; which are left says how far sending got, not what was decided",
     "sqlite_sequence": "the outbox's row numbers",
+    "device": "how often devices were heard, redeliveries included; no state rests on it",
     "_sqlite_migrations": "when the tables were made, in real time",
 }
 IGNORED_COLUMNS: Final = {
@@ -26,6 +27,7 @@ IGNORED_COLUMNS: Final = {
     ("refused", "id"): "row numbers",
 }
 IGNORED_META: Final = {
+    "devices.": "for how long the store was busy, redeliveries included",
     "counter.": "counts of what happened on the way, such as redeliveries; none is a state",
 }
 STATE: Final = (

@@ -37,6 +37,7 @@ port = {port}
 {model}
 [policy]
 alert_cooldown_s = 0
+{policy}
 [zones.dairy]
 departments = ["GROCERY"]
 [zones.bakery]
@@ -151,6 +152,7 @@ class RunningAgent:
     store: str = STORE
     extra: str = ""
     clock: str = "system"
+    policy: str = ""
     bundle: Path = BUNDLE
     _process: subprocess.Popen[bytes] | None = field(default=None)
 
@@ -179,7 +181,12 @@ class RunningAgent:
         self.folder.mkdir(parents=True, exist_ok=True)
         model = f'[model]\nbundle = "{self.bundle}"' if self.has_model else ""
         text = CONFIG.format(
-            store=self.store, folder=self.folder, port=self.port, model=model, clock=self.clock
+            policy=self.policy,
+            store=self.store,
+            folder=self.folder,
+            port=self.port,
+            model=model,
+            clock=self.clock,
         )
         self.config.write_text(text + self.extra + extra, encoding="utf-8")
 

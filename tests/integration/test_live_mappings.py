@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +23,9 @@ from tests.integration.running_agent import (
     Device,
     RunningAgent,
     device,
+    event,
     running_agent,
+    visitor,
     wait_for,
 )
 
@@ -360,6 +362,47 @@ def test_who_is_around_is_remembered_sealed(broker: Broker, tmp_path: Path, mapp
         assert events - 2 == 20, "two marks are those of the messages, which have no time"
         assert rows(agent, "SELECT count(*) FROM mapping_state WHERE is_sealed = 1") == [(1,)]
         assert not [each for each in phones if phone_in(agent, each)]
+
+
+def test_devices_are_shown_and_told_to_hq(broker: Broker, tmp_path: Path, mapping: Path) -> None:
+    """When each was heard, how often and how wrong its clock is: here, at HQ, after a restart."""
+    assert mapping.exists()
+    hq = f'[hq]\nhost = "127.0.0.1"\nport = {broker.port}\n'
+    agent = RunningAgent(
+        folder=tmp_path / "agent",
+        port=broker.port,
+        extra=acme_section(tmp_path) + hq,
+        policy="summary_period_s = 2\nsummary_grace_s = 0",
+    )
+    agent.start()
+    try:
+        with device(broker.port) as store:
+            for n in range(5):
+                ahead = datetime.now(UTC) + timedelta(seconds=60)
+                told = event(
+                    "ble-1", "zone.entered", zone="dairy", visitor=visitor("ble", f"p{n}")
+                )
+                store.send({**told, "time": ahead.isoformat()})
+            _count_to(agent, store, 20)
+            shown = {each["source"]: each for each in command(agent, "status")[1]["devices"]}
+            assert set(shown) == {"ble-1", "acme-north", "mapping acme"}
+            assert shown["ble-1"]["skew_s"] == pytest.approx(60, abs=5)
+            assert shown["acme-north"]["skew_s"] is None
+            assert shown["acme-north"]["per_hour"] > 10
+            assert not any(each["is_silent"] for each in shown.values())
+            states = f"hq/{STORE}/up/state"
+            wait_for(
+                lambda: any(
+                    {each["device"] for each in state["devices"]} == set(shown)
+                    for state in store.documents(states)
+                ),
+                what="a state that names them",
+            )
+    finally:
+        agent.stop()
+    kept = {each["source"]: each for each in command(agent, "status")[1]["devices"]}
+    assert kept["ble-1"]["skew_s"] == pytest.approx(60, abs=5)
+    assert set(kept) == set(shown)
 
 
 def phone_in(agent: RunningAgent, phone: str) -> list[Path]:
