@@ -3,7 +3,8 @@
 1. complaint: an open complaint silences everything
 2. stock: the store has none
 3. in_basket: already lifted, scanned or in the basket
-4. sensitive: departments that no public screen names
+4. unnamed: a product without a department has no title either
+5. sensitive: departments that no public screen names
 """
 
 from __future__ import annotations
@@ -58,12 +59,15 @@ def refusal_of(
         return Suppression(product=product, gate="stock", reason="the store has none")
     if product in moment.in_basket:
         return Suppression(product=product, gate="in_basket", reason="already in hand or basket")
-    if policy.sensitive_departments and moment.place.audience == "public":
-        department = departments.get(product)
-        if department is not None and department in policy.sensitive_departments:
-            return Suppression(
-                product=product, gate="sensitive", reason="not shown on a public screen"
-            )
+    department = departments.get(product)
+    if department == "":
+        return Suppression(
+            product=product, gate="unnamed", reason="nothing is known to show of it"
+        )
+    if moment.place.audience == "public" and department in policy.sensitive_departments:
+        return Suppression(
+            product=product, gate="sensitive", reason="not shown on a public screen"
+        )
     return None
 
 

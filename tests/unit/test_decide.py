@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from edge_agent.decide.eligibility import refusal_of
 from edge_agent.decide.trace import decision_id_from, lowest_id_at
 from edge_agent.domain.decisions import Cause, Decision, Place
 from edge_agent.domain.effects import Confirm, Publish
-from edge_agent.domain.ids import ScreenId
+from edge_agent.domain.ids import ProductId, ScreenId
 from edge_agent.wire.screens import Recommendation, RecommendReply
 from tests.factories import (
     CARD,
@@ -22,6 +23,7 @@ from tests.factories import (
     granted,
     left,
     lifted,
+    policy,
     presence,
     ref,
     request,
@@ -99,6 +101,22 @@ def test_a_sensitive_department_is_on_no_public_screen() -> None:
         heard = world(audience=audience, sensitive_departments=("PHARMACY",), n_items=12)
         (decision,) = heard.decisions(heard.take(entered("dairy")))
         assert ("x0" in chosen(decision)) is is_named
+
+
+def test_a_product_of_no_department_is_not_shown() -> None:
+    """The item master says nothing of it, so that there is no title to show either."""
+    heard = world()
+    (decision,) = heard.decisions(heard.take(entered("dairy")))
+    product = ProductId(chosen(decision)[0])
+    for department, gate in (("", "unnamed"), ("DAIRY", None)):
+        refusal = refusal_of(
+            product,
+            decision.moment,
+            out_of_stock=frozenset(),
+            departments={product: department},
+            policy=policy(),
+        )
+        assert (refusal and refusal.gate) == gate
 
 
 def test_a_complaint_gives_the_screen_back_at_once() -> None:
