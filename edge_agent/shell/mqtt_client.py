@@ -32,9 +32,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
-from typing_extensions import override
 
 from edge_agent.errors import BrokerError
+from edge_agent.shell.paho_client import FastClient, PackedProperties, PlainPublish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -58,8 +58,6 @@ CONNACK_TIMEOUT_S: Final = 10.0
 # A broker that takes our messages and acknowledges none for so long has lost us, though it may go
 # on answering pings (seen with the embedded one): a new connection is the cure.
 STALL_S: Final = 10.0
-# Socket reads gathered for paho in one go; it asks for a byte or two at a time.
-READ_BUFFER_BYTES: Final = 65_536
 # Reason codes of a PUBACK (MQTT 5, section 3.4.2.1): from REFUSED on the message was not taken.
 NO_SUBSCRIBERS: Final = 0x10
 REFUSED: Final = 0x80
@@ -140,42 +138,6 @@ class _Change:
 
     added: tuple[Subscription, ...]
     left: tuple[str, ...]
-
-
-class _BufferedClient(paho.Client):
-    """paho reads a packet's head byte by byte; this answers those reads from one larger read.
-
-    `_sock_recv` is paho's single point of reading. Measured: without it a small packet costs
-    three `recv` calls.
-    """
-
-    def __init__(self, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self._buffer = b""
-        self._position = 0
-
-    @override
-    def _sock_recv(self, bufsize: int) -> bytes:
-        position, buffer = self._position, self._buffer
-        end = position + bufsize
-        if end <= len(buffer):
-            self._position = end
-            return buffer[position:end]
-        rest = buffer[position:]
-        if rest:
-            self._buffer, self._position = b"", 0
-            return rest
-        # Raises BlockingIOError when nothing is there, which paho understands.
-        fresh = super()._sock_recv(READ_BUFFER_BYTES)
-        self._buffer, self._position = fresh, min(bufsize, len(fresh))
-        return fresh[:bufsize]
-
-    @property
-    def has_buffered(self) -> bool:
-        return self._position < len(self._buffer)
-
-    def forget_buffered(self) -> None:
-        self._buffer, self._position = b"", 0
 
 
 class MqttLink:
@@ -479,12 +441,12 @@ class MqttLink:
 
     # --- paho's callbacks (all in the network thread) -----------------------------------------
 
-    def _make_client(self, *, manual_ack: bool) -> _BufferedClient:
+    def _make_client(self, *, manual_ack: bool) -> FastClient:
         settings = self._settings
-        client = _BufferedClient(
+        client = FastClient(
+            on_plain=self._handle_plain,
             callback_api_version=CallbackAPIVersion.VERSION2,
             client_id=settings.client_id,
-            protocol=paho.MQTTv5,
             manual_ack=manual_ack,
             reconnect_on_failure=False,
         )
@@ -586,6 +548,27 @@ class MqttLink:
             )
         )
 
+    def _handle_plain(self, message: PlainPublish) -> None:
+        if self._on_message is None:
+            return
+        try:
+            topic = message.topic.decode()
+        except UnicodeDecodeError:
+            topic = ""
+        self._on_message(
+            Incoming(
+                topic,
+                message.payload,
+                message.retain,
+                self._generation,
+                message.mid,
+                message.qos,
+                None,
+                None,
+                message.dup,
+            )
+        )
+
     def _handle_publish(
         self, _client: paho.Client, _data: object, mid: int, reason: Any, _properties: object
     ) -> None:
@@ -642,7 +625,7 @@ def _expiring(expiry_s: int) -> Properties:
 def _properties(
     expiry_s: int | None, response_topic: str | None, correlation: bytes | None
 ) -> Properties:
-    properties = Properties(PacketTypes.PUBLISH)
+    properties = PackedProperties(PacketTypes.PUBLISH)
     if expiry_s is not None:
         properties.MessageExpiryInterval = max(1, expiry_s)
     if response_topic is not None:
