@@ -167,7 +167,7 @@ class DropFolder:
             self._refuse("working", name, str(answer))
         else:
             self._not_before_s[name] = self._clock.monotonic_s() + RETRY_S
-            self._tally.complain("file_waits", self.part, str(answer), topic=topic)
+            self._tally.complain("file_waits", self.part, str(answer), topic=self._topic.text)
 
     def _answer_to(self, name: str, topic: str, found: _Read) -> Answer:
         sent = self._sent.get(name)

@@ -166,7 +166,7 @@ class Hooks:
         if answer is Answer.TOO_LARGE:
             self._complain(hook, answer)
             return _refused(_TOO_LARGE, answer)
-        self._complain(hook, answer, topic=topic)
+        self._complain(hook, answer, topic=hook.topic.text)
         retry = {"retry-after": str(self._http.retry_after_s)}
         return _refused(_UNAVAILABLE, answer, retry)
 

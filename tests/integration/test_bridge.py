@@ -453,6 +453,10 @@ def test_logs_and_answers_hold_no_body_and_no_secret(
         answers.append(bridge.post(f"/token?token={canary}", body))
         answers.append(bridge.post("/stamped", body, {"X-Timestamp": canary, "X-Signature": "x"}))
         answers.append(bridge.post(f"/{canary}", body))
+    # Nobody subscribes any more: the complaint names the topic as it was written down.
+    path = f"/hikvision/{canary}"
+    answers.append(bridge.post(path, body, _basic("camera", SECRET)))
+    assert answers[-1].status == 503
     assert bridge.stop() == 0
     shown = bridge.log + "".join(f"{one.headers}{one.body!r}" for one in answers)
     assert canary not in shown
