@@ -413,6 +413,10 @@ class Agent:
         if now_s < self._next_purge_s or not now_ms:
             return
         self._next_purge_s = now_s + PURGE_EVERY_S
+        self._save_counters()
+        if not self._clock.is_trusted:
+            # What seems old may be of today.
+            return
         destroyed = self._people.destroy_past_keys(now_ms)
         if destroyed:
             log.info("day_keys_destroyed", extra={"fields": {"days": list(destroyed)}})
@@ -429,7 +433,6 @@ class Agent:
                 self._rebuild()
                 self._dead_letters.count_again()
             self._next_purge_s = now_s
-        self._save_counters()
 
     # --- small things -------------------------------------------------------------------------
 
@@ -452,6 +455,8 @@ class Agent:
         loop: Loop | None = getattr(self, "_loop", None)
         if loop is not None and loop.problem:
             found.append(loop.problem)
+        if loop is not None and not self._clock.is_in_step:
+            found.append("clock_wrong")
         return (*found, *self._desk.problems)
 
     def _gateway_state(self, now_ms: int) -> GatewayState:

@@ -15,6 +15,7 @@ from unittest.mock import patch
 
 from edge_agent import app, config
 from edge_agent.domain.time import rfc3339_from_ms
+from edge_agent.shell.clock import SystemClock
 from edge_agent.wire import topics
 from tests.factories import T0
 from tests.fakes import FakeDelivery, FakeLink
@@ -145,11 +146,24 @@ def driven_agent(
     clock: str = "replay",
     extra: str = "",
     key: str = "",
+    system_clock: Any = SystemClock,
 ) -> Iterator[DrivenAgent]:
-    """An agent to drive by hand; started again on the same folder it goes on from its disk."""
+    """An agent to drive by hand; started again on the same folder it goes on from its disk.
+
+    Args:
+        folder: Its state folder.
+        now_ms: The first tick of a replay's clock.
+        clock: Which clock it goes by, `replay` or `system`.
+        extra: More of its configuration.
+        key: HQ's public key.
+        system_clock: What makes its clock, given `floor_ms`.
+    """
     keys = CONFIG if key else CONFIG.replace('keys = {{ {key_id} = "{key}" }}\n', "")
     text = keys.format(store=STORE, folder=folder, clock=clock, key_id="demo", key=key)
-    with patch.object(app, "MqttLink", _silent_link):
+    with (
+        patch.object(app, "MqttLink", _silent_link),
+        patch.object(app, "SystemClock", system_clock),
+    ):
         agent = app.Agent(config.parse(text + extra, name="agent.toml"))
     driven = DrivenAgent(agent)
     if clock == "replay":
