@@ -114,7 +114,11 @@ def map(  # noqa: A001 - the command's name, and its options
         _print(mapped, message.topic)
         is_refused = is_refused or bool(mapped.refusals)
     if state is not None:
-        _write_state(state, remembered)
+        try:
+            _write_state(state, remembered)
+        except OSError as error:
+            hint = "name a file in a folder that exists and may be written"
+            raise ConfigError(f"{state} cannot be written", hint=hint) from error
     if is_refused:
         raise typer.Exit(1)
 

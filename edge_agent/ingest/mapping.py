@@ -68,7 +68,8 @@ def read_mapping(text: str) -> CompiledMapping | tuple[str, ...]:
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"line (\d+)", str(error))
         line = found[1] if found else str(text.count("\n") + 1)
-        return (f"line {line}: not TOML: {str(error).split(' (at')[0]}",)
+        what = str(error).split(" (at")[0]
+        return (f"line {line}: not TOML: {what}: is a quote missing, or a key there twice?",)
     try:
         spec = MappingFile.model_validate(tables)
     except ValidationError as error:

@@ -72,6 +72,10 @@ class Message:
 
     def _matching(self, candidate: Candidate) -> Row | None:
         rule = candidate.rule
+        if self._unreadable is not None and rule.spec.ignore is not None and not rule.reads:
+            # "Everything else" is meant, and not what came in pieces.
+            self._say(rule, "not for what cannot be read")
+            return None
         try:
             row = self._row(candidate)
             for at, check in enumerate(rule.when):

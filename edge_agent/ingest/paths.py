@@ -6,6 +6,7 @@ interpreter, function calls in its table of functions.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
@@ -24,6 +25,14 @@ class BadExpression(ValueError):
     """An expression cannot be read."""
 
 
+# What is written out of the habit of other languages, and what to write instead.
+_SLIPS: Final = (
+    (re.compile(r"[0-9]"), "; a number stands in backticks, as in n > `0`"),
+    (re.compile(r"=$"), "; == compares"),
+    (re.compile(r"(and|or|not|AND|OR|NOT)$"), "; && is and, || is or, ! is not"),
+    (re.compile("['\"`]"), "; a quote is missing"),
+)
+_TEXT_AS_FIELD: Final = re.compile(r"[=!]=\s*\"([A-Za-z_][A-Za-z0-9_]*)\"")
 _TABLE: Final = Functions()
 _INTERPRETER: Final = TreeInterpreter(Options(custom_functions=_TABLE))
 _FUNCTION_NAMES: Final = frozenset(Functions.FUNCTION_TABLE)
@@ -43,15 +52,52 @@ def tree_of(expression: str) -> Tree:
     Raises:
         BadExpression: It is not JMESPath, or calls a function that does not exist.
     """
+    if (quoted := _TEXT_AS_FIELD.search(expression)) is not None:
+        name = quoted[1]
+        raise BadExpression(f"\"{name}\" names a field: a text stands in single quotes, '{name}'")
     try:
         tree: Any = Parser().parse(expression).parsed
     except jmespath.exceptions.JMESPathError as error:
-        raise BadExpression(first_line(error)) from None
+        raise BadExpression(_syntax(error)) from None
     for node in nodes_of(tree):
-        if node["type"] == "function_expression" and node["value"] not in _FUNCTION_NAMES:
-            raise BadExpression(f"no function {node['value']}()")
+        if node["type"] == "function_expression":
+            _assert_callable(node)
+        elif node["type"] == "comparator":
+            _assert_no_bare_truth(node)
     found: Tree = tree
     return found
+
+
+def _syntax(error: jmespath.exceptions.JMESPathError) -> str:
+    if isinstance(error, jmespath.exceptions.IncompleteExpressionError):
+        return "the expression ends too early: a bracket or an operand is missing"
+    token = getattr(error, "token_value", None)
+    word = str(getattr(error, "lexer_value", "") if token is None else token)
+    at = getattr(error, "lex_position", None)
+    where = "" if at is None else f" at column {at + 1}"
+    hint = next((hint for slip, hint in _SLIPS if slip.match(word)), "")
+    return f"not JMESPath: unexpected {word}{where}{hint}"
+
+
+def _assert_callable(node: Tree) -> None:
+    name, n_given = node["value"], len(node["children"])
+    if name not in _FUNCTION_NAMES:
+        raise BadExpression(
+            f"no function {name}(); there are {', '.join(sorted(_FUNCTION_NAMES))}"
+        )
+    signature = Functions.FUNCTION_TABLE[name]["signature"]
+    is_open = bool(signature) and bool(signature[-1].get("variadic"))
+    if n_given != len(signature) and not (is_open and n_given > len(signature)):
+        raise BadExpression(f"{name}() takes {len(signature)} values, not {n_given}")
+
+
+def _assert_no_bare_truth(node: Tree) -> None:
+    for child in node["children"]:
+        if field_of(child) in {"true", "false"}:
+            word = field_of(child)
+            raise BadExpression(
+                f"{word} names a field here: the value stands in backticks, `{word}`"
+            )
 
 
 def nodes_of(tree: Tree) -> Iterator[Tree]:

@@ -24,8 +24,10 @@ from edge_agent.ingest.evaluating import every_of, moment_by, nothing
 from edge_agent.ingest.expression_compiler import Expressions, Scope
 from edge_agent.ingest.instants import Moment, zone_of
 from edge_agent.ingest.paths import BadExpression
-from edge_agent.ingest.rows import ROW, Check, Evaluated, Row, framed
-from edge_agent.ingest.schema_of_events import SHAPES, Shape
+from edge_agent.ingest.problems import suggested
+from edge_agent.ingest.reach import problems_of_reach
+from edge_agent.ingest.rows import BAD_ROW, ROW, Check, Evaluated, Row, framed
+from edge_agent.ingest.schema_of_events import SHAPES, Convert, Shape
 from edge_agent.ingest.typing_of_events import typed_of
 from edge_agent.ingest.value_compiler import Values
 from edge_agent.wire.mapping import (
@@ -36,6 +38,7 @@ from edge_agent.wire.mapping import (
     Rule,
     Time,
     Unpack,
+    Value,
 )
 
 _CAPTURE: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(#?)\}|(\+)|(#)")
@@ -48,7 +51,7 @@ def compile_mapping(spec: MappingFile) -> CompiledMapping | tuple[Problem, ...]:
     """Returns the mapping ready to run, or everything that is wrong with it."""
     compiler = _Rules(spec)
     rules = tuple(compiler.rule(number, rule) for number, rule in enumerate(spec.rules))
-    problems = (*_problems_of_names(spec), *compiler.problems)
+    problems = (*_problems_of_names(spec), *problems_of_reach(spec), *compiler.problems)
     if problems:
         return problems
     return CompiledMapping(
@@ -268,10 +271,26 @@ class _Rules:
         return lambda _row: name
 
     def _check_shape(self, data: Mapping[str, Node], shape: Shape, place: Place) -> None:
-        for name in data:
+        for name, node in data.items():
             if name not in shape.fields:
-                known = ", ".join(shape.fields)
-                self._problem((*place, "data", name), f"no such field; there are {known}")
+                word = f"no such field; {suggested(name, tuple(shape.fields))}"
+                if name in Rule.model_fields:
+                    word += f"; as a word of the rule, {name} stands above its tables"
+                self._problem((*place, "data", name), word)
+            elif not _fits(node, shape.fields[name]):
+                self._problem((*place, "data", name), "a constant of the wrong kind")
         for name in shape.required:
             if name not in data:
                 self._problem((*place, "data"), f"{name} is missing")
+
+
+def _fits(node: Node, kind: Convert | Shape) -> bool:
+    if isinstance(kind, Shape) or not isinstance(node, Value):
+        return True
+    if node.model_fields_set != {"const"}:
+        return True
+    try:
+        kind(node.const)
+    except BAD_ROW:
+        return False
+    return True

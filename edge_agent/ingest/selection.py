@@ -68,7 +68,7 @@ def xpath_select(expression: str, *, rows: bool) -> Select:
     try:
         compiled = etree.XPath(expression, smart_strings=False)
     except etree.XPathError as error:
-        raise BadExpression(f"not XPath: {first_line(error)}") from None
+        raise BadExpression(f"not XPath: {first_line(error)}; write it as A/B[@C='x']/D") from None
     if rows:
         return lambda element: _xml_rows(compiled(element)) if _is_element(element) else None
     return lambda element: _xml_value(compiled(element)) if _is_element(element) else None

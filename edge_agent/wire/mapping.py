@@ -7,9 +7,11 @@ found by the check and not by a missing count.
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -85,7 +87,9 @@ def _node_kind(value: Any) -> str:
     if isinstance(value, (str, Value)):
         return "expression" if isinstance(value, str) else "value"
     if isinstance(value, dict) and not {*SOURCES, "since"} & set(value):
-        return "fields"
+        # A table of steps alone lacks its source.
+        words = {info.alias or name for name, info in Value.model_fields.items()}
+        return "value" if value and words >= set(value) else "fields"
     return "value"
 
 
@@ -351,6 +355,15 @@ def _each(value: Any) -> Any:
     return tuple({"path": row} if isinstance(row, str) else row for row in rows)
 
 
+def _canonical(value: str) -> str:
+    if value not in CANONICAL_TYPES:
+        near = get_close_matches(value, CANONICAL_TYPES, n=1, cutoff=0.6)
+        meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(CANONICAL_TYPES)}"
+        msg = f"no canonical event type; {meant}"
+        raise ValueError(msg)
+    return value
+
+
 class Rule(Part):
     """What a message has to look like, and what becomes of it: an event, or a reason for none."""
 
@@ -367,7 +380,10 @@ class Rule(Part):
     presence: Presence | None = None
     ignore: Reason | None = None
     reject: Reason | None = None
-    event: Annotated[str, Field(description="a canonical event type")] | None = None
+    event: (
+        Annotated[str, AfterValidator(_canonical), Field(description="a canonical event type")]
+        | None
+    ) = None
     source: Expression | None = None
     id: Annotated[tuple[Expression, ...], BeforeValidator(_tuple)] = ()
     time: Time | None = None
@@ -379,9 +395,6 @@ class Rule(Part):
         outcomes = [each for each in (self.ignore, self.reject, self.event) if each is not None]
         if len(outcomes) != 1:
             msg = "give exactly one of event, ignore, reject"
-            raise ValueError(msg)
-        if self.event is not None and self.event not in CANONICAL_TYPES:
-            msg = f"no canonical event type: {self.event}"
             raise ValueError(msg)
         return self
 

@@ -256,7 +256,7 @@ def test_equal_message_is_the_same_event_only_with_its_own_time() -> None:
         (LEVEL + 'count = { path = "n", pattern = "(" }\n', 13, "not a pattern"),
         (LEVEL + 'count = "customer.email"\n', 13, "personal"),
         (LEVEL + 'count = "$topic.x"\n', 13, "no capture"),
-        (LEVEL.replace("zone.occ", "zone.oc") + 'count = "n"\n', 8, "no canonical event"),
+        (LEVEL.replace("zone.occ", "zone.oc") + 'count = "n"\n', 10, "no canonical event"),
         (LEVEL.replace("event", 'topic = "a/{b"\nevent') + 'count = "n"\n', 10, "capture"),
         (LEVEL.replace("event", 'time = { path = "t", zone = "Mars" }\nevent') + 'count = "n"\n',
          10, "time zone"),
@@ -273,7 +273,8 @@ def test_problem_has_its_line(rules: str, line: int, words: str) -> None:
 def test_all_problems_are_told_at_once() -> None:
     """A technician does not mend one mistake to find the next."""
     other = LEVEL.replace('"level"', '"other"')
-    made = read_mapping(HEAD + LEVEL + 'count = "a["\n' + other + 'count = "nope(n)"\n')
+    first = LEVEL.replace('"level"', '"level"\ngo_on = true')
+    made = read_mapping(HEAD + first + 'count = "a["\n' + other + 'count = "nope(n)"\n')
     assert not isinstance(made, CompiledMapping)
     assert len(made) == 2
 
@@ -472,3 +473,19 @@ def test_number_as_text_counts_as_one_in_conditions(condition: str, *, is_kept: 
     rules = LEVEL.replace('name = "level"', f'name = "level"\nwhere = "{condition}"')
     for payload in ({"n": 2, "m": -1, "word": "a"}, {"n": "2", "m": " -1.0", "word": "a"}):
         assert bool(run(rules + 'count = "n"\n', payload).events) is is_kept
+
+
+@pytest.mark.parametrize(("payload", "reasons"), [(b"{broken", ["not_json"]), (b"{}", [])])
+def test_broken_payload_is_not_everything_else(payload: bytes, reasons: list[str]) -> None:
+    """A rule that ignores the rest does not hide that a device sends rubbish."""
+    rules = LEVEL.replace('name = "level"', 'name = "level"\nwhen = "n"') + 'count = "n"\n'
+    mapped = run(rules + '[[rules]]\nname = "rest"\nignore = "no count"\n', payload)
+    assert [each.reason for each in mapped.refusals] == reasons
+    assert bool(mapped.ignored) is not bool(reasons)
+
+
+def test_command_says_when_it_cannot_keep_its_state(tmp_path: Path) -> None:
+    """A state file in a folder that does not exist is a mistake of the call, not a crash."""
+    where = str(tmp_path / "nowhere" / "state.json")
+    result = invoke(tmp_path, ["--topic", "a/b", "--state", where], '{"rows":[]}')
+    assert (result.exit_code, "cannot be written" in result.stderr) == (2, True)
