@@ -48,6 +48,8 @@ class DuckDb:
 
     def __init__(self) -> None:
         self._connection = ibis.duckdb.connect(threads=1)
+        # It would be drawn into what the caller reads.
+        self._connection.raw_sql("SET enable_progress_bar = false")
 
     def table(self, folder: Path, name: str) -> Table:
         """Returns a folder's table."""

@@ -26,6 +26,7 @@ from edge_agent.domain.ids import ProductId
 from edge_agent.domain.scoring import PastBasket, ScoredProduct, ScoringRequest
 from edge_agent.shell.bundles import Bundle, load_bundle
 from edge_agent.state.features import FINALISTS
+from models import offers
 from models.dataset import (
     DEFAULT_ZONE,
     Dataset,
@@ -46,6 +47,7 @@ ARTIFACTS = Path(__file__).parent / "artifacts"
 OURS = "this ranker"
 GOALS = {"A": 1.06, "B_anon": 1.22, "B_id": 1.25}
 N_BINS = 10
+OFFERS_CUTOFF = date(2017, 9, 1)
 EMPTY = Promotions(stores=np.empty(0, dtype=np.int32), weeks={})
 
 
@@ -227,6 +229,8 @@ def as_text(report: dict[str, Any]) -> str:
                 f"  [{ratio['low']:.3f}, {ratio['high']:.3f}]  goal {part['goal']}"
             )
         lines.append(f"  calibration error {part['calibration']['expected_error']:.4f}")
+    if "offers" in report:
+        lines.append(f"\n{offers.as_text(report['offers'])}")
     return "\n".join(lines)
 
 
@@ -236,6 +240,12 @@ def main() -> None:
     parser.add_argument("--data", default="completejourney")
     parser.add_argument("--cutoff", required=True, type=date.fromisoformat)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument(
+        "--offers-cutoff",
+        type=date.fromisoformat,
+        default=OFFERS_CUTOFF,
+        help="campaigns that started before it are learned from",
+    )
     parser.add_argument("--bundle", type=Path, default=ARTIFACTS)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--zone", default=DEFAULT_ZONE, help="time zone of the stores")
@@ -247,6 +257,8 @@ def main() -> None:
             f"Train one until {args.cutoff} with models.train and name it with --bundle."
         )
     report = evaluate(load(args.data, zone=args.zone), bundle, args.cutoff, args.seed)
+    if (data_folder(args.data) / "coupon_redemptions.parquet").exists():
+        report["offers"] = offers.compare(args.data, args.offers_cutoff, args.seed)
     sys.stdout.write((json.dumps(report, indent=1) if args.json else as_text(report)) + "\n")
 
 
