@@ -37,6 +37,7 @@ from edge_agent.runner.mapped import Mapper
 from edge_agent.runner.mapping_memory import MappingMemory
 from edge_agent.runner.outbox import HqOutbox, StoreOutbox
 from edge_agent.runner.people import People
+from edge_agent.runner.redeliveries import Redeliveries
 from edge_agent.runner.retries import Retries, retried
 from edge_agent.runner.road import Road
 from edge_agent.runner.settings import RoadSettings
@@ -178,7 +179,12 @@ class Agent:
         self._desk = MappingDesk(config, self._path, secret=secret)
         self._desk.start(self._unit, now_ms=self._clock.now_ms() or last_now_ms)
         memory = MappingMemory(self._unit, DayCipher(), secret)
-        self._mapper = Mapper(memory, self._desk.mappings, Counter(self._saved_counters()))
+        self._mapper = Mapper(
+            memory,
+            Redeliveries(self._unit),
+            self._desk.mappings,
+            Counter(self._saved_counters()),
+        )
         self._dead_letters = DeadLetters(self._unit, DayCipher())
         self._make_links()
         self._store_outbox = StoreOutbox(self._store_link, _RoadClock(self))
@@ -292,7 +298,7 @@ class Agent:
         except EdgeAgentError as error:
             log.error("reload_failed", extra={"fields": {"error": error.message}})  # noqa: TRY400 - told in our words
             return
-        self._store_link.subscribe_to(self._subscriptions())
+        self._store_link.subscribe_to(self._subscriptions()).wait(CALL_TIMEOUT_S)
         self._store_connection(self._store_link.connected)
         log.info("reloaded", extra={"fields": {"problems": list(self._desk.problems)}})
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast, get_args
 
-from edge_agent.domain.time import ms_from_datetime
 from edge_agent.ingest import filters
 from edge_agent.ingest.decode import Refusal
 from edge_agent.ingest.mapping import CompiledMapping, Lookups, Mapped, MappingRefusal, interpret
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edge_agent.ingest.mapping import Entry
-    from edge_agent.wire.events import Event
 
 DETAIL_MAX: Final = 300
 REFUSALS_SHOWN: Final = 3
@@ -103,14 +101,6 @@ def refusal_of(readings: list[Reading]) -> Refusal | None:
     if n_more:
         details.append(f"and {n_more} more")
     return Refusal(reason=_reason(told[0][1].reason), detail="; ".join(details)[:DETAIL_MAX])
-
-
-def is_timeless(events: tuple[Event, ...], received_at_ms: int) -> bool:
-    """Returns whether an event has the arrival for its time, and so, told again, another id."""
-    return any(
-        event.time is not None and ms_from_datetime(event.time) == received_at_ms
-        for event in events
-    )
 
 
 def _reason(word: str) -> RefusalReason:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.ingest.device_mapping import is_timeless, reading_of, refusal_of
-from edge_agent.ingest.ordering import mark_of
+from edge_agent.ingest.device_mapping import reading_of, refusal_of
 from edge_agent.wire import topics
 
 if TYPE_CHECKING:
@@ -18,13 +16,13 @@ if TYPE_CHECKING:
     from edge_agent.ingest.mapping import Mapped
     from edge_agent.ports import Delivery
     from edge_agent.runner.mapping_memory import MappingMemory
+    from edge_agent.runner.redeliveries import Redeliveries
     from edge_agent.wire.events import Event
 
 # Topics whose mappings are remembered.
 KNOWN_TOPICS: Final = 10_000
 # Messages whose arrival is remembered: those of one millisecond, and some more.
 KNOWN_ARRIVALS: Final = 256
-_DIGEST_BYTES: Final = 16
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,15 +56,12 @@ class Understood:
         events: Canonical events.
         refusal: Why it, or rows of it, were refused.
         heard_on: The filter that it was heard on; its topic may name somebody.
-        redelivery: Recognises the message when the broker delivers it again; None where its
-            events recognise themselves.
     """
 
     at_ms: int
     events: tuple[Event, ...]
     refusal: Refusal | None
     heard_on: str
-    redelivery: int | None
 
 
 class Mapper:
@@ -75,16 +70,30 @@ class Mapper:
     def __init__(
         self,
         memory: MappingMemory,
+        redeliveries: Redeliveries,
         mappings: tuple[DeviceMapping, ...],
         counters: Counter[str],
     ) -> None:
         self._memory = memory
+        self._redeliveries = redeliveries
         self.mappings = mappings
         self.counters = counters
         self._heard: dict[str, tuple[DeviceMapping, ...]] = {}
         self._arrivals: dict[int, int] = {}
-        self.begin_batch = memory.begin_batch
-        self.note_committed = memory.note_committed
+
+    def begin_batch(self) -> None:
+        """Starts a batch: nothing of it is on the disk yet."""
+        self._memory.begin_batch()
+        self._redeliveries.begin_batch()
+
+    def note_committed(self) -> None:
+        """Notes that what was taken in is on the disk."""
+        self._memory.note_committed()
+        self._redeliveries.note_committed()
+
+    def has_taken(self, delivery: Delivery) -> bool:
+        """Returns whether the broker brings again what was taken in before."""
+        return self._redeliveries.knows(delivery)
 
     def replace(self, mappings: tuple[DeviceMapping, ...]) -> None:
         """Puts other mappings in force; what they remember stays."""
@@ -106,6 +115,7 @@ class Mapper:
     ) -> Understood:
         """Returns what a message means; what it changes is remembered with the batch."""
         at_ms = self._arrival(delivery, now_ms)
+        self._redeliveries.note(delivery)
         return self.understand_as_of(delivery, mappings, at_ms=at_ms)
 
     def understand_as_of(
@@ -127,7 +137,6 @@ class Mapper:
             events=events,
             refusal=refusal_of(readings),
             heard_on=mappings[0].heard_on(delivery.topic) or "",
-            redelivery=redelivery_mark(delivery) if is_timeless(events, at_ms) else None,
         )
 
     def _arrival(self, delivery: Delivery, now_ms: int) -> int:
@@ -145,16 +154,6 @@ class Mapper:
             self.counters["mapping_ignored"] += len(mapped.ignored)
         for what, n in mapped.counts.items():
             self.counters[f"mapping_{what.replace(' ', '_')}"] += n
-
-
-def redelivery_mark(delivery: Delivery) -> int:
-    """Returns what recognises a message that the broker delivers again.
-
-    Source: MQTT 5.0, section 4.4: a message that was not acknowledged comes again after a
-    reconnect, marked as a duplicate, under its old packet id.
-    """
-    digest = blake2b(delivery.payload, digest_size=_DIGEST_BYTES).hexdigest()
-    return mark_of(f"redelivered/{delivery.topic}", f"{delivery.mid}/{digest}")
 
 
 def as_published(event: Event, store: str) -> MappedEvent:

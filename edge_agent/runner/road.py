@@ -25,7 +25,7 @@ from edge_agent.ingest.decode import (
 )
 from edge_agent.ingest.ordering import mark_of, timing_of
 from edge_agent.runner.devices import is_of_people
-from edge_agent.runner.mapped import as_published, redelivery_mark
+from edge_agent.runner.mapped import as_published
 from edge_agent.sync.downlink import refusal_of as command_refusal_of
 from edge_agent.wire import topics
 from edge_agent.wire.notices import EventReceipt
@@ -304,7 +304,7 @@ class Road:
         return len(found)
 
     def _take_mapped(self, delivery: Delivery, mappings: tuple[DeviceMapping, ...]) -> int:
-        if delivery.dup and self._has_seen(redelivery_mark(delivery)):
+        if self.mapper.has_taken(delivery):
             self.counters["duplicates"] += 1
             return 1
         # Not every message is an event: that the device speaks at all is told here.
@@ -318,9 +318,6 @@ class Road:
         for event in found.events:
             made = as_published(event, self._settings.store)
             self._take_event(made, event, mark_of(event.source, event.id), at_ms=found.at_ms)
-        if found.redelivery is not None:
-            self._marks.add(found.redelivery)
-            self._unit.add("inbox", (found.redelivery, self.now_ms // DAY_MS))
         if found.refusal is not None:
             self._refuse(delivery, found.refusal, heard_on=found.heard_on, at_ms=found.at_ms)
         return max(1, len(found.events))

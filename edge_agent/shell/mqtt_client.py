@@ -138,6 +138,7 @@ class _Change:
 
     added: tuple[Subscription, ...]
     left: tuple[str, ...]
+    granted: threading.Event
 
 
 class MqttLink:
@@ -168,6 +169,7 @@ class MqttLink:
         self._progress_s = 0.0
         self._subscribe_mid: int | None = None
         self._asked: dict[int, tuple[Subscription, ...]] = {}
+        self._granting: dict[int, threading.Event] = {}
         self._connected = threading.Event()
         self._stopping = threading.Event()
         self._paused = False
@@ -248,8 +250,10 @@ class MqttLink:
 
     def subscribe_to(
         self, subscriptions: tuple[Subscription, ...], *, leave: Iterable[str] = ()
-    ) -> None:
+    ) -> threading.Event:
         """Replaces what is subscribed, on this connection and on those to come.
+
+        Returns what is set once the broker has answered.
 
         Args:
             subscriptions: All that is wanted from now on.
@@ -260,8 +264,10 @@ class MqttLink:
         self._subscriptions = subscriptions
         self._left = (self._left | gone) - wanted
         added = tuple(each for each in subscriptions if each not in before)
-        self._commands.append(_Change(added, tuple(sorted(gone - wanted))))
+        change = _Change(added, tuple(sorted(gone - wanted)), threading.Event())
+        self._commands.append(change)
         self._wake()
+        return change.granted
 
     def pause(self) -> None:
         """Stops reading the socket: the broker's flow control then holds the senders back."""
@@ -373,9 +379,7 @@ class MqttLink:
             if isinstance(command, _Outgoing):
                 self._send(command)
             elif isinstance(command, _Change):
-                self._subscribe(command.added)
-                if command.left:
-                    client.unsubscribe(list(command.left))
+                self._change(command)
             else:
                 generation = self._generation
                 for delivery in command:
@@ -493,6 +497,15 @@ class MqttLink:
             self._asked[mid] = subscriptions
         return mid
 
+    def _change(self, change: _Change) -> None:
+        mid = self._subscribe(change.added)
+        if mid is None:
+            change.granted.set()
+        else:
+            self._granting[mid] = change.granted
+        if change.left:
+            self._client.unsubscribe(list(change.left))
+
     def _handle_subscribe(
         self,
         _client: paho.Client,
@@ -508,7 +521,14 @@ class MqttLink:
         ]
         if refused:
             self._note_failure(f"the broker refuses the subscription {refused[0]}")
+        granted = self._granting.pop(mid, None)
+        if granted is not None:
+            granted.set()
         if mid == self._subscribe_mid:
+            # All that was asked on an earlier connection is part of this one's.
+            for waiting in self._granting.values():
+                waiting.set()
+            self._granting.clear()
             self._now_connected()
 
     def _now_connected(self) -> None:

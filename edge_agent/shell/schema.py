@@ -308,6 +308,16 @@ def m002_mappings(database: Database) -> None:
             database.execute(statement)
 
 
+@migrations()
+def m003_mapped_messages(database: Database) -> None:
+    """Adds the ring of devices' messages that were taken in of late."""
+    database.execute(
+        "CREATE TABLE mapped_message (slot INTEGER PRIMARY KEY, number INTEGER NOT NULL,"
+        " mark INTEGER NOT NULL) STRICT"
+    )
+    database.execute("UPDATE meta SET value = '3' WHERE key = 'schema_version'")
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is not applied yet, each migration in one transaction with its record."""
     migrations.apply(Database(connection))

@@ -144,6 +144,9 @@ _SQL: Final = {
         " is_sealed = excluded.is_sealed, until_ms = excluded.until_ms,"
         " updated_at_ms = excluded.updated_at_ms"
     ),
+    "mapped_message": (
+        "INSERT OR REPLACE INTO mapped_message (slot, number, mark) VALUES (?, ?, ?)"
+    ),
     "mapping": (
         "INSERT OR REPLACE INTO mapping (name, text, loaded_at_ms, problem) VALUES (?, ?, ?, ?)"
     ),
@@ -196,6 +199,7 @@ _ORDER: Final = (
     "dead_letter_delete",
     "dead_letter",
     "mapping_state",
+    "mapped_message",
     "mapping_delete",
     "mapping",
     "device",

@@ -12,7 +12,7 @@ from typing import Final
 
 from edge_agent.cli.map import payload_bytes
 from edge_agent.domain.time import DAY_MS, ms_from_datetime
-from edge_agent.ingest.device_mapping import DeviceMapping, is_timeless, reading_of, refusal_of
+from edge_agent.ingest.device_mapping import DeviceMapping, reading_of, refusal_of
 from edge_agent.ingest.mapping import CompiledMapping, Entry, Lookups, applied, read_mapping
 from edge_agent.ingest.ordering import mark_of
 from tests.contract.recorded import READINGS
@@ -62,13 +62,11 @@ class Expected:
         marks: Events, as the agent's `inbox` tells them apart.
         counted: Entries and exits by source, of events young enough to count.
         refused: Refused messages by reason.
-        n_timeless: Messages with an event that has no time of its own: recognised by another mark.
     """
 
     marks: set[int] = field(default_factory=set)
     counted: dict[str, tuple[int, int]] = field(default_factory=dict)
     refused: Counter[str] = field(default_factory=Counter)
-    n_timeless: int = 0
 
 
 def expected_of(load: list[Message], *, now_ms: int) -> Expected:
@@ -87,7 +85,6 @@ def expected_of(load: list[Message], *, now_ms: int) -> Expected:
             states[mapping.name] = applied(states[mapping.name], reading.mapped)
             readings.append(reading)
         events = tuple(chain.from_iterable(each.mapped.events for each in readings))
-        found.n_timeless += is_timeless(events, now_ms)
         refusal = refusal_of(readings)
         if refusal is not None:
             found.refused[refusal.reason] += 1
