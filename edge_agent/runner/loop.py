@@ -231,7 +231,10 @@ class Loop:
             self._store_link.resume()
         self._close_periods()
         if self._hq_outbox is not None:
-            self._hq_outbox.pump(self._unit)
+            n_aside = self._hq_outbox.pump(self._unit)
+            if n_aside:
+                self._road.counters["hq_unanswered"] += n_aside
+                log.warning("hq_answers_not", extra={"fields": {"set_aside": n_aside}})
         if not messages:
             self._on_idle(self._road.now_ms)
 
@@ -321,9 +324,7 @@ class Loop:
     def _write(self) -> None:
         road = self._road
         if self._hq_outbox is not None:
-            for ids in road.acked:
-                self._hq_outbox.acked(self._unit, ids)
-            self._hq_outbox.keep_bounds(self._unit)
+            self._tidy(self._hq_outbox)
         self._forgotten = []
         if (
             not self._unit.is_empty
@@ -342,6 +343,14 @@ class Loop:
                 self._store_outbox.send(row_id, message)
             elif self._hq_outbox is not None:
                 self._hq_outbox.note_added()
+
+    def _tidy(self, outbox: HqOutbox) -> None:
+        for ids in self._road.acked:
+            outbox.acked(self._unit, ids)
+        n_evicted = outbox.keep_bounds(self._unit)
+        if n_evicted:
+            self._road.counters["hq_evicted"] += n_evicted
+            log.warning("hq_outbox_full", extra={"fields": {"evicted": n_evicted}})
 
     def _is_meta_due(self) -> bool:
         return self._clock.monotonic_s() >= self._next_meta_s

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 HQ_IN_FLIGHT: Final = 200
 # HQ answers within seconds; a message that was not named by then is sent again.
 HQ_RESEND_S: Final = 30.0
+# So often is a message sent to an HQ that answers others before it is set aside: HQ refuses it,
+# and it must not keep what comes after it waiting. A new connection tries it again.
+HQ_SENDINGS_MAX: Final = 10
 # Counting the bytes reads the table: once in a while is enough for a bound of megabytes.
 BOUND_EVERY_ROWS: Final = 50
 # When the bound is hit, the least valuable go first: behaviour before money before people's word.
@@ -80,11 +83,13 @@ class HqOutbox:
         self._clock = clock
         self._max_bytes = max_bytes
         self._in_flight: dict[str, float] = {}
+        self._unanswered: set[str] = set()
+        self._n_sendings: dict[str, int] = {}
+        self._last_ack_s = 0.0
         self._n_since_bound = BOUND_EVERY_ROWS
         self._is_stale = True
         self._was_connected = False
         self._next_look_s = 0.0
-        self.n_evicted = 0
 
     def note_added(self) -> None:
         """Notes a new row."""
@@ -93,35 +98,66 @@ class HqOutbox:
 
     def acked(self, unit: UnitOfWork, ids: tuple[str, ...]) -> None:
         """Queues the deletion of what HQ named."""
+        self._last_ack_s = self._clock.monotonic_s()
         for message_id in ids:
             self._in_flight.pop(message_id, None)
+            self._n_sendings.pop(message_id, None)
+            self._unanswered.discard(message_id)
             unit.add("outbox_acked", (message_id,))
         self._is_stale = True
 
-    def pump(self, unit: UnitOfWork) -> None:
-        """Sends what waits and what was not answered in time; reads committed rows only."""
+    def pump(self, unit: UnitOfWork) -> int:
+        """Sends what waits and what was not answered in time; reads committed rows only.
+
+        Returns:
+            How many were set aside, because HQ answers others and never them.
+        """
         if not self._link.connected:
             self._was_connected = False
-            return
+            return 0
         now_s = self._clock.monotonic_s()
         if not self._was_connected:
             self._was_connected, self._is_stale = True, True
             self._in_flight.clear()
+            self._n_sendings.clear()
+            self._unanswered.clear()
         if not self._is_stale and now_s < self._next_look_s:
-            return
+            return 0
         self._is_stale = False
         self._next_look_s = now_s + HQ_RESEND_S / 2
-        for message_id, sent_s in list(self._in_flight.items()):
-            if now_s - sent_s > HQ_RESEND_S:
-                del self._in_flight[message_id]
+        n_aside = self._give_up_waiting(now_s)
+        aside = self._set_aside()
         rows = unit.query(
             "SELECT message_id, topic, payload FROM outbox WHERE link = 'hq' ORDER BY id LIMIT ?",
-            (HQ_IN_FLIGHT,),
+            (2 * HQ_IN_FLIGHT + len(aside),),
         )
-        for message_id, topic, payload in rows:
-            if message_id not in self._in_flight:
-                self._in_flight[message_id] = now_s
-                self._link.publish(topic, bytes(payload))
+        fresh = [row for row in rows if row[0] not in self._in_flight and row[0] not in aside]
+        # What HQ did not answer yet makes way for what it was not asked yet.
+        fresh.sort(key=lambda row: row[0] in self._unanswered)
+        for message_id, topic, payload in fresh[: HQ_IN_FLIGHT - len(self._in_flight)]:
+            self._in_flight[message_id] = now_s
+            self._link.publish(topic, bytes(payload))
+        return n_aside
+
+    def _give_up_waiting(self, now_s: float) -> int:
+        """Forgets that messages were sent which were not answered; returns how many for good."""
+        n_aside = 0
+        for message_id, sent_s in list(self._in_flight.items()):
+            if now_s - sent_s <= HQ_RESEND_S:
+                continue
+            del self._in_flight[message_id]
+            self._unanswered.add(message_id)
+            if self._last_ack_s > sent_s:
+                # HQ is there, and said nothing to this one.
+                n_sendings = self._n_sendings.get(message_id, 0) + 1
+                self._n_sendings[message_id] = n_sendings
+                n_aside += n_sendings == HQ_SENDINGS_MAX
+        return n_aside
+
+    def _set_aside(self) -> frozenset[str]:
+        return frozenset(
+            message_id for message_id, n in self._n_sendings.items() if n >= HQ_SENDINGS_MAX
+        )
 
     def keep_bounds(self, unit: UnitOfWork) -> int:
         """Queues the deletion of the least valuable rows beyond the bound; returns how many."""
@@ -144,5 +180,4 @@ class HqOutbox:
                 n_evicted += 1
                 if excess <= 0:
                     break
-        self.n_evicted += n_evicted
         return n_evicted

@@ -16,6 +16,7 @@ from unittest.mock import patch
 from edge_agent import app, config
 from edge_agent.domain.time import rfc3339_from_ms
 from edge_agent.shell.clock import SystemClock
+from edge_agent.shell.signing import DEMO_KEY_ID
 from edge_agent.wire import topics
 from tests.factories import T0
 from tests.fakes import FakeDelivery, FakeLink
@@ -30,8 +31,7 @@ clock = "{clock}"
 [state]
 directory = "{folder}"
 [hq]
-keys = {{ {key_id} = "{key}" }}
-[zones.entrance]
+{hq}[zones.entrance]
 [zones.dairy]
 departments = ["GROCERY"]
 [zones.checkout-2]
@@ -146,6 +146,7 @@ def driven_agent(
     clock: str = "replay",
     extra: str = "",
     key: str = "",
+    hq: str = "",
     system_clock: Any = SystemClock,
 ) -> Iterator[DrivenAgent]:
     """An agent to drive by hand; started again on the same folder it goes on from its disk.
@@ -156,10 +157,12 @@ def driven_agent(
         clock: Which clock it goes by, `replay` or `system`.
         extra: More of its configuration.
         key: HQ's public key.
+        hq: More of its section on HQ.
         system_clock: What makes its clock, given `floor_ms`.
     """
-    keys = CONFIG if key else CONFIG.replace('keys = {{ {key_id} = "{key}" }}\n', "")
-    text = keys.format(store=STORE, folder=folder, clock=clock, key_id="demo", key=key)
+    if key:
+        hq += f'keys = {{ {DEMO_KEY_ID} = "{key}" }}\n'
+    text = CONFIG.format(store=STORE, folder=folder, clock=clock, hq=hq)
     with (
         patch.object(app, "MqttLink", _silent_link),
         patch.object(app, "SystemClock", system_clock),
