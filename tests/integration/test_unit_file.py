@@ -115,6 +115,11 @@ def test_systemd_understands_every_line(tmp_path: Path, unit: Path) -> None:
     assert [line for line in done.stderr.splitlines() if unit.name in line] == []
 
 
+def test_a_reload_is_the_signal_that_loads_mappings_again() -> None:
+    """`systemctl reload` ends nothing: test_live_mappings.py sends the same signal."""
+    assert _settings(UNIT)["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
+
+
 @UNITS
 def test_it_is_watched_and_always_comes_back(unit: Path) -> None:
     """A crash, a hang and a failed start all end in another start."""

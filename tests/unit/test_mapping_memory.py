@@ -1,0 +1,97 @@
+"""What mappings remember: saved with the batch, forgotten with it, text in it sealed."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from edge_agent.domain.policy import Retention
+from edge_agent.domain.time import DAY_MS
+from edge_agent.ingest.mapping import Entry
+from edge_agent.runner.mapping_memory import MappingMemory
+from edge_agent.shell.cipher import DayCipher
+from edge_agent.shell.retention import purge
+from edge_agent.shell.sqlite_db import open_for_writing
+
+KEY: Final = b"k" * 32
+PHONE: Final = "AC:23:3F:00:11:22"
+NOW: Final = 1_772_445_600_000
+
+
+class Rows:
+    """A database as a batch writes it: at once."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self.database = database
+
+    def query(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """Rows of the database."""
+        return self.database.execute(sql, parameters).fetchall()
+
+    def add(self, table: str, row: tuple[Any, ...]) -> None:
+        """Writes a row."""
+        assert table == "mapping_state"
+        sql = "INSERT OR REPLACE INTO mapping_state VALUES (?, ?, ?, ?, ?)"
+        self.database.execute(sql, row)
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Iterator[Any]:
+    """A new database."""
+    with closing(open_for_writing(tmp_path / "state.db")) as database:
+        yield Rows(database)
+
+
+def memory_of(rows: Any, key: bytes = KEY) -> MappingMemory:
+    """A memory as it is after a start."""
+    return MappingMemory(rows, DayCipher(), key)
+
+
+TOTAL: Final = Entry(value=(1_204, NOW, None), until_ms=NOW + DAY_MS)
+AROUND: Final = Entry(value=(NOW, PHONE, "x"), until_ms=NOW + DAY_MS)
+
+
+def test_a_start_finds_what_was_remembered(rows: Any) -> None:
+    """Totals and sets alike, each mapping its own."""
+    memory_of(rows).put("acme", {"a#1": TOTAL, "b#2": AROUND}, now_ms=NOW)
+    again = memory_of(rows)
+    assert again.of("acme").get("a#1") == TOTAL
+    assert again.of("acme").get("b#2") == AROUND
+    assert again.of("other").get("a#1") is None
+
+
+def test_text_is_sealed_and_lost_with_its_key(rows: Any) -> None:
+    """Nobody reads an address off the disk; under a new key there is a new baseline."""
+    memory_of(rows).put("acme", {"b#2": AROUND, "a#1": TOTAL}, now_ms=NOW)
+    written = b"".join(value for (value,) in rows.query("SELECT value FROM mapping_state"))
+    assert PHONE.encode() not in written
+    other = memory_of(rows, b"o" * 32)
+    assert other.of("acme").get("b#2") is None
+    assert other.of("acme").get("a#1") == TOTAL
+
+
+def test_what_a_batch_could_not_save_is_forgotten(rows: Any) -> None:
+    """The message that changed it is taken again, against what was before."""
+    memory = memory_of(rows)
+    memory.put("acme", {"a#1": TOTAL}, now_ms=NOW)
+    memory.note_committed()
+    memory.put("acme", {"a#1": AROUND}, now_ms=NOW)
+    rows.add("mapping_state", ("acme/a#1", b"[1204,1772445600000,null]", 0, TOTAL.until_ms, NOW))
+    memory.begin_batch()
+    assert memory.of("acme").get("a#1") == TOTAL
+
+
+def test_what_is_over_is_purged_and_so_is_what_is_old(rows: Any) -> None:
+    """Each entry's own end counts, and the configured days for all."""
+    entries = {"over": -DAY_MS, "fresh": DAY_MS, "stale": DAY_MS}
+    for name, until_ms in entries.items():
+        at_ms = NOW - 500 * DAY_MS if name == "stale" else NOW
+        entry = Entry(value=(1,), until_ms=NOW + until_ms)
+        memory_of(rows).put("acme", {name: entry}, now_ms=at_ms)
+    assert purge(rows.database, Retention(), now_ms=NOW) == {"mapping_state": 2}
+    assert rows.query("SELECT key FROM mapping_state") == [("acme/fresh",)]
