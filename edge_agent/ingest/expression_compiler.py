@@ -17,7 +17,7 @@ from edge_agent.ingest.evaluating import (
 from edge_agent.ingest.paths import BadExpression
 from edge_agent.ingest.personal import PERSONAL, plain
 from edge_agent.ingest.rows import Check, Evaluated
-from edge_agent.ingest.selection import expression, fields_of, template
+from edge_agent.ingest.selection import expression, fields_of, template, xml_check
 from edge_agent.wire.mapping import MappingFile
 
 # A search of the whole message from each of its rows would take the square of its length.
@@ -78,7 +78,12 @@ class Expressions:
         found = []
         for text in texts:
             negated = text.startswith("not ")
-            evaluate = self.evaluate(text.removeprefix("not "), scope, *at)
+            plain_text = text.removeprefix("not ")
+            evaluate = self.evaluate(plain_text, scope, *at)
+            is_there = xml_check(plain_text, names=scope.names, xml=scope.xml)
+            if is_there is not None and _OF_MESSAGE.match(plain_text):
+                is_there = once_a_message(is_there, f"{scope.rule}:is there:{plain_text}")
+            evaluate = is_there or evaluate
             found.append(check_of(evaluate, negated))
         return tuple(found)
 

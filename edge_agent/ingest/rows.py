@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from jmespath.exceptions import JMESPathError
+from lxml.etree import XPathError
 
 from edge_agent.ingest.conversions import NotConvertible, text_of
 from edge_agent.ingest.counters import Entry, Finding
@@ -29,7 +30,7 @@ Json = str | int | float | bool | None
 # What evaluating a stranger's payload may raise; every one means that this row is bad.
 BAD_ROW: Final = (
     NotConvertible, Unreadable, JMESPathError, ValueError, TypeError, ArithmeticError, LookupError,
-    AttributeError, RecursionError,
+    AttributeError, RecursionError, XPathError,
 )  # fmt: skip
 # Name of the current row.
 ROW: Final = ""

@@ -23,7 +23,8 @@ from edge_agent.ingest.paths import (
 )
 from edge_agent.ingest.rows import ROW
 
-_Element: Final = type(etree.Element("e"))
+_EMPTY: Final = etree.Element("e")
+_Element: Final = type(_EMPTY)
 # From the names of a row (`$name` → value) to a value; "" is the current row.
 Evaluate = Callable[[Any], Any]
 
@@ -67,6 +68,8 @@ def xpath_select(expression: str, *, rows: bool) -> Select:
     """
     try:
         compiled = etree.XPath(expression, smart_strings=False)
+        # An unknown function or name shows only when it is evaluated.
+        compiled(_EMPTY)
     except etree.XPathError as error:
         raise BadExpression(f"not XPath: {first_line(error)}; write it as A/B[@C='x']/D") from None
     if rows:
@@ -157,6 +160,25 @@ def _json_on(name: str, text: str) -> Evaluate:
         return value
 
     return along
+
+
+def xml_check(text: str, *, names: Mapping[str, bool], xml: bool) -> Evaluate | None:
+    """Returns whether an XPath holds, by XPath's own rule; None when the expression is no XPath.
+
+    An element that is there holds, though it be empty.
+    """
+    named = _NAMED.match(text)
+    name = ROW if named is None else named[1]
+    path = text if named is None else f".{text[named.end() :]}"
+    is_xml = xml if named is None else names.get(name, False)
+    if not is_xml:
+        return None
+    try:
+        compiled = etree.XPath(f"boolean({path})", smart_strings=False)
+    except etree.XPathError:
+        # What is wrong with it is told by whoever compiles it as it stands.
+        return None
+    return lambda row: _is_element(row[name]) and compiled(row[name])
 
 
 def template(text: str, compile_part: Callable[[str], Evaluate]) -> tuple[str | Evaluate, ...]:

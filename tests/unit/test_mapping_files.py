@@ -489,3 +489,28 @@ def test_command_says_when_it_cannot_keep_its_state(tmp_path: Path) -> None:
     where = str(tmp_path / "nowhere" / "state.json")
     result = invoke(tmp_path, ["--topic", "a/b", "--state", where], '{"rows":[]}')
     assert (result.exit_code, "cannot be written" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("when", "holds"),
+    [
+        ("A/B", True),
+        ("A/@none", False),
+        ("not A/C", True),
+        ("count(A/C)", False),
+        ("A/B[@x='1']", True),
+        ("$message/A/B", True),
+    ],
+)
+def test_xml_condition_is_whether_it_is_there(when: str, *, holds: bool) -> None:
+    """An element without text is there all the same; a count of none is no."""
+    rules = f"""
+format = "xml"
+[[rules]]
+name = "level"
+when = "{when}"
+event = "zone.occupancy"
+data = {{ zone = "A/@z", count = "A/@n" }}
+"""
+    mapped = run(rules, b'<T><A z="q" n="3"><B x="1"/></A></T>')
+    assert bool(mapped.events) is holds
