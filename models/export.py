@@ -35,6 +35,9 @@ from models.dataset import Dataset
 OPSET, OPSET_ML, IR_VERSION = 17, 3, 8
 TOLERANCE = 1e-5
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+LOCAL_HEADER_BYTES, ALIGNED = 30, 64
+PADDING = b"\x35\xd9\x00\x00"
+"""An extra field of a zip entry that every reader skips: its tag and its length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,15 +186,24 @@ def check_parity(
     return worst
 
 
-def npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """Returns an npz file whose bytes depend on the arrays alone."""
+def npz(arrays: Mapping[str, NDArray[Any]], *, mapped: bool = False) -> bytes:
+    """Returns an npz file whose bytes depend on the arrays alone.
+
+    Args:
+        arrays: Name -> array.
+        mapped: Not compressed and each array aligned, so that it can be used where it lies.
+    """
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    with zipfile.ZipFile(out, "w") as archive:
         for name in sorted(arrays):
             entry = io.BytesIO()
             np.save(entry, np.ascontiguousarray(arrays[name]), allow_pickle=False)
             info = zipfile.ZipInfo(f"{name}.npy", date_time=ZIP_DATE)
-            info.compress_type = zipfile.ZIP_DEFLATED
+            info.compress_type = zipfile.ZIP_STORED if mapped else zipfile.ZIP_DEFLATED
+            if mapped:
+                data = out.tell() + LOCAL_HEADER_BYTES + len(info.filename) + len(PADDING)
+                gap = -data % ALIGNED
+                info.extra = PADDING[:2] + gap.to_bytes(2, "little") + bytes(gap)
             archive.writestr(info, entry.getvalue(), compresslevel=9)
     return out.getvalue()
 

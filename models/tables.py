@@ -22,6 +22,7 @@ from edge_agent.state.features import (
     RankerTables,
 )
 from models.dataset import Dataset, Promotions, Ragged
+from models.groups import fit_groups
 
 MIN_PAIR = 3
 RECENT_DAYS = 56
@@ -125,6 +126,13 @@ def fit_tables(learning: Learning, weeks: list[int]) -> RankerTables:
             households, NEAR_HOUSEHOLD, SHRINK_HOUSEHOLD, np.ones(households.shape[0], np.float32)
         ),
         kind_near=_near(kinds, NEAR_KIND, SHRINK_BASKET, _by_size(kinds)),
+        groups=fit_groups(
+            every,
+            household=data.household[: learning.n],
+            store=data.store[: learning.n],
+            age_days=(learning.until_s - data.at_s[: learning.n]) / DAY_S,
+            n_stores=len(data.stores),
+        ),
         display_lift=display,
         mailer_lift=mailer,
         plan_stores=learning.promotions.stores,
@@ -305,9 +313,9 @@ def _promotion_lifts(
 
 def pack_plans(
     plan: Promotions, weeks: list[int]
-) -> tuple[dict[tuple[int, int], bytes], dict[int, NDArray[np.uint8]]]:
+) -> tuple[dict[tuple[int, int], bytes | memoryview], dict[int, NDArray[np.uint8]]]:
     """Returns the stores' plans compressed one by one, and the chain's shares."""
-    plans: dict[tuple[int, int], bytes] = {}
+    plans: dict[tuple[int, int], bytes | memoryview] = {}
     chain: dict[int, NDArray[np.uint8]] = {}
     for week in weeks:
         if week not in plan.weeks:

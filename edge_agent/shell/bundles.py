@@ -20,8 +20,8 @@ import re
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -36,8 +36,10 @@ from edge_agent import __version__
 from edge_agent.domain.ids import ProductId
 from edge_agent.domain.scoring import PastBasket, ScoringRequest
 from edge_agent.errors import BundleError
+from edge_agent.shell.mapped_tables import map_verified, mapped_arrays
 from edge_agent.shell.onnx_scorer import Ids, OnnxScorer, open_session
 from edge_agent.state.features import FEATURES, Neighbours, RankerTables
+from edge_agent.state.groups import Groups
 
 MANIFEST: Final = "manifest.json"
 SIGNATURE: Final = "manifest.sig"
@@ -46,7 +48,8 @@ MAX_MANIFEST_BYTES: Final = 256 * 1024
 MAX_SIGNATURE_BYTES: Final = 1024
 MAX_BUNDLE_BYTES: Final = 20 * 1000 * 1000
 MAX_UNPACKED_BYTES: Final = 64 * 1024 * 1024
-PARTS: Final = frozenset({"ranker.onnx", "tables.npz", "catalogue.npz", "examples.json"})
+TABLES: Final = "tables.npz"
+PARTS: Final = frozenset({"ranker.onnx", TABLES, "catalogue.npz", "examples.json"})
 OPSETS: Final[Mapping[str, int]] = {"": 21, "ai.onnx.ml": 4}
 """The newest operator sets that are accepted, by domain."""
 MAX_TOLERANCE: Final = 1e-3
@@ -146,11 +149,11 @@ def load_bundle(path: Path, *, public_key: bytes | None = None) -> Bundle:
         BundleError: It is damaged, foreign, too new, or computes something else than it should.
     """
     manifest = read_manifest(path, public_key=public_key)
-    parts = read_parts(path, manifest)
+    parts = read_parts(path, manifest, PARTS - {TABLES})
     # Each part is let go of once it was read: together they are a third of the agent.
     model = parts.pop("ranker.onnx")
     _check_model_bytes(model, manifest)
-    tables, ids = _tables(_arrays(parts.pop("tables.npz")))
+    tables, ids = _tables(_mapped_tables(path / TABLES, manifest["parts"][TABLES]))
     try:
         session = open_session(model)
     except Exception as error:  # onnxruntime raises a dozen types of its own here
@@ -219,9 +222,10 @@ def _check_signature(
         return
     try:
         key = bytes.fromhex(str(named)) if public_key is None else public_key
-        signature = bytes.fromhex(
-            read_bounded(path / SIGNATURE, MAX_SIGNATURE_BYTES).decode("ascii").strip()
-        )
+        written = read_bounded(path / SIGNATURE, MAX_SIGNATURE_BYTES).decode("ascii")
+        signature = bytes.fromhex(written)
+        if written != f"{signature.hex()}\n":
+            raise BundleError("the signature is written in another way", hint=REPLACE)
         Ed25519PublicKey.from_public_bytes(key).verify(signature, raw)
     except (InvalidSignature, ValueError) as error:
         raise BundleError(
@@ -263,15 +267,17 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
-def read_parts(path: Path, manifest: Mapping[str, Any]) -> dict[str, bytes]:
-    """Returns the bytes of every part that a verified manifest names.
+def read_parts(
+    path: Path, manifest: Mapping[str, Any], names: Iterable[str] = PARTS
+) -> dict[str, bytes]:
+    """Returns the bytes of parts that a verified manifest names.
 
     Raises:
         BundleError: A part is not the one that the manifest means.
     """
     named = manifest["parts"]
     parts: dict[str, bytes] = {}
-    for name in sorted(named):
+    for name in sorted(names):
         data = read_bounded(path / name, int(named[name]["size"]))
         if len(data) != named[name]["size"]:
             raise BundleError(f"{name} is not as long as its manifest says", hint=REPLACE)
@@ -410,6 +416,19 @@ def _catalogue(arrays: dict[str, NDArray[Any]]) -> Catalogue:
         ) from error
 
 
+def _mapped_tables(path: Path, part: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    try:
+        mapped = map_verified(path, size=int(part["size"]), sha256=str(part["sha256"]))
+    except OSError as error:
+        raise BundleError(f"{path.name} cannot be read: {error.strerror}", hint=REPLACE) from error
+    except ValueError as error:
+        raise BundleError(f"{path.name} {error}", hint=REPLACE) from error
+    try:
+        return mapped_arrays(mapped)
+    except ValueError as error:
+        raise BundleError(f"a table cannot be read: {error}", hint=REPLACE) from error
+
+
 def _tables(arrays: dict[str, NDArray[Any]]) -> tuple[RankerTables, Ids]:
     try:
         return unpack(arrays)
@@ -451,6 +470,8 @@ def pack(tables: RankerTables, products: list[str], stores: list[str]) -> dict[s
     for name in ("basket_near", "household_near", "kind_near"):
         arrays[f"{name}.index"] = getattr(tables, name).index
         arrays[f"{name}.weight"] = getattr(tables, name).weight
+    for field in fields(Groups):
+        arrays[f"groups.{field.name}"] = getattr(tables.groups, field.name)
     arrays["plan_keys"] = np.array(keys, dtype=np.int32).reshape(-1, 2)
     arrays["plan_ends"] = np.cumsum([len(tables.plans[key]) for key in keys], dtype=np.int64)
     arrays["plan_bytes"] = np.frombuffer(b"".join(tables.plans[k] for k in keys), dtype=np.uint8)
@@ -466,9 +487,9 @@ def pack(tables: RankerTables, products: list[str], stores: list[str]) -> dict[s
 def unpack(arrays: dict[str, NDArray[Any]]) -> tuple[RankerTables, Ids]:
     """Returns tables and names from the arrays of `tables.npz`."""
     keys, ends = arrays["plan_keys"].tolist(), arrays["plan_ends"].tolist()
-    packed = arrays["plan_bytes"].tobytes()
+    packed = arrays["plan_bytes"].data
     starts = [0, *ends[:-1]]
-    plans = {
+    plans: dict[tuple[int, int], bytes | memoryview] = {
         (week, store): packed[start:end]
         for (week, store), start, end in zip(keys, starts, ends, strict=False)
     }
@@ -478,6 +499,7 @@ def unpack(arrays: dict[str, NDArray[Any]]) -> tuple[RankerTables, Ids]:
         basket_near=Neighbours(arrays["basket_near.index"], arrays["basket_near.weight"]),
         household_near=Neighbours(arrays["household_near.index"], arrays["household_near.weight"]),
         kind_near=Neighbours(arrays["kind_near.index"], arrays["kind_near.weight"]),
+        groups=Groups(**{f.name: arrays[f"groups.{f.name}"] for f in fields(Groups)}),
         plans=plans,
         chain_plans=chain,
     )

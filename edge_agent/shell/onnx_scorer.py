@@ -22,6 +22,7 @@ from edge_agent.state.features import (
     FEATURES,
     FINALISTS,
     HOURS_PER_BIN,
+    LONG_AGO_BASKETS,
     LONG_AGO_DAYS,
     Description,
     Floats,
@@ -43,7 +44,13 @@ MAX_HISTORY_BASKETS: Final = 400
 """About a year of daily shopping; older baskets change no feature by a visible amount."""
 
 WHOLE_BASKET: Final = frozenset(
-    {"basket_private_share", "basket_offer_share", "basket_mean_price", "basket_mean_pop"}
+    {
+        "basket_private_share",
+        "basket_offer_share",
+        "basket_mean_price",
+        "basket_mean_pop",
+        "basket_group_certainty",
+    }
 )
 """What kind of basket it is; the same for every candidate, so no reason for one."""
 
@@ -68,6 +75,13 @@ REASONS: Final[Mapping[str, Mapping[str, float]]] = {
         "department_slow": 0.0,
         "history_conditional": 0.0,
         "maker_slow": 0.0,
+        "history_together": 0.0,
+        "history_together_share": 0.0,
+        "history_hour_share": 0.0,
+        "history_weekday_share": 0.0,
+        "history_long": 0.0,
+        "baskets_since_bought": LONG_AGO_BASKETS,
+        "history_rate": 0.0,
     },
     "on_offer": {
         "display_lift": 0.0,
@@ -138,6 +152,11 @@ class OnnxScorer:
         top = top[scores[top] > 0.0]
         reasons = self._reasons(description.matrix[top], scores[top])
         return self._answer(description.items[top], scores[top], reasons)
+
+    @property
+    def tables(self) -> RankerTables:
+        """What was learned."""
+        return self._tables
 
     def describe(self, request: ScoringRequest) -> Description:
         """Returns the candidates of a request and their features."""

@@ -18,6 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_agent.state.groups import Groups, Likeness, LocalGroups, groups_at, likeness
+from edge_agent.state.habits import Habits, habits
+
 Floats = NDArray[np.float32]
 Items = NDArray[np.int64]
 
@@ -79,6 +82,16 @@ FEATURES: tuple[str, ...] = (
     "chain_display",
     "chain_mailer",
     "own_promotion_lift",
+    "basket_group_share",
+    "basket_group_lift",
+    "basket_group_certainty",
+    "history_together",
+    "history_together_share",
+    "history_hour_share",
+    "history_weekday_share",
+    "history_long",
+    "baskets_since_bought",
+    "history_rate",
 )
 """Names in the order of the matrix's columns; a bundle with another order is refused."""
 
@@ -90,13 +103,15 @@ FAST_HALF_LIFE_DAYS = 14.0
 SLOW_HALF_LIFE_DAYS = 60.0
 LAST_BASKETS = 5
 LONG_AGO_DAYS = 400.0
+LONG_AGO_BASKETS = 400.0
 MAX_BASKET = 40
 MAX_HISTORY_ITEMS = 160
 TINY = 1e-6
+GROUP_TINY = 1e-4
 PER_SIGNAL = 80
 N_TOGETHER = 160
 """Candidates taken from each signal; set by the trials in the model card."""
-FINALISTS = 80
+FINALISTS = 60
 """Rows that a model's first stage lets through to its second; the others score 0."""
 
 
@@ -127,6 +142,7 @@ class RankerTables:
         display_lift, mailer_lift: Log lift of each of 16 codes.
         plan_stores: Store codes with a promotion plan.
         plans: (week, position in plan_stores) -> zlib of one byte for each item.
+        groups: Groups of similar households.
         chain_plans: week -> uint8 (2, n_items), share of stores with display, mailer, in 1/255.
     """
 
@@ -151,10 +167,11 @@ class RankerTables:
     basket_near: Neighbours
     household_near: Neighbours
     kind_near: Neighbours
+    groups: Groups
     display_lift: Floats
     mailer_lift: Floats
     plan_stores: NDArray[np.int32]
-    plans: dict[tuple[int, int], bytes]
+    plans: dict[tuple[int, int], bytes | memoryview]
     chain_plans: dict[int, NDArray[np.uint8]]
 
     @property
@@ -204,6 +221,7 @@ class Surroundings:
     own_lift: Floats
     now: Floats
     popular: NDArray[np.int32]
+    groups: LocalGroups
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -249,6 +267,7 @@ def surroundings(
         own_lift=own.astype(np.float32),
         now=now,
         popular=np.argsort(-now, kind="stable").astype(np.int32),
+        groups=groups_at(tables.groups, store),
     )
 
 
@@ -382,6 +401,7 @@ class _Signals:
     history_sum: Floats
     history_max: Floats
     on_offer: Floats
+    like_basket: Likeness
 
 
 def describe(tables: RankerTables, situation: Situation, around: Surroundings) -> Description:
@@ -429,6 +449,7 @@ def _signals(tables: RankerTables, basket: Items, past: _Past, around: Surroundi
         history_max=earlier.strongest(scale),
         history_conditional=earlier.total(scale / np.sqrt(tables.pop_all[top] + np.float32(TINY))),
         on_offer=around.chain_mailer[basket],
+        like_basket=likeness(around.groups, basket, tables.pop_all),
     )
 
 
@@ -447,6 +468,7 @@ def _candidates(
         (signals.conditional * np.sqrt(tables.pop_all), PER_SIGNAL),
         (signals.shared_sum, PER_SIGNAL),
         (signals.history_sum, PER_SIGNAL),
+        (signals.like_basket.share, PER_SIGNAL),
     ):
         lists.append(_best(signal if allowed is None else signal * allowed, n))
     chosen = np.zeros(tables.n_items, dtype=bool)
@@ -466,6 +488,8 @@ def _matrix(
     columns.update(_of_items(tables, around, items))
     columns.update(_of_basket(tables, situation.basket[-MAX_BASKET:], signals, items))
     columns.update(_of_history(tables, signals, items))
+    columns.update(_of_groups(signals, around, items))
+    columns.update(_of_habits(tables, situation, signals.past, items))
     matrix = np.empty((len(FEATURES), len(items)), dtype=np.float32)
     for row, name in enumerate(FEATURES):
         matrix[row] = columns[name]
@@ -633,3 +657,63 @@ def _sum_by(codes: NDArray[np.int32], past: _Past, items: Items) -> Floats:
         codes[past.items], weights=past.slow, minlength=int(codes.max()) + 1
     ).astype(np.float32)
     return sums[codes[items]]
+
+
+def _of_groups(signals: _Signals, around: Surroundings, items: Items) -> dict[str, Floats | float]:
+    """Returns what those groups of households buy that the basket looks like."""
+    like = signals.like_basket
+    if not like.certainty > 0.0:
+        return {
+            "basket_group_share": 0.0,
+            "basket_group_lift": 0.0,
+            "basket_group_certainty": 0.0,
+        }
+    share = like.share[items]
+    return {
+        "basket_group_share": share,
+        "basket_group_lift": np.log(share + np.float32(GROUP_TINY)) - around.log_store[items],
+        "basket_group_certainty": like.certainty,
+    }
+
+
+_NO_HABITS: dict[str, Floats | float] = {
+    "history_together": 0.0,
+    "history_together_share": 0.0,
+    "history_hour_share": 0.0,
+    "history_weekday_share": 0.0,
+    "history_long": 0.0,
+    "baskets_since_bought": LONG_AGO_BASKETS,
+    "history_rate": 0.0,
+}
+
+
+def _of_habits(
+    tables: RankerTables, situation: Situation, past: _Past, items: Items
+) -> dict[str, Floats | float]:
+    """Returns what the visitor's own earlier baskets say of this very visit."""
+    if not len(past.items):
+        return _NO_HABITS
+    found: Habits = habits(
+        past.items,
+        bought=situation.bought,
+        bought_basket=situation.bought_basket,
+        ago_days=situation.ago_days,
+        basket=situation.basket[-MAX_BASKET:],
+        pop=tables.pop_all,
+    )
+    at = np.full(tables.n_items, len(past.items), dtype=np.int64)
+    at[past.items] = np.arange(len(past.items))
+    row = at[items]
+
+    def known(values: Floats, otherwise: float) -> Floats:
+        return np.append(values, np.float32(otherwise))[row]
+
+    return {
+        "history_together": known(found.together, 0.0),
+        "history_together_share": known(found.together_share, 0.0),
+        "history_hour_share": known(found.at_hour, 0.0),
+        "history_weekday_share": known(found.on_weekday, 0.0),
+        "history_long": known(found.long, 0.0),
+        "baskets_since_bought": known(found.baskets_since, LONG_AGO_BASKETS),
+        "history_rate": known(found.rate, 0.0),
+    }

@@ -10,9 +10,20 @@ from typing import Any
 import duckdb
 import numpy as np
 import pytest
+from scipy import sparse
 
-from edge_agent.shell.bundles import pack
-from models.dataset import Dataset, load, load_promotions, rankable, seconds, unit_prices
+from edge_agent.shell.bundles import load_bundle, pack
+from models import train
+from models.dataset import (
+    DEFAULT_ZONE,
+    Dataset,
+    load,
+    load_promotions,
+    rankable,
+    seconds,
+    unit_prices,
+)
+from models.groups import GROUP_SIZE, MIN_BASKETS, fit_groups
 from models.protocol import Case, cases_at, grade, ratio_interval, split
 from models.tables import fit_tables
 from models.train import learning_at
@@ -126,3 +137,53 @@ def test_ratio_of_a_method_to_itself_is_one() -> None:
     """The interval is that of the paired ratio."""
     values = np.random.default_rng(1).random(200)
     assert ratio_interval(values, values, 7) == pytest.approx((1.0, 1.0, 1.0))
+
+
+def test_group_joins_enough_households_and_hides_what_they_seldom_buy() -> None:
+    """Everybody of two shops buys the shop's own item; one household buys one of its own too."""
+    household = np.repeat(np.arange(2 * GROUP_SIZE), 3).astype(np.int32)
+    store = (household >= GROUP_SIZE).astype(np.int32)
+    lone, twice = np.zeros((2, len(household)))
+    twice[: MIN_BASKETS - 1] = 1
+    lone[-1] = 1
+    baskets = sparse.csr_matrix(np.stack([1 - store, store, twice, lone], axis=1))
+    age = np.zeros(len(household))
+    found = fit_groups(
+        baskets.astype(np.float32), household=household, store=store, age_days=age, n_stores=3
+    )
+    assert len(found.starts) - 1 == 2
+    assert sorted(found.items.tolist()) == [0, 1]
+    assert found.store_starts.tolist() == [0, 1, 2, 2]
+
+
+def test_shop_of_fewer_households_than_a_group_has_none() -> None:
+    """Four households are never published as one."""
+    household = np.arange(GROUP_SIZE - 1).repeat(9).astype(np.int32)
+    found = fit_groups(
+        sparse.csr_matrix(np.ones((len(household), 2), dtype=np.float32)),
+        household=household,
+        store=np.zeros(len(household), dtype=np.int32),
+        age_days=np.zeros(len(household)),
+        n_stores=1,
+    )
+    assert len(found.items) == len(found.store_groups) == 0
+
+
+def test_trained_twice_gives_the_same_bytes_and_maps_its_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Manifest, metrics, trees and tables do not depend on the run; tables are used in place."""
+    monkeypatch.setattr(train, "N_TREES", 4)
+    monkeypatch.setattr(train, "N_FIRST", 2)
+    monkeypatch.setattr(train, "SNAPSHOTS", 2)
+    data = str(shop(tmp_path / "shop", days=76))
+    for run in ("first", "second"):
+        train.train(data, CUTOFF, tmp_path / run, key=None, zone=DEFAULT_ZONE, engine="duckdb")
+    names = sorted(file.name for file in (tmp_path / "first").iterdir())
+    assert "manifest.json" in names
+    for name in names:
+        first, second = (tmp_path / run / name for run in ("first", "second"))
+        assert first.read_bytes() == second.read_bytes(), name
+    tables = load_bundle(tmp_path / "first").scorer.tables
+    assert not tables.basket_near.weight.flags.owndata
+    assert not tables.basket_near.weight.flags.writeable

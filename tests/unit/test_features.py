@@ -22,6 +22,7 @@ from edge_agent.state.features import (
     describe,
     surroundings,
 )
+from edge_agent.state.groups import Groups
 
 N = 6
 STORES = 2
@@ -39,7 +40,10 @@ def near(links: dict[int, list[tuple[int, float]]], n: int = N) -> Neighbours:
 
 @pytest.fixture
 def tables() -> RankerTables:
-    """Six items: 0 goes with 1, 2 is on display in store 0, 5 is the most popular."""
+    """Six items: 0 goes with 1, 2 is on display in store 0, 5 is the most popular.
+
+    In store 0 one group of households buys 0 and 4, the other 1 and 3.
+    """
     pop = np.array([0.1, 0.05, 0.05, 0.02, 0.01, 0.3], dtype=np.float32)
     plan = np.zeros(N, dtype=np.uint8)
     plan[2] = 1
@@ -68,6 +72,14 @@ def tables() -> RankerTables:
         basket_near=near({0: [(1, 0.5)], 1: [(0, 0.5)]}),
         household_near=near({0: [(2, 0.25)]}),
         kind_near=near({}, 3),
+        groups=Groups(
+            starts=np.array([0, 2, 4]),
+            items=np.array([0, 4, 1, 3], dtype=np.uint16),
+            share=np.array([0.5, 0.4, 0.5, 0.4], dtype=np.float16),
+            store_starts=np.array([0, 2, 2]),
+            store_groups=np.array([0, 1], dtype=np.int32),
+            store_share=np.array([0.5, 0.5], dtype=np.float32),
+        ),
         display_lift=lifts,
         mailer_lift=np.zeros(CODES, dtype=np.float32),
         plan_stores=np.array([0], dtype=np.int32),
@@ -189,8 +201,52 @@ def test_nothing_bought_describes_an_item_as_a_history_without_it(tables: Ranker
     """What an empty history spares working out is what an unrelated one comes to."""
     apart = np.arange(N, dtype=np.int32)
     tables = replace(tables, category=apart, department=apart, maker=apart)
-    empty, other = (described(tables, situation(bought=bought)) for bought in ((), ((9.0, (0,)),)))
+    empty, other = (
+        described(tables, situation(bought=bought, store=1)) for bought in ((), ((9.0, (0,)),))
+    )
     of_history = [name for name in FEATURES if name in REASONS["you_often_buy"]]
     assert [value(empty, 5, name) for name in of_history] == [
         value(other, 5, name) for name in of_history
     ]
+
+
+def test_basket_like_a_groups_makes_what_that_group_buys_likelier(tables: RankerTables) -> None:
+    """Item 0 is bought by the group that buys 4, so 4 gains and the other group's 3 does not."""
+    found = described(tables, situation(basket=(0,)))
+    assert value(found, 4, "basket_group_share") > 0.35
+    assert value(found, 3, "basket_group_share") < 0.05
+    assert value(found, 4, "basket_group_lift") > value(found, 3, "basket_group_lift")
+
+
+def test_store_without_groups_says_nothing_of_them(tables: RankerTables) -> None:
+    """An unknown store and one where no group shops leave those features neutral."""
+    for store in (None, 1):
+        found = described(tables, situation(basket=(0,), store=store))
+        assert value(found, 5, "basket_group_share") == 0.0
+        assert value(found, 5, "basket_group_lift") == 0.0
+        assert value(found, 5, "basket_group_certainty") == 0.0
+
+
+def test_earlier_basket_like_this_one_speaks_for_what_was_in_it(tables: RankerTables) -> None:
+    """4 was bought together with 0, 5 was not: only 4 is usual beside 0."""
+    past = ((20.0, (0, 4)), (9.0, (5,)))
+    found = described(tables, situation(basket=(0,), bought=past))
+    assert value(found, 4, "history_together_share") == pytest.approx(1.0)
+    assert value(found, 5, "history_together_share") == 0.0
+
+
+def test_habit_of_the_hour_and_weekday_is_seen(tables: RankerTables) -> None:
+    """A fortnight ago is the same hour and weekday, nine days and a half ago is neither."""
+    found = described(tables, situation(bought=((14.0, (4,)), (9.5, (5,)))))
+    assert value(found, 4, "history_hour_share") == pytest.approx(1.0)
+    assert value(found, 4, "history_weekday_share") == pytest.approx(1.0)
+    assert value(found, 5, "history_hour_share") < 0.01
+    assert value(found, 5, "history_weekday_share") == 0.0
+
+
+def test_regularity_counts_baskets_since_the_first_and_the_last(tables: RankerTables) -> None:
+    """Bought in two of the three baskets since the first, last one basket ago."""
+    past = ((30.0, (5,)), (20.0, (1,)), (10.0, (1, 5)), (5.0, (5,)))
+    found = described(tables, situation(bought=past))
+    assert value(found, 1, "baskets_since_bought") == 1.0
+    assert value(found, 1, "history_rate") == pytest.approx(2 / 3)
