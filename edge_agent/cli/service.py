@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SWITCH_INTERVAL_S: Final = 0.000_5
-# A decision leaves few cycles behind, and looking for them at Python's pace holds everyone up.
-_GC_THRESHOLDS: Final = (10_000, 20, 20)
 
 # mallopt's parameters, as <malloc.h> numbers them, and what they are set to. A decision's arrays
 # (75-150 KiB) must come from the heap: mapped and unmapped each time, they cost 560 page faults.
@@ -54,7 +52,6 @@ def serve(path: Path) -> None:
     # What is there now stays: a full collection would look through it all, for 20 to 70 ms.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLDS)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: agent.stopping.set())
     signal.signal(signal.SIGHUP, lambda *_: agent.reload())
