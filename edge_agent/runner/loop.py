@@ -307,8 +307,10 @@ class Loop:
                 self._commit(partial(self._called, do), [])
                 self._check_written()
             except Exception as error:  # noqa: BLE001 - it belongs to whoever called
-                self._unit.roll_back()
-                self._rebuild()
+                # Reading a large state anew takes long: only where something has to be undone.
+                if not self._unit.is_empty:
+                    self._unit.roll_back()
+                    self._rebuild()
                 future.set_exception(error)
             else:
                 future.set_result(answer)
