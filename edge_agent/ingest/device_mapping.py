@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING, Final, cast, get_args
 
 from edge_agent.ingest import filters
 from edge_agent.ingest.decode import Refusal
-from edge_agent.ingest.mapping import CompiledMapping, Lookups, Mapped, MappingRefusal, interpret
 from edge_agent.wire.notices import RefusalReason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from edge_agent.ingest.mapping import Entry
+    from edge_agent.ingest.mapping import (
+        CompiledMapping,
+        Entry,
+        Lookups,
+        Mapped,
+        MappingRefusal,
+    )
 
 DETAIL_MAX: Final = 300
 REFUSALS_SHOWN: Final = 3
@@ -74,6 +79,9 @@ def reading_of(
     received_at_ms: int,
 ) -> Reading:
     """Returns what a mapping makes of a message; whatever it does, a value comes out."""
+    # 7 MiB that an agent without mappings spares.
+    from edge_agent.ingest.mapping import Mapped, MappingRefusal, interpret  # noqa: PLC0415
+
     try:
         mapped = interpret(
             mapping.compiled,

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from typing_extensions import override
 
-from edge_agent.ingest.mapping import Entry
-
 if TYPE_CHECKING:
+    from edge_agent.ingest.mapping import Entry
     from edge_agent.ports import UnitOfWork
 
 # Entries in memory, those included that are known not to exist; the rest waits on the disk.
@@ -80,6 +79,9 @@ class MappingMemory:
             return entry
 
     def _stored(self, key: str) -> Entry | None:
+        # An agent without mappings spares what it brings along.
+        from edge_agent.ingest.mapping import Entry  # noqa: PLC0415
+
         rows = self._unit.query(_READ, (key,))
         if not rows:
             return None
@@ -95,7 +97,7 @@ class MappingMemory:
         return plain, False
 
 
-class _View(Mapping[str, Entry]):
+class _View(Mapping[str, "Entry"]):
     """One mapping's entries; they are looked up, never listed."""
 
     def __init__(self, memory: MappingMemory, prefix: str) -> None:

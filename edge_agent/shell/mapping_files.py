@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.ingest import filters
 from edge_agent.ingest.device_mapping import DeviceMapping
-from edge_agent.ingest.mapping import CompiledMapping, Lookups, read_mapping
 from edge_agent.ingest.places import Place, line_of
 from edge_agent.shell.resources import shipped_mapping, shipped_mappings
 from edge_agent.wire import topics
 
 if TYPE_CHECKING:
     from edge_agent.config import Config, MappingSection
+    from edge_agent.ingest.mapping import CompiledMapping
 
 # The table in which a device's own name for a place becomes one of the store's zones.
 ZONES_TABLE: Final = "zones"
@@ -136,6 +136,13 @@ def _read_one(
 def _from_text(
     name: str, text: str, section: MappingSection, config: Config, *, secret: bytes
 ) -> DeviceMapping | tuple[Problem, ...]:
+    # 7 MiB that an agent without mappings spares.
+    from edge_agent.ingest.mapping import (  # noqa: PLC0415
+        CompiledMapping,
+        Lookups,
+        read_mapping,
+    )
+
     compiled = read_mapping(text)
     if not isinstance(compiled, CompiledMapping):
         return tuple(Problem(place=(), message=each) for each in compiled)

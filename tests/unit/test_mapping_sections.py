@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -81,3 +83,15 @@ def test_what_was_good_before_is_taken_in_a_broken_ones_place() -> None:
     assert [each.text for each in found.good] == [before]
     assert set(found.refused) == {"xovi"}
     assert line_of(text, ("mappings", "xovi")) == 5
+
+
+def test_an_agent_without_mappings_loads_no_interpreter() -> None:
+    """A store whose devices speak canonical events spares its memory."""
+    code = (
+        "import sys, edge_agent.app\n"
+        "print({'lxml', 'jmespath', 'edge_agent.ingest.mapping'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "set()\n"
