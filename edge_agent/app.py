@@ -59,7 +59,7 @@ from edge_agent.shell.retention import APART, purge
 from edge_agent.shell.scorers import ModelScorer, PopularityScorer
 from edge_agent.shell.shadow import Shadow
 from edge_agent.shell.signing import verify_command
-from edge_agent.shell.sqlite_db import open_for_writing
+from edge_agent.shell.sqlite_db import open_for_writing, store_error
 from edge_agent.shell.state_store import StateStore
 from edge_agent.shell.systemd import ServiceManager
 from edge_agent.shell.unit_of_work import UnitOfWork
@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge_agent.config import Config, LinkSection
+    from edge_agent.domain.store import Layout
     from edge_agent.shell.bundles import Bundle
     from edge_agent.state.devices import Standing
     from edge_agent.wire.summaries import DeviceState
@@ -149,6 +150,25 @@ class Agent:
 
     # --- building -----------------------------------------------------------------------------
 
+    def _read_state(self, layout: Layout) -> StateStore:
+        try:
+            return self._state_in_database(layout)
+        except (StoreCorrupt, sqlite3.DatabaseError) as error:
+            path = self.config.database
+            found = store_error(error, path) if isinstance(error, sqlite3.Error) else error
+            if not isinstance(found, StoreCorrupt):
+                raise found from error
+            # SQLite's check passes over what only shows when it is read.
+            self._db.close()
+            _set_aside(path, found.message)
+            self._db = _open_database(self.config)
+            return self._state_in_database(layout)
+
+    def _state_in_database(self, layout: Layout) -> StateStore:
+        return StateStore(
+            self._db, layout=layout, policy=self.config.policy, departments=self._departments
+        )
+
     def _build(self) -> None:
         config = self.config
         layout = layout_of(config)
@@ -156,9 +176,7 @@ class Agent:
         self._bundle = self._models.in_use.live
         catalogue = None if self._bundle is None else self._bundle.catalogue
         self._departments = BundleDepartments(catalogue)
-        self._state = StateStore(
-            self._db, layout=layout, policy=config.policy, departments=self._departments
-        )
+        self._state = self._read_state(layout)
         self._shadow = Shadow(self._state, config.policy)
         self._catalogue = StoreCatalogue(
             catalogue,
@@ -549,13 +567,17 @@ def _open_database(config: Config) -> sqlite3.Connection:
         _reserve_of(config).release()
         return open_for_writing(path, durability=config.state.durability)
     except StoreCorrupt as error:
-        # Start anew rather than not at all; the damaged file is kept for whoever looks into it.
-        log.error("database_set_aside", extra={"fields": {"error": error.message}})  # noqa: TRY400 - told in our words
-        for suffix in ("", "-wal", "-shm"):
-            damaged = path.with_name(path.name + suffix)
-            if damaged.exists():
-                damaged.rename(path.with_name(f"{path.name}{suffix}.damaged"))
+        _set_aside(path, error.message)
         return open_for_writing(path, durability=config.state.durability)
+
+
+def _set_aside(path: Path, error: str) -> None:
+    # Start anew rather than not at all; the damaged file is kept for whoever looks into it.
+    log.error("database_set_aside", extra={"fields": {"error": error}})
+    for suffix in ("", "-wal", "-shm"):
+        damaged = path.with_name(path.name + suffix)
+        if damaged.exists():
+            damaged.rename(path.with_name(f"{path.name}{suffix}.damaged"))
 
 
 def _public_keys(keys: dict[str, str]) -> dict[str, Ed25519PublicKey]:

@@ -24,6 +24,7 @@ from edge_agent.domain.ids import (
 )
 from edge_agent.domain.store import AtRegister, Product, Showing
 from edge_agent.domain.visitor import Visitor
+from edge_agent.errors import StoreCorrupt
 from edge_agent.shell import rows
 from edge_agent.shell.register_stays import RegisterStays
 from edge_agent.state.visits import follows, one_visit
@@ -75,7 +76,20 @@ class StateStore:
         self.reload()
 
     def reload(self) -> None:
-        """Forgets all that is cached and reads again what must be in memory."""
+        """Forgets all that is cached and reads again what must be in memory.
+
+        Raises:
+            StoreCorrupt: A row holds what the agent never wrote there.
+        """
+        try:
+            self._reload()
+        except (ValueError, LookupError, TypeError, ArithmeticError) as error:
+            raise StoreCorrupt(
+                f"the database holds a row that cannot be read ({type(error).__name__})",
+                hint="it is set aside at the next start, and a new one begun",
+            ) from error
+
+    def _reload(self) -> None:
         self._visitors: OrderedDict[VisitorId, Visitor] = OrderedDict()
         self._ids: dict[tuple[str, str], VisitorId | None] = {}
         self._visits: dict[VisitorId, Visit | None] = {}

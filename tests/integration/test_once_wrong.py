@@ -5,7 +5,9 @@ They are of the road, the periods and what is kept in bounds; everything but the
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -230,3 +232,20 @@ def test_who_stood_at_a_till_is_let_go_of(agent: DrivenAgent) -> None:
     # What is asked of older times comes from the disk, and is the same.
     near = agent.agent._state.baskets_near("checkout-2", from_ms=T0, to_ms=now_ms)  # type: ignore[arg-type]
     assert len(near) == hours * 6
+
+
+# --- damage that the database's own check passes over ends no start ------------------------------
+
+
+def test_a_row_that_cannot_be_read_is_damage_too(tmp_path: Path) -> None:
+    """The database is set aside and a new one begun; the agent does not fail at every start."""
+    with driven_agent(tmp_path) as agent:
+        agent.take(entered(T0, 1))
+    path = next(tmp_path.rglob("*.sqlite3"), None) or next(tmp_path.rglob("*.db"))
+    with closing(sqlite3.connect(path)) as damaged:
+        damaged.execute("UPDATE mark SET kind = 'enteq'")
+        damaged.commit()
+    with driven_agent(tmp_path) as agent:
+        agent.take(entered(T0, 2))
+        assert agent.rows("SELECT count(*) FROM inbox") == [(1,)]
+    assert path.with_name(f"{path.name}.damaged").exists()
