@@ -196,7 +196,7 @@ class Agent:
         secret = secret_of(keys.store_key())
         self._desk = MappingDesk(config, self._path, secret=secret)
         self._desk.start(self._unit, now_ms=self._clock.now_ms() or last_now_ms)
-        memory = MappingMemory(self._unit, DayCipher(), secret)
+        memory = MappingMemory(self._unit, DayCipher(), secret, today_key=self._people.today_key)
         self._mapper = Mapper(
             memory,
             Redeliveries(self._unit),

@@ -81,9 +81,9 @@ class Mapper:
         self._heard: dict[str, tuple[DeviceMapping, ...]] = {}
         self._arrivals: dict[int, int] = {}
 
-    def begin_batch(self) -> None:
+    def begin_batch(self, now_ms: int) -> None:
         """Starts a batch: nothing of it is on the disk yet."""
-        self._memory.begin_batch()
+        self._memory.begin_batch(now_ms)
         self._redeliveries.begin_batch()
 
     def note_committed(self) -> None:

@@ -120,7 +120,7 @@ class Road:
     def begin_batch(self) -> None:
         """Starts a batch: nothing of it is on the disk yet."""
         self._marks.clear()
-        self.mapper.begin_batch()
+        self.mapper.begin_batch(self.now_ms)
         self._newest_versions.clear()
         self.publishes.clear()
         self.acked.clear()

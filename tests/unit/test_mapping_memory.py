@@ -47,12 +47,20 @@ def rows(tmp_path: Path) -> Iterator[Any]:
         yield Rows(database)
 
 
-def memory_of(rows: Any, key: bytes = KEY) -> MappingMemory:
+def memory_of(rows: Any, key: bytes = KEY, *, at_ms: int = NOW) -> MappingMemory:
     """A memory as it is after a start."""
-    return MappingMemory(rows, DayCipher(), key)
+    made = MappingMemory(rows, DayCipher(), key, today_key=day_key)
+    made.begin_batch(at_ms)
+    return made
 
 
-TOTAL: Final = Entry(value=(1_204, NOW, None), until_ms=NOW + DAY_MS)
+def day_key(at_ms: int) -> bytes:
+    """A key for each day."""
+    return b"%032d" % (at_ms // DAY_MS)
+
+
+TOTAL: Final = Entry(value=(1_204, NOW, None), until_ms=NOW + 400 * DAY_MS)
+NAMED: Final = Entry(value=("open", NOW), until_ms=NOW + 400 * DAY_MS)
 AROUND: Final = Entry(value=(NOW, PHONE, "x"), until_ms=NOW + DAY_MS)
 
 
@@ -67,12 +75,27 @@ def test_a_start_finds_what_was_remembered(rows: Any) -> None:
 
 def test_text_is_sealed_and_lost_with_its_key(rows: Any) -> None:
     """Nobody reads an address off the disk; under a new key there is a new baseline."""
-    memory_of(rows).put("acme", {"b#2": AROUND, "a#1": TOTAL}, now_ms=NOW)
+    entries = {"b#2": AROUND, "a#1": TOTAL, "c#3": NAMED}
+    memory_of(rows).put("acme", entries, now_ms=NOW)
     written = b"".join(value for (value,) in rows.query("SELECT value FROM mapping_state"))
     assert PHONE.encode() not in written
+    assert b"open" not in written
     other = memory_of(rows, b"o" * 32)
-    assert other.of("acme").get("b#2") is None
+    assert other.of("acme").get("c#3") is None
     assert other.of("acme").get("a#1") == TOTAL
+
+
+def test_what_may_be_of_people_is_not_found_on_another_day(rows: Any) -> None:
+    """Totals go on over midnight; who was around yesterday is filed under a key that is gone."""
+    memory = memory_of(rows)
+    memory.put("acme", {"b#2": AROUND, "a#1": TOTAL}, now_ms=NOW)
+    memory.begin_batch(NOW + DAY_MS)
+    for each in (memory, memory_of(rows, at_ms=NOW + DAY_MS)):
+        assert each.of("acme").get("b#2") is None
+        assert each.of("acme").get("a#1") == TOTAL
+    filed = {key for (key,) in rows.query("SELECT key FROM mapping_state")}
+    assert "acme/a#1" in filed
+    assert "acme/b#2" not in filed
 
 
 def test_what_a_batch_could_not_save_is_forgotten(rows: Any) -> None:
@@ -80,15 +103,15 @@ def test_what_a_batch_could_not_save_is_forgotten(rows: Any) -> None:
     memory = memory_of(rows)
     memory.put("acme", {"a#1": TOTAL}, now_ms=NOW)
     memory.note_committed()
-    memory.put("acme", {"a#1": AROUND}, now_ms=NOW)
+    memory.put("acme", {"a#1": TOTAL._replace(value=(1_300, NOW, None))}, now_ms=NOW)
     rows.add("mapping_state", ("acme/a#1", b"[1204,1772445600000,null]", 0, TOTAL.until_ms, NOW))
-    memory.begin_batch()
+    memory.begin_batch(NOW)
     assert memory.of("acme").get("a#1") == TOTAL
 
 
 def test_what_is_over_is_purged_and_so_is_what_is_old(rows: Any) -> None:
     """Each entry's own end counts, and the configured days for all."""
-    entries = {"over": -DAY_MS, "fresh": DAY_MS, "stale": DAY_MS}
+    entries = {"over": -DAY_MS, "fresh": 100 * DAY_MS, "stale": DAY_MS}
     for name, until_ms in entries.items():
         at_ms = NOW - 500 * DAY_MS if name == "stale" else NOW
         entry = Entry(value=(1,), until_ms=NOW + until_ms)
