@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
@@ -10,7 +11,7 @@ from typing import Any, Final
 from edge_agent.ingest.compiled import CompiledRule
 from edge_agent.ingest.conversions import NotConvertible, text_of
 from edge_agent.ingest.instants import datetime_of
-from edge_agent.ingest.rows import Row, framed
+from edge_agent.ingest.rows import BAD_ROW, Row, framed
 from edge_agent.ingest.schema_of_events import EVENT_CHECKS
 from edge_agent.wire.events import Event
 
@@ -35,6 +36,7 @@ def event_of(rule: CompiledRule, row: Row, vendor: str) -> Event | None:
         return None
     data = _fields(rule, row)
     if row.findings and not _is_news(row):
+        _note_unchanged(rule, row, vendor)
         return None
     body = {
         "specversion": "1.0",
@@ -46,6 +48,13 @@ def event_of(rule: CompiledRule, row: Row, vendor: str) -> Event | None:
     }
     event: Event = EVENT_CHECKS[name](body)
     return event
+
+
+def _note_unchanged(rule: CompiledRule, row: Row, vendor: str) -> None:
+    """Notes who spoke: a counter at night sends the same total, and is well."""
+    # A device without a name says no less than an event of it would have.
+    with suppress(*BAD_ROW):
+        row.run.unchanged[_source(rule, row, vendor)] = None
 
 
 def _is_news(row: Row) -> bool:

@@ -52,6 +52,7 @@ class Mapped:
         changes: What is to be remembered from now on, by key; commit it with the events.
         ignored: Reasons of the rules that said so.
         counts: How often a time was replaced, a row was a baseline, late, a duplicate and so on.
+        unchanged: Sources that spoke and told nothing new, each once.
     """
 
     events: tuple[Event, ...] = ()
@@ -59,6 +60,7 @@ class Mapped:
     changes: Mapping[str, Entry] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
+    unchanged: tuple[str, ...] = ()
 
 
 def read_mapping(text: str) -> CompiledMapping | tuple[str, ...]:
@@ -123,6 +125,7 @@ def interpret(
         changes=run.changes,
         ignored=tuple(message.ignored),
         counts=run.counts,
+        unchanged=tuple(run.unchanged),
     )
 
 

@@ -93,11 +93,12 @@ class Run:
         received_at_ms: Its arrival, epoch milliseconds.
         refusals: What was refused.
         tell: Called with a line for everything that is done; None when nobody listens.
+        unchanged: Sources whose rows told nothing new.
     """
 
     __slots__ = (
         "_state", "_tables", "cache", "changes", "counts", "lookups", "payload", "received_at_ms",
-        "refusals", "tell", "topic",
+        "refusals", "tell", "topic", "unchanged",
     )  # fmt: skip
 
     def __init__(
@@ -122,6 +123,7 @@ class Run:
         self.received_at_ms = received_at_ms
         self.refusals: list[MappingRefusal] = []
         self.tell = tell
+        self.unchanged: dict[str, None] = {}
 
     def remembered(self, key: str) -> Entry | None:
         """Returns what is remembered under a key, by this message or before it."""

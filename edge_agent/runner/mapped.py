@@ -56,12 +56,14 @@ class Understood:
         events: Canonical events.
         refusal: Why it, or rows of it, were refused.
         heard_on: The filter that it was heard on; its topic may name somebody.
+        unchanged: Devices that spoke and told nothing new.
     """
 
     at_ms: int
     events: tuple[Event, ...]
     refusal: Refusal | None
     heard_on: str
+    unchanged: tuple[str, ...] = ()
 
 
 class Mapper:
@@ -137,6 +139,7 @@ class Mapper:
             events=events,
             refusal=refusal_of(readings),
             heard_on=mappings[0].heard_on(delivery.topic) or "",
+            unchanged=tuple(name for each in readings for name in each.mapped.unchanged),
         )
 
     def _arrival(self, delivery: Delivery, now_ms: int) -> int:

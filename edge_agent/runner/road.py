@@ -318,6 +318,9 @@ class Road:
         for event in found.events:
             made = as_published(event, self._settings.store)
             self._take_event(made, event, mark_of(event.source, event.id), at_ms=found.at_ms)
+        if self._refused_again is None:
+            for source in found.unchanged:
+                self.devices.heard(source, own_ms=None, now_ms=self.now_ms)
         if found.refusal is not None:
             self._refuse(delivery, found.refusal, heard_on=found.heard_on, at_ms=found.at_ms)
         return max(1, len(found.events))

@@ -142,6 +142,17 @@ def test_state_of_one_device_is_not_anothers() -> None:
     assert data(run(ROWS, {"rows": [{"id": "b", "n": 9}]}, state=state)) == []
 
 
+def test_a_device_that_tells_nothing_new_is_named() -> None:
+    """A counter at night sends the same total again and again, and has not fallen silent."""
+    rows = {"rows": [{"id": "a", "n": 1}, {"id": "b", "n": 1}]}
+    first = run(ROWS, rows)
+    assert first.unchanged == ("acme-a", "acme-b")
+    rows["rows"][1]["n"] = 2
+    second = run(ROWS, rows, state=applied({}, first))
+    assert [each.source for each in second.events] == ["acme-b"]
+    assert second.unchanged == ("acme-a",)
+
+
 def test_store_tables_go_before_the_files() -> None:
     """A store's own rows override those that come with the mapping."""
     head = HEAD + '[tables.zones]\nq = "file"\nr = "file"\n'
