@@ -108,6 +108,8 @@ $(STAMPS)/dev: $(LOCKS)/requirements-dev.txt $(STAMPS)/test
 $(STAMPS)/train: $(LOCKS)/requirements-train.txt $(STAMPS)/agent
 	$(call say,packages of the training)
 	@$(LOCKED) -r $(LOCKS)/requirements-train.txt | { grep -v "^Requirement already" || true; }
+	@$(BIN)/python -c 'import lightgbm' 2>/dev/null || { [ "$$(id -u)" -eq 0 ] && apt-get update -qq && apt-get install --yes -qq libgomp1; } \
+		|| { echo "the training needs a library: sudo apt-get install libgomp1"; exit 3; }
 	@touch $@
 
 $(STAMPS)/wheel: pyproject.toml README.md LICENSE $(SOURCES) $(STAMPS)/demo

@@ -15,6 +15,8 @@ need strace strace
 need systemd systemd-analyze
 need nodejs node
 need npm npm
+# The trees of the training need the OpenMP runtime, which pip does not bring.
+/sbin/ldconfig -p | grep -q 'libgomp\.so\.1' || missing="$missing libgomp1"
 # Debian keeps PostgreSQL's server programs out of the PATH.
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need postgresql initdb
 
