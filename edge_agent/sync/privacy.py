@@ -115,7 +115,8 @@ def _folded(cells: list[RawCell]) -> RawCell:
     counts: dict[str, int] = {}
     sums: dict[str, Decimal] = {}
     histogram: tuple[int, ...] | None = None
-    for cell in cells:
+    # By key and not by size: who added the same as before must look the same as before.
+    for cell in _by_key(cells):
         for visitor, part in cell.parts.items():
             parts[visitor] = f"{parts.get(visitor, '')}|{cell.key}:{part}"
         for name, count in cell.counts.items():

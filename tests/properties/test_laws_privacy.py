@@ -119,6 +119,24 @@ def test_one_visitor_in_the_place_of_another_is_held_back() -> None:
     assert not may_revise(digests_of(one, salt="s"), digests_of(other, salt="s"), k=K)
 
 
+def test_a_cell_that_outgrew_another_changes_nobody_in_the_folded_one() -> None:
+    """Who added the same as before is not counted among those who changed."""
+    before = [
+        ("v0", "DAIRY", "1", "1.00", "0.00"),
+        ("v2", "DAIRY", "1", "1.00", "0.00"),
+        ("v2", "BAKERY", "1", "1.00", "0.00"),
+        ("v3", "BAKERY", "1", "1.00", "0.00"),
+    ]
+    after = [
+        *before,
+        ("v0", "DAIRY", "1", "1.00", "0.00"),
+        ("v1", "BAKERY", "1", "1.00", "0.00"),
+    ]
+    one, other = (safe_cells(cells_of(lines), k=K)[0] for lines in (before, after))
+    assert [cell.key for cell in (*one, *other)] == [OTHER, OTHER]
+    assert not may_revise(digests_of(one, salt="s"), digests_of(other, salt="s"), k=K)
+
+
 def test_a_digest_tells_nothing_of_another_period() -> None:
     """The same visitor and purchase look different in the next period."""
     cells = cells_of([("v1", "DAIRY", "1", "1.00", "0.00")])
