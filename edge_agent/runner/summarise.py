@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.decide.trace import lowest_id_at
 from edge_agent.domain.time import HOUR_MS, SECOND_MS
-from edge_agent.sync.privacy import RawCell, digests_of, may_revise, safe_cells
+from edge_agent.sync.privacy import RawCell, digests_of, may_follow, safe_cells
 from edge_agent.sync.summaries import (
     KINDS,
     content_of,
@@ -120,10 +120,12 @@ class Summariser:
         if before is not None and before["content"] == content:
             self._unit.add("summary", (kind, start_ms, revision, known[0][1]))
             return None
-        if before is not None and not may_revise(before["digests"], after, k=policy.k):
+        released = [] if before is None else [*before.get("earlier", ()), before["digests"]]
+        if not may_follow(released, after, k=policy.k):
             # It stays marked as touched, and goes once enough has changed.
             return None
-        stored = json.dumps({"content": content, "digests": after}, sort_keys=True)
+        told = {"content": content, "digests": after, "earlier": released}
+        stored = json.dumps(told, sort_keys=True)
         self._unit.add("summary", (kind, start_ms, revision + 1, stored))
         return summary
 

@@ -6,7 +6,7 @@ follow by subtracting. What cannot reach k is dropped and only counted.
 
 The difference of two revisions is a cell too. So each revision leaves a digest of what every
 visitor added to each cell behind, inside the store, and the next one is held back until in every
-cell nothing changed or what at least k visitors added did.
+cell nothing changed or what at least k visitors added did: against each revision that left before.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 OTHER: Final = "other"
 # 64 bits tell the visitors of one cell apart; a collision only holds a revision back.
 DIGEST_BYTES: Final = 8
+# Each further revision could be subtracted from all before it; after these a period is settled.
+REVISIONS_MAX: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,13 +87,28 @@ def digests_of(cells: tuple[RawCell, ...], *, salt: str) -> dict[str, list[str]]
     }
 
 
+def may_follow(
+    released: Sequence[Mapping[str, Sequence[str]]], after: Mapping[str, Sequence[str]], *, k: int
+) -> bool:
+    """Returns whether a new revision singles nobody out beside any that left before.
+
+    Args:
+        released: Digests by cell of every revision that left, oldest first.
+        after: Digests by cell of the new one.
+        k: Smallest number of visitors behind a difference.
+    """
+    return len(released) < REVISIONS_MAX and all(
+        may_revise(before, after, k=k) for before in released
+    )
+
+
 def may_revise(
     before: Mapping[str, Sequence[str]], after: Mapping[str, Sequence[str]], *, k: int
 ) -> bool:
     """Returns whether the difference of two revisions singles nobody out.
 
     Args:
-        before: Digests by cell of the last revision that left.
+        before: Digests by cell of a revision that left.
         after: Digests by cell of the new one.
         k: Smallest number of visitors behind a difference.
     """

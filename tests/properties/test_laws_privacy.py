@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from decimal import Decimal
-from itertools import product
+from itertools import combinations, product
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.sync.histograms import DWELL_EDGES_S, dwell_histogram, summed
-from edge_agent.sync.privacy import OTHER, RawCell, digests_of, may_revise, safe_cells
+from edge_agent.sync.privacy import (
+    OTHER,
+    REVISIONS_MAX,
+    RawCell,
+    digests_of,
+    may_follow,
+    may_revise,
+    safe_cells,
+)
 from edge_agent.sync.summaries import dwell_cells, footfall_cells, sales_cells
 from edge_agent.wire.summaries import SummaryCell
 from tests.factories import T0
@@ -83,6 +91,44 @@ def test_nobody_follows_from_subtracting_revisions(
     if not may_revise(digests_of(one, salt="s"), digests_of(other, salt="s"), k=K):
         return
     _assert_nobody_singled_out([*left_behind(first).values(), *left_behind(second).values()])
+
+
+@given(days, st.lists(st.tuples(days, st.lists(st.integers(0, 24), max_size=6)), max_size=3))
+def test_nobody_follows_from_any_two_revisions(
+    first: list[Sold], later: list[tuple[list[Sold], list[int]]]
+) -> None:
+    """Nor does anybody from a revision and one that left long before it."""
+    lines, released = first, [first]
+    for late, taken_back in later:
+        lines = [line for n, line in enumerate(lines) if n not in taken_back] + late[:4]
+        told = [digests_of(safe_cells(cells_of(each), k=K)[0], salt="s") for each in released]
+        cells, _ = safe_cells(cells_of(lines), k=K)
+        if may_follow(told, digests_of(cells, salt="s"), k=K):
+            released.append(lines)
+    for one, other in combinations(released, 2):
+        _assert_nobody_singled_out([*left_behind(one).values(), *left_behind(other).values()])
+
+
+def test_a_revision_is_held_against_all_before_it() -> None:
+    """Enough changed since the last one, but beside the first it tells of two people."""
+
+    def sales(changed: int) -> dict[str, list[str]]:
+        lines = [
+            (f"v{n}", "DAIRY", "1", "5.00" if n < changed else "1.00", "0.00") for n in range(9)
+        ]
+        return digests_of(safe_cells(cells_of(lines), k=K)[0], salt="s")
+
+    assert may_follow([sales(0)], sales(9), k=K)
+    assert may_follow([sales(9)], sales(2), k=K)
+    assert not may_follow([sales(0), sales(9)], sales(2), k=K)
+
+
+def test_a_period_is_settled_after_so_many_revisions() -> None:
+    """However much changes, what can be subtracted from one another stays few."""
+    days_sold = [[(f"v{n}", "DAIRY", "1", f"{r}.00", "0.00") for n in range(9)] for r in range(9)]
+    told = [digests_of(safe_cells(cells_of(each), k=K)[0], salt="s") for each in days_sold]
+    assert may_follow(told[: REVISIONS_MAX - 1], told[-1], k=K)
+    assert not may_follow(told[:REVISIONS_MAX], told[-1], k=K)
 
 
 def _assert_nobody_singled_out(released: list[Counter[Sold]]) -> None:
