@@ -94,8 +94,11 @@ def change(old: Entry | None, level: Json, at_ms: int, spec: Change) -> Finding:
     if old is not None and isinstance(old.value[1], int):
         if at_ms < old.value[1]:
             return Finding(entry=None, result=level, news="late")
-        lapsed = spec.rearm_s is not None and at_ms - old.value[1] > spec.rearm_s * SECOND_MS
-        before = spec.initial if lapsed else old.value[0]
+        if spec.rearm_s is not None and at_ms - old.value[1] > spec.rearm_s * SECOND_MS:
+            # Nobody was told that the level lapsed, so whatever it is now is news.
+            is_news = _is_wanted(level, spec)
+            return Finding(entry=new, result=level, news="new" if is_news else "unchanged")
+        before = old.value[0]
     elif spec.initial is None:
         is_news = spec.first == "emit" and _is_wanted(level, spec)
         return Finding(entry=new, result=level, news="new" if is_news else "baseline")

@@ -416,7 +416,14 @@ READINGS: tuple[Reading, ...] = (
         file="haltian/thingsee-presence.json",
         device="haltian",
         topic="haltian/x",
-        note="free before the first message",
+        events=(
+            {
+                "type": "zone.occupancy",
+                "time": "2022-07-07T11:58:38Z",
+                "zone": "TSPR04EZU20400472",
+                "count": 0,
+            },
+        ),
     ),
     Reading(
         file="hikvision/peoplecounting-realtime.xml",

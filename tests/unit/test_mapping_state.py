@@ -117,6 +117,12 @@ def test_silent_sensor_is_rearmed() -> None:
     ]
 
 
+def test_free_is_told_after_a_long_stay_in_silence() -> None:
+    """A presence sensor is quiet while somebody stays; the zone must not stay taken for ever."""
+    spec = Change(initial=False, rearm_s=60.0)
+    assert levels([(0, True), (200, False), (210, False)], spec) == ["new", "new", "unchanged"]
+
+
 def test_number_changes_by_its_band() -> None:
     """Small steps add up until they reach the band."""
     assert levels([(0, 20.0), (1, 20.4), (2, 20.9), (3, 21.0)], Change(band=1.0)) == [
