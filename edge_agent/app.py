@@ -48,6 +48,7 @@ from edge_agent.shell.cipher import DayCipher
 from edge_agent.shell.clock import ReplayClock, SystemClock
 from edge_agent.shell.control import ControlServer
 from edge_agent.shell.installed_models import InstalledModels
+from edge_agent.shell.key_desk import KeyDesk
 from edge_agent.shell.keys import KeyStore
 from edge_agent.shell.mapping_desk import MappingDesk
 from edge_agent.shell.mapping_files import secret_of
@@ -192,6 +193,8 @@ class Agent:
         clock_type = ReplayClock if is_replay else SystemClock
         self._clock = clock_type(floor_ms=last_now_ms)
         keys = KeyStore(config.key_directory, seed=config.seed if is_replay else None)
+        beside = Path(config.state.directory) / "keyring"
+        self._key_desk = KeyDesk(self._db, keys, beside=beside, zone=config.zone_info)
         self._people = People(keys, config.zone_info)
         secret = secret_of(keys.store_key())
         self._desk = MappingDesk(config, self._path, secret=secret)
@@ -376,6 +379,11 @@ class Agent:
             "deadletter_retry": self._answer_retry,
             "devices": self._answer_devices,
             **self._model_switch.answers,
+            **self._key_desk.answers(
+                partial(self._loop.calls.call, timeout_s=CALL_TIMEOUT_S),
+                now_ms=self.now_ms,
+                rekeyed=self._rekeyed,
+            ),
         }
         answer = answers.get(str(request.get("do")))
         if answer is None:
@@ -401,6 +409,11 @@ class Agent:
     def _answer_retry(self, request: dict[str, Any]) -> dict[str, Any]:
         retry = partial(retried, self._retries, request)
         return self._loop.calls.call(retry, timeout_s=CALL_TIMEOUT_S)
+
+    def _rekeyed(self) -> None:
+        self._people.rekeyed()
+        self._state.reload()
+        self._rebuild()
 
     def _use_bundle(self, bundle: Bundle | None) -> None:
         """Decides with another bundle from the next batch on; called in any other thread."""

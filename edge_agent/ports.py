@@ -23,6 +23,18 @@ if TYPE_CHECKING:
     from edge_agent.domain.visitor import Subject, Visit, Visitor
 
 
+class Permutation(Protocol):
+    """A keyed permutation of 16 bytes."""
+
+    def forth(self, block: bytes) -> bytes:
+        """Returns the image of a block."""
+        ...
+
+    def back(self, block: bytes) -> bytes:
+        """Returns the block of an image."""
+        ...
+
+
 class Clock(Protocol):
     """Wall time for records, monotonic time for waiting."""
 
@@ -255,6 +267,14 @@ class Keys(Protocol):
 
     def store_key(self) -> bytes:
         """Returns the store's own key."""
+        ...
+
+    def permutation(self) -> Permutation | None:
+        """Returns what lies over the pseudonyms of identified people; None before a rotation."""
+        ...
+
+    def ids_key(self) -> bytes:
+        """Returns the key that new visitors' ids are made with."""
         ...
 
     def day_keys(self) -> dict[str, bytes]:

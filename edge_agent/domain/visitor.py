@@ -15,10 +15,16 @@ IDENTIFIED_KINDS = frozenset({"app", "loyalty", "receipt", "customer"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """An identifier after it became a pseudonym: the only form in which the core sees one."""
+    """An identifier after it became a pseudonym: the only form in which the core sees one.
+
+    Attributes:
+        origin: What the id of a visitor not seen before is made from, hexadecimal; empty where it
+            is the pseudonym.
+    """
 
     kind: str
     pseudonym: Pseudonym
+    origin: str = field(default="", compare=False)
 
     @property
     def is_identified(self) -> bool:

@@ -2,7 +2,9 @@
 
 Anonymous kinds are hashed under the key of their store-local day, which is destroyed when the day
 is over: nobody can be recognised tomorrow. Kinds that a person chose to show are hashed under the
-store's own key. Source: HMAC (RFC 2104) with SHA-256, shortened to 128 bits.
+store's own key, and since its first rotation a keyed permutation lies over that, which the next
+rotation replaces (`shell.keyring` says how and what remains).
+Source: HMAC (RFC 2104) with SHA-256, shortened to 128 bits.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from edge_agent.domain.visitor import IDENTIFIED_KINDS, Subject
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from edge_agent.ports import Permutation
     from edge_agent.wire.base import VisitorRef
 
 PSEUDONYM_HEX_DIGITS: Final = 32
@@ -34,8 +37,25 @@ class Pseudonymiser:
     the key of its own day for as long as that key exists.
     """
 
-    def __init__(self, *, store_key: bytes, day_keys: Mapping[str, bytes]) -> None:
+    def __init__(
+        self,
+        *,
+        store_key: bytes,
+        day_keys: Mapping[str, bytes],
+        permutation: Permutation | None = None,
+        ids_key: bytes | None = None,
+    ) -> None:
+        """Sets up a pseudonymiser.
+
+        Args:
+            store_key: For the kinds that a person chose to show.
+            day_keys: For all others, by store-local day.
+            permutation: Lies over the former since the store's key was first rotated.
+            ids_key: Keeps ids of new visitors from being computed out of their pseudonyms.
+        """
         self._store = _keyed(store_key)
+        self._permutation = permutation
+        self._ids = None if ids_key is None else _keyed(ids_key)
         self._days = {day: _keyed(key) for day, key in day_keys.items()}
 
     def has_day(self, day: str) -> bool:
@@ -50,10 +70,14 @@ class Pseudonymiser:
             day: Store-local day of the event, ISO 8601.
         """
         kind = reference.kind
-        keyed = self._store if kind in IDENTIFIED_KINDS else self._days.get(day)
+        value = normalised(kind, reference.value)
+        if kind in IDENTIFIED_KINDS:
+            inner = _digest(self._store, kind, value)
+            origin = "" if self._ids is None else _digest(self._ids, kind, inner)
+            return Subject(kind=kind, pseudonym=Pseudonym(self._covered(inner)), origin=origin)
+        keyed = self._days.get(day)
         if keyed is None:
             return None
-        value = normalised(kind, reference.value)
         return Subject(kind=kind, pseudonym=Pseudonym(_digest(keyed, kind, value)))
 
     def basket(self, number: str, *, day: str) -> BasketId | None:
@@ -63,7 +87,18 @@ class Pseudonymiser:
 
     def case(self, number: str) -> str:
         """Returns the keyed hash of a complaint's case number."""
-        return _digest(self._store, "case", number)
+        return self._covered(_digest(self._store, "case", number))
+
+    def uncovered(self, subject: Subject) -> str:
+        """Returns what of a pseudonym stays the same when the store's key is rotated."""
+        if self._permutation is None or not subject.is_identified:
+            return subject.pseudonym
+        return self._permutation.back(bytes.fromhex(subject.pseudonym)).hex()
+
+    def _covered(self, inner: str) -> str:
+        if self._permutation is None:
+            return inner
+        return self._permutation.forth(bytes.fromhex(inner)).hex()
 
 
 def normalised(kind: str, value: str) -> str:
@@ -90,7 +125,7 @@ def visitor_id_from(subject: Subject, *, day: str) -> VisitorId:
     Source: RFC 9562, section 5.7.
     """
     day_ms = (date.fromisoformat(day).toordinal() - _EPOCH_ORDINAL) * DAY_MS
-    material = int(subject.pseudonym, 16)
+    material = int(subject.origin or subject.pseudonym, 16)
     rand_a = material >> 116
     rand_b = material & ((1 << 62) - 1)
     number = day_ms << 80 | _UUID7_VERSION << 76 | rand_a << 64 | _UUID_VARIANT << 62 | rand_b

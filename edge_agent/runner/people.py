@@ -25,8 +25,12 @@ class People:
     def __init__(self, keys: Keys, zone: tzinfo) -> None:
         self._keys = keys
         self._zone = zone
-        self._store_key = keys.store_key()
         self._days = keys.day_keys()
+        self.rekeyed()
+
+    def rekeyed(self) -> None:
+        """Takes up the store's keys after they were rotated."""
+        self._ids_key = self._keys.ids_key()
         self._refresh()
 
     def subject(self, reference: VisitorRef | None, *, day: str, now_ms: int) -> Subject | None:
@@ -42,6 +46,10 @@ class People:
             return None
         self._ensure(day, now_ms)
         return self._pseudonymiser.basket(number, day=day)
+
+    def uncovered(self, subject: Subject) -> str:
+        """Returns what of a pseudonym a rotation of the store's key does not change."""
+        return self._pseudonymiser.uncovered(subject)
 
     def case(self, number: str) -> str:
         """Returns a complaint case's keyed hash."""
@@ -79,4 +87,9 @@ class People:
         return local_day_end_ms(day, self._zone)
 
     def _refresh(self) -> None:
-        self._pseudonymiser = Pseudonymiser(store_key=self._store_key, day_keys=self._days)
+        self._pseudonymiser = Pseudonymiser(
+            store_key=self._keys.store_key(),
+            day_keys=self._days,
+            permutation=self._keys.permutation(),
+            ids_key=self._ids_key,
+        )

@@ -1,4 +1,4 @@
-"""Authenticated encryption of what is kept for a day: AES-256-GCM."""
+"""Ciphers: AES-256-GCM seals what is kept for a day, AES-256 on one block re-keys pseudonyms."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import os
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 NONCE_BYTES: Final = 12
 
@@ -25,3 +28,21 @@ class DayCipher:
             return AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], None)
         except InvalidTag:
             return None
+
+
+class Permutation:
+    """A keyed permutation of 16 bytes that its key can undo: AES-256 on exactly one block."""
+
+    def __init__(self, key: bytes) -> None:
+        # One block is the permutation itself; no mode of operation is involved.
+        cipher = Cipher(AES(key), ECB())  # noqa: S305 - see above
+        self._forth = cipher.encryptor()
+        self._back = cipher.decryptor()
+
+    def forth(self, block: bytes) -> bytes:
+        """Returns the image of a block."""
+        return self._forth.update(block)
+
+    def back(self, block: bytes) -> bytes:
+        """Returns the block of an image."""
+        return self._back.update(block)

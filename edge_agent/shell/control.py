@@ -43,6 +43,8 @@ NOT_RUNNING: Final = (
 SHOW_MODEL: Final = "model.show"
 INSTALL_MODEL: Final = "model.install"
 ROLL_MODEL_BACK: Final = "model.rollback"
+SHOW_KEYS: Final = "keys.show"
+ROTATE_KEYS: Final = "keys.rotate"
 
 Answer = dict[str, Any]
 
