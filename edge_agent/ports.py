@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
 
     from edge_agent.domain.basket import Basket
     from edge_agent.domain.decisions import Decision
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     )
     from edge_agent.domain.scoring import ScoredProduct, ScoringRequest
     from edge_agent.domain.store import AtRegister, Product, Showing
+    from edge_agent.domain.visitor import Link as VisitorLink
     from edge_agent.domain.visitor import Subject, Visit, Visitor
 
 
@@ -94,6 +96,14 @@ class State(Protocol):
 
     def visitor(self, visitor: VisitorId) -> Visitor | None:
         """Returns a visitor by his id."""
+        ...
+
+    def links_to(self, person: VisitorId) -> tuple[VisitorLink, ...]:
+        """Returns the links that lead to a person, ended ones too."""
+        ...
+
+    def complainers(self) -> AbstractSet[VisitorId]:
+        """Returns everybody who ever complained."""
         ...
 
     def visit_of(self, visitor: VisitorId) -> Visit | None:

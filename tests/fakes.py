@@ -6,6 +6,7 @@ of it. The real store is held to it by `tests/contract/test_state_contract.py`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -27,13 +28,23 @@ from edge_agent.domain.ids import (
     VisitorId,
     ZoneId,
 )
-from edge_agent.domain.inputs import Arrival, Asked, Commanded, Input, StaffAnswered, Wake
+from edge_agent.domain.inputs import (
+    Arrival,
+    Asked,
+    Commanded,
+    Input,
+    StaffAnswered,
+    Unlink,
+    Wake,
+)
 from edge_agent.domain.policy import Policy
 from edge_agent.domain.scoring import ScoredProduct, ScoringRequest
 from edge_agent.domain.store import AtRegister, Layout, Product, Showing
 from edge_agent.domain.time import DAY_MS, SECOND_MS, local_time, ms_from_datetime
-from edge_agent.domain.visitor import Subject, Visit, Visitor
+from edge_agent.domain.visitor import Link, Subject, Visit, Visitor
 from edge_agent.engine import Context, step
+from edge_agent.engine.draft import Draft
+from edge_agent.engine.persons import is_silenced, person_behind
 from edge_agent.identify.pseudonyms import Pseudonymiser
 from edge_agent.ingest.ordering import mark_of, timing_of
 from edge_agent.runner.wakes import Wakes, rebuilt
@@ -78,6 +89,19 @@ class MemoryState:
     def visitor(self, visitor: VisitorId) -> Visitor | None:
         """Returns a visitor by his id."""
         return self.visitors.get(visitor)
+
+    def links_to(self, person: VisitorId) -> tuple[Link, ...]:
+        """Returns the links that lead to a person, ended ones too."""
+        return tuple(
+            link
+            for visitor in self.visitors.values()
+            for link in visitor.links
+            if link.visitor == person
+        )
+
+    def complainers(self) -> frozenset[VisitorId]:
+        """Returns everybody who ever complained."""
+        return frozenset(each.id for each in self.visitors.values() if each.complaints)
 
     def visit_of(self, visitor: VisitorId) -> Visit | None:
         """Returns a visitor's newest visit."""
@@ -592,6 +616,32 @@ class World:
         subject = self.people.subject(reference, day=day)
         found: Visitor | None = None if subject is None else self.state.visitor_of(subject)
         return found
+
+    def subject(self, kind: str, value: str) -> Subject:
+        """Returns the pseudonym of a raw identifier, today."""
+        day = local_time(self.now_ms, NEW_YORK).day
+        found = self.people.subject(
+            VisitorRef.model_validate_json(json.dumps({"kind": kind, "value": value})), day=day
+        )
+        assert found is not None
+        return found
+
+    def person_behind(self, kind: str, value: str) -> VisitorId | None:
+        """Returns whom a raw identifier is known to be now."""
+        visitor = self.visitor(kind, value)
+        draft = Draft(self.state, self.context())
+        return None if visitor is None else person_behind(draft, visitor)
+
+    def unlink(
+        self, kind: str, value: str, *, other: tuple[str, str] | None = None
+    ) -> list[Effect]:
+        """Takes in the word that an identifier is not the person it was taken for."""
+        not_him = None if other is None else self.subject(*other)
+        return self.run(Unlink(subject=self.subject(kind, value), other=not_him))
+
+    def is_silenced(self, kind: str, value: str) -> bool:
+        """Whether a complaint silences a raw identifier now."""
+        return is_silenced(Draft(self.state, self.context()), self.visitor(kind, value))
 
     def visit(self, kind: str, value: str) -> Visit | None:
         """Returns the newest visit of whoever is behind a raw identifier."""

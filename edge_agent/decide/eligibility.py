@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge_agent.domain.decisions import Suppression
+from edge_agent.domain.visitor import have_open_complaint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,9 +27,9 @@ def silence_for(people: tuple[Visitor, ...]) -> Suppression | None:
     """Returns why nothing may be said to these people; None when something may.
 
     Args:
-        people: The visitor and whoever he is linked to: the stricter of all holds.
+        people: The visitor and whoever is silent with him: the stricter of all holds.
     """
-    if any(person.has_open_complaint for person in people):
+    if have_open_complaint(people):
         return Suppression(product="*", gate="complaint", reason="a complaint is open")
     return None
 

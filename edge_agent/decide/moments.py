@@ -46,6 +46,7 @@ def at_receipt(
     *,
     cause: Cause,
     visit: Visit | None,
+    member: VisitorId | None,
     in_basket: tuple[ProductId, ...],
     policy: Policy,
 ) -> Moment:
@@ -56,7 +57,7 @@ def at_receipt(
         place=Place(channel="receipt", register=basket.register, audience="private"),
         visitor=basket.carrier,
         visit=None if visit is None else visit.id,
-        member=basket.member,
+        member=member,
         in_basket=in_basket,
         limit=policy.n_receipt_items,
     )

@@ -30,7 +30,8 @@ _PEOPLE: Final = """
     WITH person AS (
         SELECT DISTINCT coalesce(l.visitor, v.visitor) AS id
         FROM visit v LEFT JOIN link l
-            ON l.kind = 'visitor' AND l.pseudonym = v.visitor AND l.until_ms IS NULL
+            ON l.kind = 'visitor' AND l.pseudonym = v.visitor AND l.basis = 'consent'
+            AND (l.until_ms IS NULL OR l.until_ms > v.last_at_ms)
     )
     SELECT p.kind NOT IN ('ble', 'wifi', 'track', 'basket'), count(*)
     FROM person JOIN visitor p ON p.id = person.id GROUP BY 1

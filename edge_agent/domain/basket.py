@@ -38,6 +38,14 @@ class Sale:
     lines: tuple[Line, ...]
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class CardReading:
+    """A consenting card holder's card, read with a basket."""
+
+    at_ms: int
+    member: VisitorId
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Basket:
     """One basket, under its pseudonym.
@@ -46,7 +54,7 @@ class Basket:
         carrier: The visitor it belongs to: who shares an identifier with it, else the only one
             standing at the register, else a visitor of its own.
         shared: A visitor named by one of the basket's own events (not by a loyalty card).
-        member: The consenting card holder whose card was read with it.
+        cards: Every reading of a card that was recognised, oldest first.
         day: Store-local day of its first event, whose key its pseudonym was made with.
         paid_mark_at_ms: Time of the mark of having paid that the carrier's visit holds for it.
     """
@@ -59,11 +67,21 @@ class Basket:
     opened_at_ms: int | None = None
     carrier: VisitorId | None = None
     shared: VisitorId | None = None
-    member: VisitorId | None = None
+    cards: tuple[CardReading, ...] = ()
     changes: tuple[LineChange, ...] = ()
     sale: Sale | None = None
     voided_at_ms: int | None = None
     paid_mark_at_ms: int | None = None
+
+    @property
+    def member(self) -> VisitorId | None:
+        """The card holder to whom the till books it: of several cards the last one read."""
+        return self.cards[-1].member if self.cards else None
+
+    @property
+    def first_readings(self) -> dict[VisitorId, int]:
+        """When each card was read with it for the first time."""
+        return {each.member: each.at_ms for each in reversed(self.cards)}
 
     @property
     def products(self) -> tuple[ProductId, ...]:

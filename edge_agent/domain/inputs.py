@@ -80,4 +80,19 @@ class Commanded:
     case: str | None = None
 
 
-Input = Arrival | Wake | Asked | StaffAnswered | Commanded
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unlink:
+    """Somebody says that an identifier is not the person that it was taken for.
+
+    Attributes:
+        subject: The identifier: a device's, or a card's, whose devices are all unlinked then.
+        other: The one that it is not; None for all that it is linked to.
+        source: Who says so, as a word without an identifier.
+    """
+
+    subject: Subject
+    other: Subject | None = None
+    source: str = "staff"
+
+
+Input = Arrival | Wake | Asked | StaffAnswered | Commanded | Unlink

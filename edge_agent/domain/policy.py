@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Final
 
 # Privacy floor: a chain may ask for larger groups, never for smaller ones.
 K_FLOOR: Final = 10
+# How many identifiers of a kind one card may gather within a day before it is a house card that
+# makes nobody known: a family has a few phones, and a sensor's track breaks now and then.
+LINKS_PER_CARD: Final[Mapping[str, int]] = MappingProxyType(
+    {"ble": 4, "wifi": 4, "track": 12, "app": 4, "receipt": 12, "customer": 1}
+)
 # Sources may repeat an event for this long (promise 3).
 REPEAT_HORIZON_DAYS: Final = 7
 
@@ -39,6 +46,8 @@ class Policy:
         max_decisions_per_visit: Cap over all channels in one visit.
         sensitive_departments: Departments that no public screen names.
         basket_stay_s: How near in time a stay at the register must be to own a basket.
+        card_apart_s: One card read with the baskets of two people within this time is in two
+            places at once: it makes neither of them known.
         bought_within_s: A recommended item bought within this time counts as a hit.
         k: Smallest number of visitors behind anything that leaves the store.
         summary_period_s: Length of a summary's period.
@@ -69,6 +78,7 @@ class Policy:
     max_decisions_per_visit: int = 200
     sensitive_departments: tuple[str, ...] = ()
     basket_stay_s: int = 60
+    card_apart_s: int = 60
     bought_within_s: int = 10_800
     k: int = K_FLOOR
     summary_period_s: int = 3_600

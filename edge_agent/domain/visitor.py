@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from edge_agent.domain.chain import Chain
@@ -128,6 +129,52 @@ class ConsentStatement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """Evidence that a visitor is, or is not, somebody known. It is never moved, only ended.
+
+    Attributes:
+        kind: Kind of the identifier that the linked visitor is known by.
+        of: The visitor that is linked.
+        visitor: Who he turned out to be.
+        since_ms: When the evidence was seen.
+        until_ms: When the link ended or will end; None while nothing ends it.
+        basis: `consent` for a card read with a basket of his; `unlink` for the word that he is
+            not this person, which ends every earlier link to him.
+        ended_by: `unlink`; `consent` when the last one was withdrawn; `expiry` when it expires.
+        source: The register that saw it, or who unlinked.
+        confidence: 1 where the basket named the visitor, less where he stood at the register:
+            an order of evidence, not a probability.
+    """
+
+    kind: str
+    of: VisitorId
+    visitor: VisitorId
+    since_ms: int
+    until_ms: int | None = None
+    basis: str = "consent"
+    ended_by: str | None = None
+    source: str = ""
+    confidence: float = 1.0
+
+    @property
+    def order(self) -> tuple[int, str, str]:
+        """Sorts links by time, then by whom they lead to."""
+        return (self.since_ms, self.visitor, self.basis)
+
+    @property
+    def is_claim(self) -> bool:
+        """Whether it was said and never taken back, though it may no longer be used."""
+        return self.basis != "unlink" and self.ended_by != "unlink"
+
+    def is_in_force(self, now_ms: int) -> bool:
+        """Returns whether it may be used at an instant."""
+        if self.until_ms is None:
+            return True
+        # What was taken back is over at once, whatever the clock says that heard it.
+        return self.ended_by == "expiry" and now_ms < self.until_ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Complaint:
     """A complaint by its case number, as a keyed hash."""
 
@@ -140,7 +187,8 @@ class Complaint:
         """Whether marketing must be silent; a closing without an opening silences nothing."""
         if self.opened_at_ms is None:
             return False
-        return self.closed_at_ms is None or self.closed_at_ms < self.opened_at_ms
+        # Opened and closed at one instant: the stricter holds.
+        return self.closed_at_ms is None or self.closed_at_ms <= self.opened_at_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,8 +210,8 @@ class Visitor:
     pseudonym: Pseudonym
     first_seen_at_ms: int
     last_seen_at_ms: int
-    # The identified person this anonymous visitor turned out to be; a link, so it can be undone.
-    alias_of: VisitorId | None = None
+    # Who he turned out to be, as evidence: who it is follows from the links in force.
+    links: tuple[Link, ...] = ()
     consents: tuple[ConsentStatement, ...] = ()
     complaints: tuple[Complaint, ...] = ()
     profile: Profile = field(default_factory=Profile)
@@ -178,3 +226,23 @@ class Visitor:
     def has_open_complaint(self) -> bool:
         """Whether all marketing must be silent."""
         return any(complaint.is_open for complaint in self.complaints)
+
+
+def have_open_complaint(people: Iterable[Visitor]) -> bool:
+    """Returns whether a complaint of one person, known by several identifiers, is open.
+
+    A case opened under one identifier may be closed under another.
+    """
+    cases: dict[str, Complaint] = {}
+    for complaint in (each for person in people for each in person.complaints):
+        known = cases.get(complaint.case, complaint)
+        cases[complaint.case] = replace(
+            complaint,
+            opened_at_ms=_later(known.opened_at_ms, complaint.opened_at_ms),
+            closed_at_ms=_later(known.closed_at_ms, complaint.closed_at_ms),
+        )
+    return any(complaint.is_open for complaint in cases.values())
+
+
+def _later(one: int | None, other: int | None) -> int | None:
+    return max((each for each in (one, other) if each is not None), default=None)

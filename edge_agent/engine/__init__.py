@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from edge_agent.domain.inputs import Arrival, Asked, Commanded, StaffAnswered, Wake
+from edge_agent.domain.inputs import Arrival, Asked, Commanded, StaffAnswered, Unlink, Wake
 from edge_agent.engine import answers, commands, feedback, presence, rights, sensors, till, timers
 from edge_agent.engine.context import Context
 from edge_agent.engine.draft import Draft
@@ -70,6 +70,8 @@ def step(state: State, given: Input, context: Context) -> Step:
             feedback.staff_answered(draft, given)
         case Commanded():
             commands.obey(draft, given)
+        case Unlink():
+            rights.unlink(draft, given)
         case _:
             assert_never(given)
     return draft.finished()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from edge_agent.domain.decisions import Moment, Place
 from edge_agent.domain.effects import Publish, RecordDecision
 from edge_agent.domain.ids import ProductId, SourceId, ZoneId
-from edge_agent.engine import deciding
+from edge_agent.engine import deciding, persons
 from edge_agent.publish.screens import reply_of
 from edge_agent.wire import topics
 
@@ -53,7 +53,7 @@ def _moment(draft: Draft, asked: Asked) -> Moment:
         held.extend(basket.products)
     member = None
     if visitor is not None:
-        member = visitor.id if visitor.is_identified else visitor.alias_of
+        member = persons.member_of(draft, visitor)
     return Moment(
         kind="request",
         cause=asked.cause,

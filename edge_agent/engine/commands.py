@@ -14,14 +14,14 @@ from edge_agent.domain.decisions import Cause
 from edge_agent.domain.effects import Confirm, SetCatalogue, SetStock
 from edge_agent.domain.ids import ProductId
 from edge_agent.domain.store import Product
-from edge_agent.domain.time import ms_from_datetime
+from edge_agent.domain.time import SECOND_MS, ms_from_datetime
 from edge_agent.domain.visitor import ConsentStatement
-from edge_agent.engine.rights import silence_screens, with_complaint
+from edge_agent.engine.persons import circle_of
+from edge_agent.engine.rights import silence_screens, state_consent, with_complaint
 from edge_agent.identify.consent import (
     PURPOSES,
     has_any_consent,
     may_hq_loosen,
-    with_statements,
 )
 from edge_agent.state.profile import with_hq_profile
 from edge_agent.wire import downlink
@@ -89,9 +89,16 @@ def _consent(draft: Draft, commanded: Commanded, body: downlink.ConsentBody) -> 
     if visitor is None:
         return "not an identified customer"
     granted = body.action == "grant"
+    if granted and at_ms > draft.context.now_ms + _ahead_ms(draft):
+        return "stated in the future"
     purposes = sorted(set(body.purposes) or set(PURPOSES))
-    if granted and not all(may_hq_loosen(visitor, p, stated_at_ms=at_ms) for p in purposes):
+    people = circle_of(draft, (visitor,))
+    if granted and not all(
+        may_hq_loosen(person, p, stated_at_ms=at_ms) for person in people for p in purposes
+    ):
         return "the store knows a later withdrawal"
+    if granted:
+        at_ms = min(at_ms, draft.context.now_ms)
     expires_at_ms = None if body.expires_at is None else ms_from_datetime(body.expires_at)
     statements = tuple(
         ConsentStatement(
@@ -104,7 +111,8 @@ def _consent(draft: Draft, commanded: Commanded, body: downlink.ConsentBody) -> 
         )
         for purpose in purposes
     )
-    draft.put_visitor(replace(visitor, consents=with_statements(visitor, statements)))
+    cause = Cause(source=HQ_SOURCE, id=commanded.command.command)
+    state_consent(draft, visitor, statements, cause=cause)
     return None
 
 
@@ -114,14 +122,26 @@ def _complaint(draft: Draft, commanded: Commanded, body: downlink.ComplaintBody)
     if visitor is None or commanded.case is None:
         return "not an identified customer"
     opened = body.action == "open"
-    known = next((each for each in visitor.complaints if each.case == commanded.case), None)
-    if not opened and known is not None and (known.opened_at_ms or 0) >= at_ms:
+    if not opened and at_ms > draft.context.now_ms + _ahead_ms(draft):
+        return "stated in the future"
+    if not opened and any(
+        (complaint.opened_at_ms or 0) >= at_ms
+        for person in circle_of(draft, (visitor,))
+        for complaint in person.complaints
+        if complaint.case == commanded.case
+    ):
         return "the store knows a later complaint"
+    if not opened:
+        at_ms = min(at_ms, draft.context.now_ms)
     visitor = with_complaint(visitor, commanded.case, at_ms=at_ms, opened=opened)
     draft.put_visitor(visitor)
     cause = Cause(source=HQ_SOURCE, id=commanded.command.command)
-    silence_screens(draft, visitor, cause=cause)
+    silence_screens(draft, cause=cause)
     return None
+
+
+def _ahead_ms(draft: Draft) -> int:
+    return draft.context.policy.future_tolerance_s * SECOND_MS
 
 
 def _product(row: downlink.CatalogueRow) -> Product:

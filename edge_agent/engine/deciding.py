@@ -14,7 +14,8 @@ from edge_agent.domain.decisions import Decision, Suppression
 from edge_agent.domain.effects import Count, Publish, RecordDecision, ScheduleWake
 from edge_agent.domain.store import Showing
 from edge_agent.domain.time import SECOND_MS
-from edge_agent.identify.consent import has_consent
+from edge_agent.engine import persons
+from edge_agent.identify.consent import has_consent, refuses
 from edge_agent.publish.screens import receipt_offer_of, recommendation_json
 from edge_agent.wire import topics
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from edge_agent.domain.decisions import Candidate, Cause, Moment
     from edge_agent.domain.ids import ProductId, VisitorId, ZoneId
     from edge_agent.domain.scoring import PastBasket, ScoringRequest
-    from edge_agent.domain.visitor import Visit, Visitor
+    from edge_agent.domain.visitor import Visit
     from edge_agent.engine.draft import Draft
 
 
@@ -85,6 +86,14 @@ def in_basket(draft: Draft, visit: Visit) -> tuple[ProductId, ...]:
     return tuple(dict.fromkeys(held))
 
 
+def revert_all_of(draft: Draft, visitors: frozenset[VisitorId], *, cause: Cause) -> None:
+    """Gives back to the store every screen that shows something for one of these visitors."""
+    for screen in draft.context.layout.screens.values():
+        showing = draft.showing(screen.id)
+        if showing is not None and showing.visitor in visitors:
+            decide(draft, store_default(screen, cause=cause, policy=draft.context.policy))
+
+
 def revert_screens(draft: Draft, zone: ZoneId, visitor: VisitorId, *, cause: Cause) -> None:
     """Gives a zone's screens back to the store where they show something for this visitor."""
     for screen in draft.context.layout.screens_by_zone.get(zone, ()):
@@ -93,15 +102,10 @@ def revert_screens(draft: Draft, zone: ZoneId, visitor: VisitorId, *, cause: Cau
             decide(draft, store_default(screen, cause=cause, policy=draft.context.policy))
 
 
-def _people(draft: Draft, moment: Moment) -> tuple[Visitor, ...]:
-    visitor = draft.visitor(moment.visitor)
-    alias = None if visitor is None else draft.visitor(visitor.alias_of)
-    found = (visitor, alias, draft.visitor(moment.member))
-    return tuple(person for person in found if person is not None)
-
-
 def _silence(draft: Draft, moment: Moment) -> Suppression | None:
-    silence = silence_for(_people(draft, moment))
+    named = (draft.visitor(moment.visitor), draft.visitor(moment.member))
+    people = persons.circle_of(draft, (each for each in named if each is not None))
+    silence = silence_for(people)
     if silence is not None or moment.visit is None:
         return silence
     return cap_reached(draft.state.n_decisions(moment.visit), policy=draft.context.policy)
@@ -123,7 +127,12 @@ def _history(draft: Draft, moment: Moment) -> tuple[PastBasket, ...]:
     member = draft.visitor(moment.member)
     if member is None:
         return ()
-    if not has_consent(member, "personal_recommendations", now_ms=draft.context.now_ms):
+    now_ms = draft.context.now_ms
+    if not has_consent(member, "personal_recommendations", now_ms=now_ms):
+        return ()
+    visitor = draft.visitor(moment.visitor)
+    # The stricter of both: his phone's no is his no.
+    if visitor is not None and refuses(visitor, "personal_recommendations", now_ms=now_ms):
         return ()
     return member.profile.history
 

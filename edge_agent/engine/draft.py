@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edge_agent.domain.effects import Change, Effect
     from edge_agent.domain.ids import BasketId, ScreenId, VisitId, VisitorId
     from edge_agent.domain.store import Showing
-    from edge_agent.domain.visitor import Mark, Subject, Visit
+    from edge_agent.domain.visitor import Link, Mark, Subject, Visit
     from edge_agent.engine.context import Context
     from edge_agent.ports import State
 
@@ -95,6 +95,26 @@ class Draft:
         )
         self._visitors[visitor_id] = fresh
         return fresh
+
+    def links_to(self, person: VisitorId) -> tuple[Link, ...]:
+        """Returns the links that lead to a person, ended ones too."""
+        known = self.state.links_to(person)
+        if not self._visitors:
+            return known
+        fresh = (
+            link
+            for visitor in self._visitors.values()
+            for link in visitor.links
+            if link.visitor == person
+        )
+        return (*(link for link in known if link.of not in self._visitors), *fresh)
+
+    def has_complained(self, visitor: VisitorId) -> bool:
+        """Returns whether somebody ever complained."""
+        changed = self._visitors.get(visitor)
+        if changed is not None:
+            return bool(changed.complaints)
+        return visitor in self.state.complainers()
 
     def put_visitor(self, visitor: Visitor) -> None:
         """Replaces a visitor."""

@@ -10,7 +10,7 @@ from edge_agent.domain.effects import Count, ScheduleWake
 from edge_agent.domain.ids import ProductId, ZoneId
 from edge_agent.domain.time import SECOND_MS
 from edge_agent.domain.visitor import Mark
-from edge_agent.engine import deciding, till
+from edge_agent.engine import deciding, persons, till
 from edge_agent.state.visits import all_stays
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _decide(
         visit,
         zone,
         cause=cause,
-        member=visitor.alias_of if not visitor.is_identified else visitor.id,
+        member=persons.member_of(draft, draft.visitor(visitor.id) or visitor),
         in_basket=deciding.in_basket(draft, visit),
         layout=draft.context.layout,
         policy=draft.context.policy,

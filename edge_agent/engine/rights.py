@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edge_agent.decide.moments import store_default
 from edge_agent.domain.decisions import Cause
 from edge_agent.domain.effects import Count
-from edge_agent.domain.time import ms_from_datetime
+from edge_agent.domain.time import SECOND_MS, ms_from_datetime
 from edge_agent.domain.visitor import Complaint, ConsentStatement
-from edge_agent.engine import deciding
+from edge_agent.engine import deciding, persons
 from edge_agent.identify.consent import PURPOSES, with_statements
 from edge_agent.wire import events as wire
 
 if TYPE_CHECKING:
-    from edge_agent.domain.inputs import Arrival
+    from collections.abc import Iterable
+
+    from edge_agent.domain.inputs import Arrival, Unlink
     from edge_agent.domain.visitor import Visitor
     from edge_agent.engine.draft import Draft
+
+# Names the cause of what an unlink reverts.
+UNLINK_SOURCE: Final = "edge-agent"
 
 
 def stated(draft: Draft, arrival: Arrival) -> None:
@@ -27,19 +32,61 @@ def stated(draft: Draft, arrival: Arrival) -> None:
         draft.add(Count("event_of_nobody"))
         return
     visitor = draft.visitor_for(arrival.subject, day=arrival.day, at_ms=arrival.at_ms)
+    cause = Cause(source=event.source, id=event.id)
     if isinstance(event, (wire.ConsentGranted, wire.ConsentWithdrawn)):
-        statements = _statements(event, at_ms=arrival.at_ms)
-        visitor = replace(visitor, consents=with_statements(visitor, statements))
-        draft.put_visitor(visitor)
+        granted = isinstance(event, wire.ConsentGranted)
+        known = (each.stated_at_ms for each in visitor.consents if each.granted)
+        at_ms = arrival.at_ms if granted else _not_outrun(draft, arrival, known)
+        state_consent(draft, visitor, _statements(event, at_ms=at_ms), cause=cause)
     elif arrival.case is not None:
         opened = isinstance(event, wire.ComplaintOpened)
-        # A complaint follows its person: it is his under whichever identifier he made it.
-        for person in (visitor, draft.visitor(visitor.alias_of)):
-            if person is not None:
-                changed = with_complaint(person, arrival.case, at_ms=arrival.at_ms, opened=opened)
-                draft.put_visitor(changed)
-                cause = Cause(source=event.source, id=event.id)
-                silence_screens(draft, changed, cause=cause)
+        known = (each.closed_at_ms or 0 for each in visitor.complaints)
+        at_ms = _not_outrun(draft, arrival, known) if opened else arrival.at_ms
+        draft.put_visitor(with_complaint(visitor, arrival.case, at_ms=at_ms, opened=opened))
+        silence_screens(draft, cause=cause)
+
+
+def _not_outrun(draft: Draft, arrival: Arrival, known: Iterable[int]) -> int:
+    """Returns when a no was said: a yes from a clock that is ahead does not outlast it."""
+    context = draft.context
+    soon_ms = context.now_ms + context.policy.lateness_s * SECOND_MS
+    return max(arrival.at_ms, *(at_ms for at_ms in known if at_ms > soon_ms), 0)
+
+
+def state_consent(
+    draft: Draft, visitor: Visitor, statements: tuple[ConsentStatement, ...], *, cause: Cause
+) -> None:
+    """Writes down what somebody allows, and ends what rested on a consent that is gone."""
+    stated = replace(visitor, consents=with_statements(visitor, statements))
+    draft.put_visitor(stated)
+    linked = persons.end_links(draft, stated)
+    if any(not each.granted for each in statements):
+        touched = frozenset({stated.id, *(each.id for each in linked)})
+        deciding.revert_all_of(draft, touched, cause=cause)
+
+
+def unlink(draft: Draft, given: Unlink) -> None:
+    """Ends the links of an identifier: from now on all is as if they had never been."""
+    visitor = draft.visitor_of(given.subject)
+    other = None if given.other is None else draft.visitor_of(given.other)
+    if visitor is None or (given.other is not None and other is None):
+        draft.add(Count("unlink_of_nobody"))
+        return
+    pairs = {(link.of, link.visitor) for link in visitor.links if link.is_claim}
+    pairs |= {(link.of, visitor.id) for link in draft.links_to(visitor.id) if link.is_claim}
+    if other is not None:
+        pairs = {pair for pair in pairs if other.id in pair}
+    for of in sorted({of for of, _ in pairs}):
+        persons.unlink(
+            draft,
+            of,
+            frozenset(person for each, person in pairs if each == of),
+            source=given.source,
+        )
+    touched = frozenset(each for pair in pairs for each in pair)
+    cause = Cause(source=UNLINK_SOURCE, id=f"unlink-{draft.context.now_ms}")
+    deciding.revert_all_of(draft, touched, cause=cause)
+    draft.add(Count("unlinked" if pairs else "unlink_of_nobody"))
 
 
 def with_complaint(visitor: Visitor, case: str, *, at_ms: int, opened: bool) -> Visitor:
@@ -55,14 +102,12 @@ def with_complaint(visitor: Visitor, case: str, *, at_ms: int, opened: bool) -> 
     return replace(visitor, complaints=tuple(ordered))
 
 
-def silence_screens(draft: Draft, visitor: Visitor, *, cause: Cause) -> None:
+def silence_screens(draft: Draft, *, cause: Cause) -> None:
     """Gives back at once every screen that shows something for somebody who now has silence."""
-    if not visitor.has_open_complaint:
-        return
     for screen in draft.context.layout.screens.values():
         showing = draft.showing(screen.id)
         shown_to = None if showing is None else draft.visitor(showing.visitor)
-        if shown_to is not None and visitor.id in {shown_to.id, shown_to.alias_of}:
+        if shown_to is not None and persons.is_silenced(draft, shown_to):
             deciding.decide(draft, store_default(screen, cause=cause, policy=draft.context.policy))
 
 

@@ -17,8 +17,8 @@ from edge_agent.domain.ids import ProductId, Pseudonym, RegisterId
 from edge_agent.domain.store import AtRegister
 from edge_agent.domain.time import SECOND_MS
 from edge_agent.domain.visitor import Mark, Subject
-from edge_agent.engine import deciding, purchases
-from edge_agent.identify.links import alias_after, carrier_of, may_link, with_complaints_of
+from edge_agent.engine import deciding, persons, purchases
+from edge_agent.identify.links import carrier_of, may_link
 from edge_agent.identify.pseudonyms import visitor_id_from
 from edge_agent.state import baskets
 from edge_agent.state.visits import all_stays, one_visit
@@ -122,12 +122,14 @@ def _with_people(draft: Draft, arrival: Arrival, basket: Basket) -> Basket:
         shared = draft.visitor_for(subject, day=arrival.day, at_ms=arrival.at_ms)
         return replace(basket, shared=shared.id)
     member = draft.visitor_of(subject)
-    if member is None or not (may_link(member, now_ms=arrival.at_ms) or member.has_open_complaint):
+    if member is None or not (
+        may_link(member, now_ms=arrival.at_ms) or persons.is_silenced(draft, member)
+    ):
         # Nothing on record means no: an unconsented card leaves no trace. But who complained
         # is recognised, in order to be left alone.
         draft.add(Count("card_without_consent"))
         return basket
-    return replace(basket, member=member.id)
+    return baskets.with_card(basket, at_ms=arrival.at_ms, member=member.id)
 
 
 def _resolve(draft: Draft, basket: Basket, *, fresh: VisitorId | None) -> Basket:
@@ -237,26 +239,9 @@ def _link(draft: Draft, basket: Basket, visitor_id: VisitorId | None) -> None:
         return
     current = {each.id: each for each in draft.state.baskets_of(visitor_id)}
     current[basket.id] = basket
-    members = frozenset(
-        each.member
-        for each in current.values()
-        if each.member is not None
-        and each.carrier == visitor_id
-        and _may_link(draft, each.member, at_ms=each.last_at_ms)
+    persons.link_by_baskets(
+        draft, visitor, (each for each in current.values() if each.carrier == visitor_id)
     )
-    alias = alias_after(visitor, members)
-    if alias == visitor.alias_of:
-        return
-    draft.put_visitor(replace(visitor, alias_of=alias))
-    member = draft.visitor(alias)
-    if member is not None and visitor.complaints:
-        # The stricter of both: a complaint follows its person.
-        draft.put_visitor(with_complaints_of(member, visitor))
-
-
-def _may_link(draft: Draft, member_id: VisitorId, *, at_ms: int) -> bool:
-    member = draft.visitor(member_id)
-    return member is not None and may_link(member, now_ms=at_ms)
 
 
 def _card_away_from_till(draft: Draft, arrival: Arrival) -> None:
@@ -290,7 +275,16 @@ def _offer(draft: Draft, arrival: Arrival, basket: Basket) -> None:
         basket,
         cause=Cause(source=arrival.event.source, id=arrival.event.id),
         visit=visit,
+        member=_speaks_for(draft, basket),
         in_basket=tuple(dict.fromkeys((*in_hand, *basket.products))),
         policy=draft.context.policy,
     )
     deciding.decide(draft, moment)
+
+
+def _speaks_for(draft: Draft, basket: Basket) -> VisitorId | None:
+    """Returns the card holder to whom a receipt speaks: who complained before anybody else."""
+    for member in sorted(basket.first_readings):
+        if persons.is_silenced(draft, draft.visitor(member)):
+            return member
+    return basket.member

@@ -6,6 +6,7 @@ holds whatever order they came in.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.domain.visitor import ConsentStatement
@@ -33,6 +34,42 @@ def has_consent(visitor: Visitor, purpose: str, *, now_ms: int) -> bool:
 def has_any_consent(visitor: Visitor, *, now_ms: int) -> bool:
     """Returns whether any purpose is consented to."""
     return any(has_consent(visitor, purpose, now_ms=now_ms) for purpose in PURPOSES)
+
+
+def lapse_of(person: Visitor, visitor: Visitor, *, since_ms: int) -> tuple[int, str] | None:
+    """Returns when no consent was in force any more, and whether by a word or by `expiry`.
+
+    Args:
+        person: Whose consents it rests on.
+        visitor: Who was linked to him; his own no counts as well.
+        since_ms: The instant from which a consent must have been in force all the time.
+    """
+    statements = (*person.consents, *visitor.consents)
+    edges = {each.expires_at_ms: "expiry" for each in statements if each.expires_at_ms is not None}
+    edges |= {each.stated_at_ms: "consent" for each in statements}
+    for at_ms in sorted({since_ms, *(edge for edge in edges if edge > since_ms)}):
+        if not _had_any(person, visitor, at_ms):
+            return at_ms, edges.get(at_ms, "consent")
+    return None
+
+
+def _had_any(person: Visitor, visitor: Visitor, at_ms: int) -> bool:
+    people = [
+        replace(each, consents=tuple(s for s in each.consents if s.stated_at_ms <= at_ms))
+        for each in (person, visitor)
+    ]
+    return any(
+        has_consent(people[0], purpose, now_ms=at_ms)
+        and not refuses(people[1], purpose, now_ms=at_ms)
+        for purpose in PURPOSES
+    )
+
+
+def refuses(visitor: Visitor, purpose: str, *, now_ms: int) -> bool:
+    """Returns whether somebody has said no, or let his yes expire; silence refuses nothing."""
+    if not any(each.purpose == purpose for each in visitor.consents):
+        return False
+    return not has_consent(visitor, purpose, now_ms=now_ms)
 
 
 def with_statements(

@@ -31,7 +31,7 @@ _COUNTED: Final = (
     (
         "open_complaints",
         "SELECT count(*) FROM complaint WHERE opened_at_ms IS NOT NULL AND"
-        " (closed_at_ms IS NULL OR closed_at_ms < opened_at_ms)",
+        " (closed_at_ms IS NULL OR closed_at_ms <= opened_at_ms)",
     ),
 )
 

@@ -77,6 +77,10 @@ RULES: Final = (
         "DELETE FROM visitor WHERE id IN (SELECT id FROM"
         " visitor WHERE kind IN ('ble', 'wifi', 'track', 'basket')"
         " AND last_seen_at_ms < :before_ms"
+        # His complaint silences whoever he turned out to be.
+        " AND id NOT IN (SELECT c.visitor FROM complaint c JOIN link l ON l.kind = 'visitor'"
+        " AND l.pseudonym = c.visitor WHERE c.opened_at_ms IS NOT NULL"
+        " AND (c.closed_at_ms IS NULL OR c.closed_at_ms <= c.opened_at_ms))"
         " LIMIT :limit)",
     ),
     (
@@ -85,7 +89,7 @@ RULES: Final = (
         "DELETE FROM visitor WHERE id IN (SELECT id FROM visitor WHERE"
         " last_seen_at_ms < :before_ms AND id NOT IN"
         " (SELECT visitor FROM complaint WHERE opened_at_ms IS"
-        " NOT NULL AND (closed_at_ms IS NULL OR closed_at_ms < opened_at_ms)) LIMIT :limit)",
+        " NOT NULL AND (closed_at_ms IS NULL OR closed_at_ms <= opened_at_ms)) LIMIT :limit)",
     ),
     ("people_count", "counts_days", "DELETE FROM people_count WHERE period_start_ms < :before_ms"),
     (

@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
 
-from edge_agent.domain.basket import Basket, Line, LineChange, Sale
+from edge_agent.domain.basket import Basket, CardReading, Line, LineChange, Sale
 from edge_agent.domain.chain import Chain, values_of
 from edge_agent.domain.ids import (
     BasketId,
@@ -23,6 +23,7 @@ from edge_agent.domain.time import datetime_from_ms, ms_from_datetime
 from edge_agent.domain.visitor import (
     Complaint,
     ConsentStatement,
+    Link,
     Mark,
     Profile,
     Visit,
@@ -58,7 +59,7 @@ def visitor_from(
     row: Row,
     *,
     pseudonym: str,
-    alias_of: str | None,
+    links: list[Row],
     consents: list[Row],
     complaints: list[Row],
 ) -> Visitor:
@@ -70,13 +71,51 @@ def visitor_from(
         pseudonym=Pseudonym(pseudonym),
         first_seen_at_ms=first_seen_at_ms,
         last_seen_at_ms=last_seen_at_ms,
-        alias_of=None if alias_of is None else VisitorId(alias_of),
+        links=tuple(sorted(map(link_from, links), key=lambda each: each.order)),
         consents=tuple(_consent(each) for each in consents),
         complaints=tuple(
             Complaint(case=case, opened_at_ms=opened, closed_at_ms=closed)
             for case, opened, closed in complaints
         ),
         profile=Profile() if profile is None else _profile(json.loads(profile)),
+    )
+
+
+def own_link_row(visitor: Visitor) -> Row:
+    """Returns the link from a visitor's identifier to him as a row of `link`."""
+    since_ms = visitor.first_seen_at_ms
+    own = (visitor.kind, visitor.pseudonym, visitor.id, since_ms, None, "seen")
+    return (*own, None, "", 1.0)
+
+
+def link_row(link: Link) -> Row:
+    """Returns a link between two visitors as a row of `link`."""
+    return (
+        "visitor",
+        link.of,
+        link.visitor,
+        link.since_ms,
+        link.until_ms,
+        link.basis,
+        link.ended_by,
+        link.source,
+        link.confidence,
+    )
+
+
+def link_from(row: Row) -> Link:
+    """Returns a link from the kind of the linked visitor and a row of `link`."""
+    kind, of, visitor, since_ms, until_ms, basis, ended_by, source, confidence = row
+    return Link(
+        kind=kind,
+        of=VisitorId(of),
+        visitor=VisitorId(visitor),
+        since_ms=since_ms,
+        until_ms=until_ms,
+        basis=basis,
+        ended_by=ended_by,
+        source=source,
+        confidence=confidence,
     )
 
 
@@ -176,12 +215,14 @@ def basket_row(basket: Basket) -> Row:
         basket.member,
         basket.voided_at_ms,
         basket.paid_mark_at_ms,
+        canonical_json([[each.at_ms, each.member] for each in basket.cards]),
     )
 
 
 def basket_from(row: Row, changes: list[Row], sale: Row | None, lines: list[Row]) -> Basket:
     """Returns a basket from its rows."""
-    (basket_id, day, register, first, last, opened, carrier, shared, member, voided, paid) = row
+    (basket_id, day, register, first, last, opened, carrier, shared, *rest) = row
+    member, voided, paid, cards = rest
     return Basket(
         id=BasketId(basket_id),
         day=day,
@@ -191,7 +232,7 @@ def basket_from(row: Row, changes: list[Row], sale: Row | None, lines: list[Row]
         opened_at_ms=opened,
         carrier=None if carrier is None else VisitorId(carrier),
         shared=None if shared is None else VisitorId(shared),
-        member=None if member is None else VisitorId(member),
+        cards=_cards(cards, member=member, at_ms=last),
         changes=tuple(
             LineChange(at_ms, tie, ProductId(product), Decimal(quantity))
             for at_ms, tie, product, quantity in changes
@@ -200,6 +241,14 @@ def basket_from(row: Row, changes: list[Row], sale: Row | None, lines: list[Row]
         voided_at_ms=voided,
         paid_mark_at_ms=paid,
     )
+
+
+def _cards(text: str, *, member: str | None, at_ms: int) -> tuple[CardReading, ...]:
+    read = tuple(CardReading(at, VisitorId(each)) for at, each in json.loads(text))
+    if not read and member is not None:
+        # A basket from before readings were kept.
+        return (CardReading(at_ms, VisitorId(member)),)
+    return read
 
 
 def sale_rows(basket: BasketId, sale: Sale) -> tuple[Row, list[Row]]:

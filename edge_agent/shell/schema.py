@@ -318,6 +318,40 @@ def m003_mapped_messages(database: Database) -> None:
     database.execute("UPDATE meta SET value = '3' WHERE key = 'schema_version'")
 
 
+_LINKS: Final = (
+    # A link that ended and one that began later between the same two are two links.
+    """CREATE TABLE link_of_4 (
+    kind TEXT NOT NULL,
+    pseudonym TEXT NOT NULL,
+    visitor TEXT NOT NULL REFERENCES visitor (id) ON DELETE CASCADE,
+    since_ms INTEGER NOT NULL,
+    until_ms INTEGER,
+    basis TEXT NOT NULL,
+    ended_by TEXT,
+    source TEXT NOT NULL,
+    confidence REAL NOT NULL,
+    PRIMARY KEY (kind, pseudonym, visitor, since_ms, basis)
+) STRICT, WITHOUT ROWID""",
+    "INSERT INTO link_of_4 SELECT kind, pseudonym, visitor, since_ms, NULL, basis, NULL, '', 1.0"
+    " FROM link WHERE until_ms IS NULL",
+    "DROP TABLE link",
+    "ALTER TABLE link_of_4 RENAME TO link",
+    "CREATE INDEX link_visitor ON link (visitor, kind)",
+    # Evidence about somebody goes with him, on whichever side of it he stands.
+    "CREATE TRIGGER visitor_gone AFTER DELETE ON visitor BEGIN"
+    " DELETE FROM link WHERE kind = 'visitor' AND pseudonym = OLD.id; END",
+    "ALTER TABLE basket ADD COLUMN cards TEXT NOT NULL DEFAULT '[]'",
+    "UPDATE meta SET value = '4' WHERE key = 'schema_version'",
+)
+
+
+@migrations()
+def m004_links(database: Database) -> None:
+    """Makes a link evidence with a source and an end, and keeps every reading of a card."""
+    for statement in _LINKS:
+        database.execute(statement)
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is not applied yet, each migration in one transaction with its record."""
     migrations.apply(Database(connection))

@@ -23,7 +23,7 @@ from edge_agent.domain.ids import (
     ZoneId,
 )
 from edge_agent.domain.store import AtRegister, Product, Showing
-from edge_agent.domain.visitor import Visitor
+from edge_agent.domain.visitor import Link, Visitor
 from edge_agent.errors import StoreCorrupt
 from edge_agent.shell import rows
 from edge_agent.shell.register_stays import RegisterStays
@@ -32,6 +32,7 @@ from edge_agent.state.visits import follows, one_visit
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
     from edge_agent.domain.effects import Change
     from edge_agent.domain.policy import Policy
@@ -45,6 +46,17 @@ V = TypeVar("V")
 # the disk.
 CACHED_VISITORS: Final = 5_000
 CACHED_BASKETS: Final = 1_000
+CACHED_PERSONS: Final = 5_000
+
+_LINKS_OF: Final = (
+    "SELECT ?, pseudonym, visitor, since_ms, until_ms, basis, ended_by, source, confidence"
+    " FROM link WHERE kind = 'visitor' AND pseudonym = ?"
+)
+_LINKS_TO: Final = (
+    "SELECT v.kind, l.pseudonym, l.visitor, l.since_ms, l.until_ms, l.basis, l.ended_by,"
+    " l.source, l.confidence FROM link l JOIN visitor v ON v.id = l.pseudonym"
+    " WHERE l.visitor = ? AND l.kind = 'visitor'"
+)
 
 _CLOSED: Final = (
     "SELECT id, visitor, started_at_ms, last_at_ms, ended_at_ms, ended_by, has_paid, trail"
@@ -95,6 +107,11 @@ class StateStore:
         self._visits: dict[VisitorId, Visit | None] = {}
         self._baskets: OrderedDict[BasketId, Basket] = OrderedDict()
         self._carried: dict[VisitorId, tuple[BasketId, ...]] = {}
+        self._links_to: OrderedDict[VisitorId, dict[VisitorId, tuple[Link, ...]]] = OrderedDict()
+        self._complainers = {
+            VisitorId(visitor)
+            for (visitor,) in self._db.execute("SELECT DISTINCT visitor FROM complaint")
+        }
         self._n_decisions: dict[VisitId, int] = {}
         self._registers = RegisterStays(self._layout)
         self._showings = {
@@ -145,6 +162,23 @@ class StateStore:
             if known is not None:
                 self._visitors[visitor] = known
         return known
+
+    def links_to(self, person: VisitorId) -> tuple[Link, ...]:
+        """Returns the links that lead to a person, ended ones too."""
+        known = self._links_to.get(person)
+        if known is None:
+            known = {}
+            for row in self._db.execute(_LINKS_TO, (person,)):
+                link = rows.link_from(tuple(row))
+                known[link.of] = (*known.get(link.of, ()), link)
+            if len(self._links_to) >= CACHED_PERSONS:
+                self._links_to.popitem(last=False)
+            self._links_to[person] = known
+        return tuple(link for links in known.values() for link in links)
+
+    def complainers(self) -> AbstractSet[VisitorId]:
+        """Returns everybody who ever complained."""
+        return self._complainers
 
     def visit_of(self, visitor: VisitorId) -> Visit | None:
         """Returns a visitor's newest visit."""
@@ -271,6 +305,9 @@ class StateStore:
     def put(self, change: Change) -> None:
         """Lays a change over the cache; it is on the disk once the batch is committed."""
         if isinstance(change, Visitor):
+            self._put_links(self._visitors.get(change.id), change)
+            if change.complaints:
+                self._complainers.add(change.id)
             self._visitors[change.id] = change
             self._ids[change.kind, change.pseudonym] = change.id
         elif isinstance(change, VisitsChanged):
@@ -279,6 +316,16 @@ class StateStore:
             self._put_basket(change)
         else:
             self._showings[change.screen] = change
+
+    def _put_links(self, before: Visitor | None, visitor: Visitor) -> None:
+        links_before = () if before is None else before.links
+        if links_before is visitor.links or links_before == visitor.links:
+            return
+        for person in {link.visitor for link in (*links_before, *visitor.links)}:
+            # What is not on the disk yet must be in memory.
+            self.links_to(person)
+            links = tuple(link for link in visitor.links if link.visitor == person)
+            self._links_to[person][visitor.id] = links
 
     def note_decision(self, visit: VisitId | None) -> None:
         """Counts a decision against its visit's cap."""
@@ -407,15 +454,10 @@ class StateStore:
         link = self._db.execute(
             "SELECT pseudonym FROM link WHERE visitor = ? AND kind = ?", (visitor, row[1])
         ).fetchone()
-        alias = self._db.execute(
-            "SELECT visitor FROM link WHERE kind = 'visitor' AND pseudonym = ?"
-            " AND until_ms IS NULL",
-            (visitor,),
-        ).fetchone()
         return rows.visitor_from(
             tuple(row),
             pseudonym="" if link is None else link[0],
-            alias_of=None if alias is None else alias[0],
+            links=self._db.execute(_LINKS_OF, (row[1], visitor)).fetchall(),
             consents=self._db.execute(
                 "SELECT purpose, stated_at_ms, granted, source, text_version, channel,"
                 " expires_at_ms FROM consent WHERE visitor = ? ORDER BY stated_at_ms, purpose,"
@@ -440,7 +482,7 @@ class StateStore:
     def _load_basket(self, basket: BasketId) -> Basket | None:
         row = self._db.execute(
             "SELECT id, day, register, first_at_ms, last_at_ms, opened_at_ms, carrier, shared,"
-            " member, voided_at_ms, paid_mark_at_ms FROM basket WHERE id = ?",
+            " member, voided_at_ms, paid_mark_at_ms, cards FROM basket WHERE id = ?",
             (basket,),
         ).fetchone()
         if row is None:

@@ -15,7 +15,7 @@ from edge_agent.domain import effects
 from edge_agent.domain.basket import Basket
 from edge_agent.domain.chain import values_of
 from edge_agent.domain.store import Showing
-from edge_agent.domain.visitor import Visitor
+from edge_agent.domain.visitor import Link, Visitor
 from edge_agent.shell import rows
 from edge_agent.shell.sqlite_db import store_error
 
@@ -37,13 +37,16 @@ _SQL: Final = {
         " profile = excluded.profile"
     ),
     "link": (
-        "INSERT INTO link (kind, pseudonym, visitor, since_ms, until_ms, basis)"
-        " VALUES (?, ?, ?, ?, NULL, ?) ON CONFLICT (kind, pseudonym, visitor)"
-        " DO UPDATE SET until_ms = NULL"
+        "INSERT INTO link (kind, pseudonym, visitor, since_ms, until_ms, basis, ended_by, source,"
+        " confidence) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (kind, pseudonym, visitor, since_ms, basis) DO UPDATE SET"
+        " until_ms = excluded.until_ms, ended_by = excluded.ended_by, source = excluded.source,"
+        " confidence = excluded.confidence"
     ),
-    "unlink": (
-        "UPDATE link SET until_ms = ? WHERE kind = 'visitor' AND pseudonym = ?"
-        " AND visitor IS NOT ? AND until_ms IS NULL"
+    # The basket that it was seen with turned out to be another's: there is no such evidence.
+    "link_moved": (
+        "DELETE FROM link WHERE kind = 'visitor' AND pseudonym = ? AND visitor = ?"
+        " AND since_ms = ? AND basis = ?"
     ),
     "consent": (
         "INSERT OR IGNORE INTO consent (visitor, purpose, stated_at_ms, granted, source,"
@@ -73,11 +76,13 @@ _SQL: Final = {
     ),
     "basket": (
         "INSERT INTO basket (id, day, register, first_at_ms, last_at_ms, opened_at_ms, carrier,"
-        " shared, member, voided_at_ms, paid_mark_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " shared, member, voided_at_ms, paid_mark_at_ms, cards)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (id) DO UPDATE SET first_at_ms = excluded.first_at_ms,"
         " last_at_ms = excluded.last_at_ms, opened_at_ms = excluded.opened_at_ms,"
         " carrier = excluded.carrier, shared = excluded.shared, member = excluded.member,"
-        " voided_at_ms = excluded.voided_at_ms, paid_mark_at_ms = excluded.paid_mark_at_ms"
+        " voided_at_ms = excluded.voided_at_ms, paid_mark_at_ms = excluded.paid_mark_at_ms,"
+        " cards = excluded.cards"
     ),
     "basket_line": (
         "INSERT OR IGNORE INTO basket_line (basket, at_ms, tie, product, quantity)"
@@ -169,7 +174,7 @@ _SQL: Final = {
 _ORDER: Final = (
     "inbox",
     "visitor",
-    "unlink",
+    "link_moved",
     "link",
     "consent",
     "complaint",
@@ -241,6 +246,7 @@ class UnitOfWork:
     def _begin(self) -> None:
         self._pending: dict[str, list[rows.Row]] = {}
         self._visitors: dict[str, Visitor] = {}
+        self._links_before: dict[str, tuple[Link, ...]] = {}
         self._visits: dict[VisitId, Visit] = {}
         self._removed: set[VisitId] = set()
         self._rewritten: set[VisitId] = set()
@@ -358,20 +364,16 @@ class UnitOfWork:
 
     # --- collecting ---------------------------------------------------------------------------
 
-    def _put_visitor(self, before: Visitor | None, visitor: Visitor) -> None:  # noqa: C901 - one test a table
+    def _put_visitor(self, before: Visitor | None, visitor: Visitor) -> None:
         if visitor.kind == "basket":
             # Who came without any sensor noticing is known by his basket alone: nothing to keep.
             return
         self._visitors[visitor.id] = visitor
         if before is None:
-            link = (visitor.kind, visitor.pseudonym, visitor.id, visitor.first_seen_at_ms, "seen")
-            self.add("link", link)
-        if visitor.alias_of != (None if before is None else before.alias_of):
-            # The time of a link is that of the visitor's last sign: an event's, never a clock's.
-            at_ms = visitor.last_seen_at_ms
-            self.add("unlink", (at_ms, visitor.id, visitor.alias_of))
-            if visitor.alias_of is not None:
-                self.add("link", ("visitor", visitor.id, visitor.alias_of, at_ms, "consent"))
+            self.add("link", rows.own_link_row(visitor))
+        links_before = () if before is None else before.links
+        if visitor.links != links_before:
+            self._links_before.setdefault(visitor.id, links_before)
         if visitor.consents != (() if before is None else before.consents):
             for statement in visitor.consents:
                 self.add("consent", rows.consent_row(visitor.id, statement))
@@ -428,6 +430,8 @@ class UnitOfWork:
     def _flush(self) -> None:  # noqa: C901 - one loop a kind of value
         for visitor in self._visitors.values():
             self.add("visitor", rows.visitor_row(visitor))
+        for visitor_id, links in self._links_before.items():
+            self._write_links(links, self._visitors[visitor_id].links)
         for visit_id in sorted(self._removed):
             self._delete_visit(visit_id)
         for visit in self._visits.values():
@@ -443,6 +447,15 @@ class UnitOfWork:
                 self._db.executemany(_SQL[table], pending)
         for join in self._joins:
             self._join(join)
+
+    def _write_links(self, before: tuple[Link, ...], links: tuple[Link, ...]) -> None:
+        kept = {(link.visitor, link.since_ms, link.basis) for link in links}
+        for link in before:
+            if (link.visitor, link.since_ms, link.basis) not in kept:
+                self.add("link_moved", (link.of, link.visitor, link.since_ms, link.basis))
+        for link in links:
+            if link not in before:
+                self.add("link", rows.link_row(link))
 
     def _delete_visit(self, visit_id: VisitId) -> None:
         self.add("visit_delete", (visit_id,))

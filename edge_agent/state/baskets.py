@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edge_agent.domain.basket import Basket, Line, LineChange, Sale
-from edge_agent.domain.ids import BasketId, ProductId, RegisterId
+from edge_agent.domain.basket import Basket, CardReading, Line, LineChange, Sale
+from edge_agent.domain.ids import BasketId, ProductId, RegisterId, VisitorId
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -35,6 +35,12 @@ def with_opening(basket: Basket, *, at_ms: int) -> Basket:
     """Returns the basket after the till said when it began; the earliest word counts."""
     opened_at_ms = at_ms if basket.opened_at_ms is None else min(basket.opened_at_ms, at_ms)
     return replace(basket, opened_at_ms=opened_at_ms)
+
+
+def with_card(basket: Basket, *, at_ms: int, member: VisitorId) -> Basket:
+    """Returns the basket after a card that is recognised was read with it."""
+    readings = {*basket.cards, CardReading(at_ms, member)}
+    return replace(basket, cards=tuple(sorted(readings)))
 
 
 def with_line(

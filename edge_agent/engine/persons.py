@@ -1,0 +1,95 @@
+"""Who a visitor turned out to be, and who is silent with him; both follow from links."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from edge_agent.domain.visitor import have_open_complaint
+from edge_agent.identify.links import links_from, person_among, unlinked, with_ends
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from edge_agent.domain.basket import Basket
+    from edge_agent.domain.ids import VisitorId
+    from edge_agent.domain.visitor import Visitor
+    from edge_agent.engine.draft import Draft
+
+
+def person_behind(draft: Draft, visitor: Visitor) -> VisitorId | None:
+    """Returns the card holder that a visitor is known to be now; None when nobody is known."""
+    if not visitor.links:
+        return None
+    context = draft.context
+    return person_among(
+        visitor.links, draft.links_to, now_ms=context.now_ms, policy=context.policy
+    )
+
+
+def member_of(draft: Draft, visitor: Visitor) -> VisitorId | None:
+    """Returns the identified person that a visitor is, or is known to be."""
+    return visitor.id if visitor.is_identified else person_behind(draft, visitor)
+
+
+def circle_of(draft: Draft, visitors: Iterable[Visitor]) -> tuple[Visitor, ...]:
+    """Returns everybody whose complaint silences these visitors, they themselves first.
+
+    Whoever they were ever taken for counts, in force or not, as long as nobody said that it was
+    wrong; and so does whoever was taken for the same people, if he complained.
+    """
+    found = {visitor.id: visitor for visitor in visitors}
+    for visitor in tuple(found.values()):
+        for link in visitor.links:
+            person = draft.visitor(link.visitor) if link.is_claim else None
+            if person is not None:
+                found.setdefault(person.id, person)
+    for person_id in tuple(found):
+        for link in draft.links_to(person_id):
+            if link.is_claim and link.of not in found and draft.has_complained(link.of):
+                other = draft.visitor(link.of)
+                if other is not None:
+                    found[other.id] = other
+    return tuple(found.values())
+
+
+def is_silenced(draft: Draft, *visitors: Visitor | None) -> bool:
+    """Returns whether a complaint silences any of these visitors."""
+    known = (visitor for visitor in visitors if visitor is not None)
+    return have_open_complaint(circle_of(draft, known))
+
+
+def link_by_baskets(draft: Draft, visitor: Visitor, baskets: Iterable[Basket]) -> None:
+    """Derives a visitor's links anew from the baskets that are his."""
+    _put_links(draft, visitor, replace(visitor, links=links_from(visitor, baskets)))
+
+
+def end_links(draft: Draft, visitor: Visitor) -> tuple[Visitor, ...]:
+    """Ends what rested on a consent, after somebody's statements changed.
+
+    Returns:
+        Whose links may lead elsewhere now.
+    """
+    linked = dict.fromkeys((visitor.id, *(link.of for link in draft.links_to(visitor.id))))
+    found = [each for each in map(draft.visitor, linked) if each is not None and each.links]
+    for each in found:
+        _put_links(draft, each, each)
+    return tuple(found)
+
+
+def unlink(
+    draft: Draft, visitor_id: VisitorId, persons: frozenset[VisitorId], *, source: str
+) -> None:
+    """Writes down that a visitor is none of these people."""
+    visitor = draft.visitor(visitor_id)
+    if visitor is None:
+        return
+    at_ms = draft.context.now_ms
+    links = unlinked(visitor, persons, at_ms=at_ms, source=source)
+    _put_links(draft, visitor, replace(visitor, links=links))
+
+
+def _put_links(draft: Draft, before: Visitor, visitor: Visitor) -> None:
+    links = with_ends(visitor, visitor.links, draft.visitor)
+    if links != before.links:
+        draft.put_visitor(replace(visitor, links=links))

@@ -1,0 +1,273 @@
+"""Links: who a visitor turned out to be, when that ends, and what conflicting links make of it."""
+
+from __future__ import annotations
+
+from edge_agent.domain.ids import VisitorId
+from edge_agent.domain.time import DAY_MS
+from edge_agent.wire.events import Event
+from tests.factories import (
+    CARD,
+    PHONE,
+    at,
+    command,
+    complained,
+    entered,
+    event,
+    granted,
+    ref,
+    sale,
+    scanned_card,
+    till,
+    withdrawn,
+    world,
+)
+from tests.fakes import World
+
+OTHER_CARD = "6400000000002"
+
+
+def linked(heard: World, start: float = 0, *, phone: str = PHONE, card: str = CARD) -> None:
+    """Has a phone's carrier show a card with a basket of his."""
+    basket = f"b-{phone}-{card}-{start}"
+    heard.take(
+        till("basket.opened", start, basket=basket, visitor=ref("ble", phone)),
+        scanned_card(start + 1, card=card, basket=basket),
+    )
+    heard.tick(at(start + 1))
+
+
+def card_of(heard: World, card: str = CARD) -> VisitorId:
+    """Returns a card holder's id."""
+    found = heard.visitor("loyalty", card)
+    assert found is not None
+    return found.id
+
+
+def consenting(*cards: str) -> World:
+    """Returns a store in which these card holders consented."""
+    heard = world()
+    heard.take(*(granted(-60, card=card) for card in cards or (CARD,)))
+    return heard
+
+
+def test_a_link_says_what_it_rests_on() -> None:
+    """Kind, both sides, since when, basis, source and how sure."""
+    heard = consenting()
+    linked(heard)
+    phone = heard.visitor("ble", PHONE)
+    assert phone is not None
+    (link,) = phone.links
+    assert (link.kind, link.of, link.visitor) == ("ble", phone.id, card_of(heard))
+    assert (link.since_ms, link.until_ms, link.basis) == (at(1), None, "consent")
+    assert (link.source, link.confidence) == ("pos-1", 1.0)
+    assert heard.person_behind("ble", PHONE) == card_of(heard)
+
+
+def test_a_withdrawal_ends_the_link_and_a_later_grant_begins_no_old_one() -> None:
+    """Un-merged at the withdrawal; known again only when the card is read again."""
+    heard = consenting()
+    linked(heard)
+    heard.take(withdrawn(10))
+    assert heard.person_behind("ble", PHONE) is None
+    phone = heard.visitor("ble", PHONE)
+    assert phone is not None
+    assert (phone.links[0].until_ms, phone.links[0].ended_by) == (at(10), "consent")
+    heard.take(granted(20))
+    assert heard.person_behind("ble", PHONE) is None
+    linked(heard, 30)
+    assert heard.person_behind("ble", PHONE) == card_of(heard)
+
+
+def test_a_link_lasts_as_long_as_any_purpose_is_allowed() -> None:
+    """One purpose withdrawn leaves the link to the others."""
+    heard = consenting()
+    linked(heard)
+    heard.take(withdrawn(10, purposes=("profiling",)))
+    assert heard.person_behind("ble", PHONE) == card_of(heard)
+
+
+def test_a_link_ends_when_its_consent_expires() -> None:
+    """Nobody needs to say a word."""
+    heard = world()
+    heard.take(
+        event(
+            "consent.granted",
+            -60,
+            source="desk",
+            visitor=ref("loyalty", CARD),
+            purposes=["profiling"],
+            expires_at="2017-12-02T15:01:00Z",
+        )
+    )
+    linked(heard)
+    assert heard.person_behind("ble", PHONE) == card_of(heard)
+    heard.tick(at(61))
+    assert heard.person_behind("ble", PHONE) is None
+
+
+def test_an_unlink_ends_what_was_seen_before_it_and_nothing_after() -> None:
+    """A wrong link is gone; a card that is read later is new evidence."""
+    heard = consenting()
+    linked(heard)
+    heard.tick(at(10))
+    heard.unlink("ble", PHONE)
+    assert heard.person_behind("ble", PHONE) is None
+    heard.take(
+        till("basket.item_added", 12, product="d0", basket=f"b-{PHONE}-{CARD}-0", visitor=ref())
+    )
+    assert heard.person_behind("ble", PHONE) is None
+    linked(heard, 200)
+    assert heard.person_behind("ble", PHONE) == card_of(heard)
+
+
+def test_a_card_is_unlinked_from_every_phone() -> None:
+    """By the card's own number, all of its links end."""
+    heard = consenting()
+    linked(heard)
+    linked(heard, 100, phone="AC:23:3F:A0:11:33")
+    heard.unlink("loyalty", CARD)
+    assert heard.person_behind("ble", PHONE) is None
+    assert heard.person_behind("ble", "AC:23:3F:A0:11:33") is None
+
+
+def test_an_unlink_of_one_person_leaves_the_other() -> None:
+    """Of two cards that claim a phone one may be told to be wrong; the phone is the other's."""
+    heard = consenting(CARD, OTHER_CARD)
+    linked(heard)
+    linked(heard, 100, card=OTHER_CARD)
+    assert heard.person_behind("ble", PHONE) is None
+    heard.unlink("ble", PHONE, other=("loyalty", OTHER_CARD))
+    assert heard.person_behind("ble", PHONE) == card_of(heard)
+
+
+def test_unlinking_somebody_unknown_changes_nothing() -> None:
+    """A number that the store never saw leaves no trace."""
+    heard = world()
+    before = heard.memory.snapshot()
+    heard.unlink("loyalty", CARD)
+    assert heard.memory.snapshot() == before
+
+
+def test_a_card_in_two_places_at_once_makes_neither_known() -> None:
+    """Two people's baskets with one card within a minute: whose it is cannot be told."""
+    heard = consenting()
+    linked(heard)
+    linked(heard, 30, phone="AC:23:3F:A0:11:33")
+    assert heard.person_behind("ble", PHONE) is None
+    assert heard.person_behind("ble", "AC:23:3F:A0:11:33") is None
+
+
+def test_a_family_shares_a_card_and_a_house_card_makes_nobody_known() -> None:
+    """Four phones in a day are a family's; with the fifth the card is everybody's."""
+    heard = consenting()
+    phones = [f"AC:23:3F:A0:12:{n:02d}" for n in range(5)]
+    for n, phone in enumerate(phones[:4]):
+        linked(heard, 100 * n, phone=phone)
+    assert {heard.person_behind("ble", phone) for phone in phones[:4]} == {card_of(heard)}
+    linked(heard, 500, phone=phones[4])
+    assert {heard.person_behind("ble", phone) for phone in phones} == {None}
+
+
+def test_of_two_cards_read_with_a_basket_the_last_one_gets_the_sale() -> None:
+    """Whichever event came first; the phone that carried it is neither's."""
+    for order in ((1, 2), (2, 1)):
+        heard = consenting(CARD, OTHER_CARD)
+        heard.tick(at(10))
+        cards = {
+            1: scanned_card(1),
+            2: scanned_card(2, card=OTHER_CARD),
+        }
+        heard.take(till("basket.opened", 0, visitor=ref()), *(cards[n] for n in order))
+        basket = heard.basket("b1")
+        assert basket is not None
+        assert basket.member == card_of(heard, OTHER_CARD)
+        assert heard.person_behind("ble", PHONE) is None
+
+
+def test_a_complaint_by_phone_silences_its_card_and_still_does_after_a_withdrawal() -> None:
+    """Withdrawing a consent lifts no silence: the person is the same."""
+    heard = consenting()
+    heard.take(complained(-10, who=ref()))
+    assert not heard.is_silenced("loyalty", CARD)
+    linked(heard)
+    assert heard.is_silenced("loyalty", CARD)
+    heard.take(withdrawn(10))
+    assert heard.is_silenced("loyalty", CARD)
+
+
+def test_after_an_unlink_a_strangers_complaint_silences_no_more() -> None:
+    """The complaint stays with whoever made it."""
+    heard = consenting()
+    heard.take(complained(-10, who=ref()))
+    linked(heard)
+    heard.unlink("ble", PHONE)
+    assert not heard.is_silenced("loyalty", CARD)
+    assert heard.is_silenced("ble", PHONE)
+
+
+def test_a_case_opened_by_phone_is_closed_by_card() -> None:
+    """One person, one case, whichever of his identifiers is named."""
+    heard = consenting()
+    heard.take(complained(-10, who=ref()))
+    linked(heard)
+    heard.take(complained(20, opened=False))
+    assert not heard.is_silenced("ble", PHONE)
+    heard.take(complained(30))
+    assert heard.is_silenced("ble", PHONE)
+
+
+def test_a_grant_from_a_clock_that_is_ahead_does_not_outlast_a_withdrawal() -> None:
+    """Four minutes ahead, and the no said now holds all the same."""
+    heard = world()
+    heard.take(granted(240), withdrawn(1))
+    linked(heard, 300)
+    assert heard.person_behind("ble", PHONE) is None
+
+
+def test_hq_cannot_grant_in_the_future() -> None:
+    """A statement dated ahead would outlast what is said until then."""
+    heard = world()
+    body = {
+        "visitor": ref("loyalty", CARD),
+        "action": "grant",
+        "purposes": ["profiling"],
+        "stated_at": "2017-12-03T15:00:00Z",
+    }
+    heard.command(command("consent", body))
+    linked(heard)
+    assert heard.person_behind("ble", PHONE) is None
+
+
+def test_the_phones_own_no_is_the_stricter() -> None:
+    """A no said by phone keeps the card's history off a private screen."""
+    chosen = []
+    for said in ((), (_phone_says_no(5),)):
+        heard = world(audience="private")
+        heard.take(granted(-60))
+        linked(heard, -40)
+        heard.take(sale(-20, "d5", visitor=ref("loyalty", CARD)))
+        heard.take(*said)
+        heard.tick(at(120))
+        (decision,) = heard.decisions(heard.take(entered("dairy", 120)))
+        chosen.append(decision.record)
+    assert '"you_often_buy"' in chosen[0]
+    assert '"you_often_buy"' not in chosen[1]
+
+
+def test_links_of_another_day_do_not_count_towards_a_house_card() -> None:
+    """A customer with a new pseudonym every day is no crowd."""
+    heard = consenting()
+    for n in range(6):
+        heard.now_ms = at(n * (DAY_MS // 1000 + 60))
+        linked(heard, n * (DAY_MS // 1000 + 60))
+        assert heard.person_behind("ble", PHONE) == card_of(heard)
+
+
+def _phone_says_no(seconds: float) -> Event:
+    return event(
+        "consent.withdrawn",
+        seconds,
+        source="desk",
+        visitor=ref(),
+        purposes=["personal_recommendations"],
+    )
