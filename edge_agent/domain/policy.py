@@ -110,7 +110,8 @@ class Policy:
 class Retention:
     """Days that each kind of data is kept; enforced by the agent on a trusted clock only.
 
-    `events_days` must not be under the time that a source may repeat an event.
+    Which table goes by which of them, and what it holds: `shell.personal_data`. `inbox_days` must
+    not be under the time that a source may repeat an event.
     """
 
     inbox_days: int = 8
@@ -124,6 +125,7 @@ class Retention:
     commands_days: int = 400
     mapping_days: int = 400
     devices_days: int = 30
+    outbox_days: int = 90
 
     def __post_init__(self) -> None:
         """Refuses periods that would break a promise.

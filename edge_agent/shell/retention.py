@@ -18,9 +18,12 @@ ROWS_AT_A_TIME: Final = 500
 # What mappings remember at most; what would be over soonest goes first.
 MAPPING_ROWS_MAX: Final = 200_000
 # Tables that the engine's state does not rest on.
-APART: Final = frozenset({"mapping_state", "mapping_state (over its bound)", "device"})
+APART: Final = frozenset(
+    {"mapping_state", "mapping_state (over its bound)", "device", "outbox", "outbox (expired)"}
+)
 
 # Every table that holds something of a person or an event: which period, and the rows past it.
+# What each holds stands in `shell.personal_data`.
 RULES: Final = (
     (
         "inbox",
@@ -84,6 +87,12 @@ RULES: Final = (
         " LIMIT :limit)",
     ),
     (
+        "visitor.profile",
+        "profiles_days",
+        "UPDATE visitor SET profile = NULL WHERE id IN (SELECT id FROM visitor WHERE"
+        " profile IS NOT NULL AND last_seen_at_ms < :before_ms LIMIT :limit)",
+    ),
+    (
         "visitor",
         "visitors_days",
         "DELETE FROM visitor WHERE id IN (SELECT id FROM visitor WHERE"
@@ -117,6 +126,20 @@ RULES: Final = (
     ),
     ("device", "devices_days", "DELETE FROM device WHERE last_at_ms < :before_ms"),
     ("command", "commands_days", "DELETE FROM command WHERE at_ms < :before_ms"),
+    ("showing", "decisions_days", "DELETE FROM showing WHERE valid_until_ms < :before_ms"),
+    (
+        "outbox",
+        "outbox_days",
+        "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE kind = 'customer' AND"
+        " json_extract(CAST(payload AS TEXT), '$.activity_date')"
+        " < strftime('%Y-%m-%d', :before_ms / 1000, 'unixepoch') LIMIT :limit)",
+    ),
+    (
+        "outbox (expired)",
+        "outbox_days",
+        "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE"
+        " expires_at_ms < :before_ms LIMIT :limit)",
+    ),
 )
 
 

@@ -1,0 +1,287 @@
+"""What every table holds of people, for how long, and how old it is: the data-protection table.
+
+Each table of the schema stands either in `KEPT`, with its period, or in `IMPERSONAL`, with the
+reason why it needs none; a test fails for one that does not. `shell.retention` deletes by the same
+periods; `edge-agent privacy report` and the README's table are made from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_agent.domain.policy import Retention
+from edge_agent.domain.time import DAY_MS, HOUR_MS, rfc3339_from_ms
+
+if TYPE_CHECKING:
+    import sqlite3
+
+# The agent looks this often for what is over; what is still there later is overdue.
+LOOKS_EVERY_MS: Final = HOUR_MS
+
+_ANONYMOUS: Final = "kind IN ('ble', 'wifi', 'track', 'basket')"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """Tables that are kept for one period.
+
+    Attributes:
+        tables: Their names; rows of the later ones go with those of the first.
+        holds: What they hold.
+        period: The field of `Retention` that says how many days.
+        since: What the days are counted from.
+        rows: SQL for how many rows there are.
+        oldest: SQL for the instant, epoch ms, from which the oldest row's days count.
+        note: What to say beside the number of days.
+    """
+
+    tables: tuple[str, ...]
+    holds: str
+    period: str
+    since: str
+    rows: str
+    oldest: str
+    note: str = ""
+
+    def days(self, retention: Retention) -> int:
+        """Returns for how many days it is kept."""
+        return int(getattr(retention, self.period))
+
+
+def _plain(table: str, instant: str) -> tuple[str, str]:
+    return f"SELECT count(*) FROM {table}", f"SELECT min({instant}) FROM {table}"  # noqa: S608 - names of ours only
+
+
+_INBOX = _plain("inbox", f"day * {DAY_MS}")
+_BASKET = _plain("basket", "last_at_ms")
+_RETURN = _plain("sale_return", "at_ms")
+_DECISION = _plain("decision", "at_ms")
+_OUTCOME = _plain("outcome", "at_ms")
+_ALERT = _plain("alert", "at_ms")
+_SHOWING = _plain("showing", "valid_until_ms")
+_COUNT = _plain("people_count", "period_start_ms")
+_WATERMARK = _plain("summary_watermark", "period_start_ms")
+_LETTER = _plain("dead_letter", "at_ms")
+_MAPPING = _plain("mapping_state", "updated_at_ms")
+_DEVICE = _plain("device", "last_at_ms")
+_COMMAND = _plain("command", "at_ms")
+
+KEPT: Final = (
+    Kept(
+        tables=("inbox",),
+        holds="marks that recognise repeated events",
+        period="inbox_days",
+        since="arrival",
+        rows=_INBOX[0],
+        oldest=_INBOX[1],
+    ),
+    Kept(
+        tables=("visit", "zone_stay", "mark"),
+        holds="visits of pseudonymous visitors and their stays",
+        period="visits_days",
+        since="the visit's begin",
+        rows="SELECT count(*) FROM visit",
+        oldest="SELECT min(started_at_ms) FROM visit WHERE ended_at_ms IS NOT NULL",
+    ),
+    Kept(
+        tables=("visitor (anonymous)", "link (anonymous)"),
+        holds="daily pseudonyms, and what their holders said",
+        period="visits_days",
+        since="last seen",
+        rows=f"SELECT count(*) FROM visitor WHERE {_ANONYMOUS}",  # noqa: S608 - literal SQL of ours
+        oldest=f"SELECT min(last_seen_at_ms) FROM visitor WHERE {_ANONYMOUS}",  # noqa: S608 - literal SQL of ours
+    ),
+    Kept(
+        tables=("visitor", "link", "consent", "complaint"),
+        holds="identified: a pseudonym, what its person said",
+        period="visitors_days",
+        since="last seen",
+        note="an open complaint stays",
+        rows=f"SELECT count(*) FROM visitor WHERE NOT {_ANONYMOUS}",  # noqa: S608 - literal SQL of ours
+        oldest="SELECT min(last_seen_at_ms) FROM visitor"  # noqa: S608 - literal SQL of ours
+        f" WHERE NOT {_ANONYMOUS} AND id NOT IN (SELECT visitor FROM complaint WHERE opened_at_ms"
+        " IS NOT NULL AND (closed_at_ms IS NULL OR closed_at_ms <= opened_at_ms))",
+    ),
+    Kept(
+        tables=("visitor.profile",),
+        holds="what was derived of, and HQ told of, consenting customers",
+        period="profiles_days",
+        since="last seen",
+        rows="SELECT count(*) FROM visitor WHERE profile IS NOT NULL",
+        oldest="SELECT min(last_seen_at_ms) FROM visitor WHERE profile IS NOT NULL",
+    ),
+    Kept(
+        tables=("basket", "basket_line", "sale", "sale_line"),
+        holds="what was bought",
+        period="sales_days",
+        since="the basket's last line",
+        rows=_BASKET[0],
+        oldest=_BASKET[1],
+    ),
+    Kept(
+        tables=("sale_return",),
+        holds="what was brought back",
+        period="sales_days",
+        since="the return",
+        rows=_RETURN[0],
+        oldest=_RETURN[1],
+    ),
+    Kept(
+        tables=("decision",),
+        holds="what was decided, and on what",
+        period="decisions_days",
+        since="the decision",
+        rows=_DECISION[0],
+        oldest=_DECISION[1],
+    ),
+    Kept(
+        tables=("outcome",),
+        holds="what came of a decision",
+        period="decisions_days",
+        since="the decision",
+        rows=_OUTCOME[0],
+        oldest=_OUTCOME[1],
+    ),
+    Kept(
+        tables=("alert",),
+        holds="what staff were alerted to",
+        period="decisions_days",
+        since="the alert",
+        rows=_ALERT[0],
+        oldest=_ALERT[1],
+    ),
+    Kept(
+        tables=("showing",),
+        holds="what each screen shows, and for which visitor",
+        period="decisions_days",
+        since="its end",
+        note="one row a screen",
+        rows=_SHOWING[0],
+        oldest=_SHOWING[1],
+    ),
+    Kept(
+        tables=("people_count",),
+        holds="counts that belong to nobody",
+        period="counts_days",
+        since="the period",
+        rows=_COUNT[0],
+        oldest=_COUNT[1],
+    ),
+    Kept(
+        tables=("summary_watermark",),
+        holds="what was sent of each period; digests of who was behind it",
+        period="counts_days",
+        since="the period",
+        rows=_WATERMARK[0],
+        oldest=_WATERMARK[1],
+    ),
+    Kept(
+        tables=("dead_letter",),
+        holds="why a message was refused; its payload encrypted under the day's key",
+        period="dead_letters_days",
+        since="arrival",
+        rows=_LETTER[0],
+        oldest=_LETTER[1],
+    ),
+    Kept(
+        tables=("mapping_state",),
+        holds="what mappings remember: totals and levels of devices under keyed hashes, text in"
+        " them sealed; what may be of people under the day's key",
+        period="mapping_days",
+        since="last changed",
+        note="most are over within a day",
+        rows=_MAPPING[0],
+        oldest=_MAPPING[1],
+    ),
+    Kept(
+        tables=("device",),
+        holds="when each device was last heard, how often, how wrong its clock is",
+        period="devices_days",
+        since="last heard",
+        rows=_DEVICE[0],
+        oldest=_DEVICE[1],
+    ),
+    Kept(
+        tables=("command",),
+        holds="HQ's commands: kind, key, version",
+        period="commands_days",
+        since="arrival",
+        rows=_COMMAND[0],
+        oldest=_COMMAND[1],
+    ),
+    Kept(
+        tables=("outbox",),
+        holds="what waits to be sent; the days are those of customers' updates for an HQ that is"
+        " away",
+        period="outbox_days",
+        since="the customer's day",
+        note="else until it is acknowledged",
+        rows="SELECT count(*) FROM outbox",
+        oldest="SELECT min(strftime('%s', json_extract(CAST(payload AS TEXT), '$.activity_date'))"
+        " * 1000) FROM outbox WHERE kind = 'customer'",
+    ),
+)
+
+IMPERSONAL: Final = {
+    "meta": "the agent's own settings, counters and sealed keyring",
+    "zone_level": "how many are in a zone: a number, the newest alone",
+    "stock": "how many of a product there are",
+    "catalogue": "what the store sells",
+    "mapping": "the text of each device mapping in force",
+    "mapped_message": "marks that recognise a device's message when the broker repeats it:"
+    " the newest 4,096",
+    "_sqlite_migrations": "which migrations ran",
+    "sqlite_sequence": "SQLite's own count of rows",
+}
+
+
+def report_of(
+    connection: sqlite3.Connection, retention: Retention, *, now_ms: int
+) -> list[dict[str, Any]]:
+    """Returns, for each group of tables, its rows, the oldest of them and when it goes.
+
+    Args:
+        connection: The database, to be read.
+        retention: Days by kind of data.
+        now_ms: The present, for what is overdue.
+    """
+    return [_reported(each, connection, retention, now_ms) for each in KEPT]
+
+
+def _reported(
+    kept: Kept, connection: sqlite3.Connection, retention: Retention, now_ms: int
+) -> dict[str, Any]:
+    n_rows = int(connection.execute(kept.rows).fetchone()[0])
+    oldest_ms = connection.execute(kept.oldest).fetchone()[0]
+    days = kept.days(retention)
+    goes_ms = None if oldest_ms is None else int(oldest_ms) + days * DAY_MS
+    return {
+        "tables": list(kept.tables),
+        "holds": kept.holds,
+        "days": days,
+        "setting": kept.period,
+        "since": kept.since,
+        "note": kept.note,
+        "rows": n_rows,
+        "oldest": None if oldest_ms is None else rfc3339_from_ms(int(oldest_ms)),
+        "next_purge": None if goes_ms is None else rfc3339_from_ms(goes_ms),
+        "is_overdue": goes_ms is not None and goes_ms + 2 * LOOKS_EVERY_MS < now_ms,
+    }
+
+
+def markdown_rows() -> list[str]:
+    """Returns the README's table, row by row, with the default days."""
+    retention = Retention()
+    rows = []
+    for kept in KEPT:
+        tables = ", ".join(f"`{table}`" for table in kept.tables)
+        note = f"; {kept.note}" if kept.note else ""
+        since = f"{kept.days(retention)} since {kept.since}{note}"
+        rows.append(f"| {tables} | {kept.holds} | {since} |")
+    return rows
+
+
+def unused_periods() -> set[str]:
+    """Returns the settings of `Retention` that no table goes by."""
+    return {field.name for field in fields(Retention)} - {kept.period for kept in KEPT}
