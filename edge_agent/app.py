@@ -24,7 +24,6 @@ from edge_agent.domain.effects import Publish
 from edge_agent.domain.ids import ProductId, StoreId
 from edge_agent.domain.time import DAY_MS, SECOND_MS, datetime_from_ms, local_time
 from edge_agent.errors import (
-    ConfigError,
     EdgeAgentError,
     RequestRefused,
     StoreCorrupt,
@@ -50,11 +49,12 @@ from edge_agent.shell.control import ControlServer
 from edge_agent.shell.installed_models import InstalledModels
 from edge_agent.shell.key_desk import KeyDesk
 from edge_agent.shell.keys import KeyStore
+from edge_agent.shell.links import link_settings
 from edge_agent.shell.mapping_desk import MappingDesk
 from edge_agent.shell.mapping_files import secret_of
 from edge_agent.shell.model_store import ModelStore
 from edge_agent.shell.model_switch import ModelSwitch
-from edge_agent.shell.mqtt_client import Incoming, LinkSettings, MqttLink, Subscription, Will
+from edge_agent.shell.mqtt_client import Incoming, MqttLink, Subscription, Will
 from edge_agent.shell.reserve import Reserve
 from edge_agent.shell.retention import APART, purge
 from edge_agent.shell.scorers import ModelScorer, PopularityScorer
@@ -71,7 +71,7 @@ from edge_agent.wire.summaries import DEVICES_MAX, GatewayState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edge_agent.config import Config, LinkSection
+    from edge_agent.config import Config
     from edge_agent.domain.store import Layout
     from edge_agent.shell.bundles import Bundle
     from edge_agent.state.devices import Standing
@@ -289,7 +289,13 @@ class Agent:
     def _make_links(self) -> None:
         config = self.config
         will = Will(topic=topics.agent_state(config.store), payload=self._state_message("offline"))
-        settings = _link_settings(config.broker, client_id=f"edge-agent-{config.store}", will=will)
+        settings = link_settings(
+            config.broker,
+            key="broker",
+            client_id=f"edge-agent-{config.store}",
+            session_expiry_s=SESSION_EXPIRY_S,
+            will=will,
+        )
         self._store_link = MqttLink(
             settings,
             subscriptions=self._subscriptions(),
@@ -301,7 +307,12 @@ class Agent:
         self._store_link.subscribe_to(self._subscriptions(), leave=self._desk.earlier_filters)
         self._hq_link = None
         if config.hq is not None:
-            hq_settings = _link_settings(config.hq, client_id=f"store-{config.store}", will=None)
+            hq_settings = link_settings(
+                config.hq,
+                key="hq",
+                client_id=f"store-{config.store}",
+                session_expiry_s=SESSION_EXPIRY_S,
+            )
             filters = topics.hq_down_filters(config.store)
             self._hq_link = MqttLink(
                 hq_settings,
@@ -598,31 +609,6 @@ def _public_keys(keys: dict[str, str]) -> dict[str, Ed25519PublicKey]:
         name: Ed25519PublicKey.from_public_bytes(raw_key(text, f"hq.keys.{name}"))
         for name, text in keys.items()
     }
-
-
-def _link_settings(section: LinkSection, *, client_id: str, will: Will | None) -> LinkSettings:
-    password = None
-    if section.password_file is not None:
-        path = Path(section.password_file)
-        try:
-            password = path.read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise ConfigError(
-                f"cannot read {path}: {error.strerror}", hint="see [broker] password_file"
-            ) from error
-    return LinkSettings(
-        host=section.host,
-        port=section.port,
-        client_id=section.client_id or client_id,
-        username=section.username,
-        password=password,
-        ca_file=None if section.ca_file is None else Path(section.ca_file),
-        cert_file=None if section.cert_file is None else Path(section.cert_file),
-        key_file=None if section.key_file is None else Path(section.key_file),
-        keepalive_s=section.keepalive_s,
-        session_expiry_s=SESSION_EXPIRY_S,
-        will=will,
-    )
 
 
 def _subscriptions(config: Config) -> tuple[Subscription, ...]:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Final
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from edge_agent.bridge import signatures, templates
-from edge_agent.bridge.publisher import Answer, secret_of
+from edge_agent.bridge import templates, vendors
+from edge_agent.bridge.publisher import Answer
 from edge_agent.bridge.settings import HEALTH_PATH, is_loopback
 from edge_agent.bridge.signatures import Asked, Refusal, Signed, Told, Unguarded
 from edge_agent.errors import ConfigError
+from edge_agent.shell.links import secret_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +46,7 @@ class Hook:
     name: str
     pattern: templates.Pattern
     topic: templates.TopicTemplate
-    rule: signatures.Rule
+    rule: vendors.Rule
     max_bytes: int
     challenge: str | None = None
 
@@ -135,6 +136,9 @@ class Hooks:
         refusal = hook.rule.refusal(asked)
         if refusal is None:
             return None
+        if refusal is Refusal.PROBE:
+            self._tally.add(hook.part, refusal)
+            return Response(status_code=_OK)
         self._complain(hook, refusal, bytes=len(body))
         shown = None if hook.challenge is None else {"www-authenticate": hook.challenge}
         # Which of them it was is for the operator's log.
@@ -220,26 +224,14 @@ def _secrets(name: str, section: HookSection) -> tuple[bytes, ...]:
     return good
 
 
-def _rule(section: HookSection, secrets: tuple[bytes, ...]) -> signatures.Rule:
+def _rule(section: HookSection, secrets: tuple[bytes, ...]) -> vendors.Rule:
     match section.kind:
         case "square":
-            return signatures.square(secrets, url=section.url or "")
-        case "shopify":
-            return signatures.shopify(secrets)
-        case "lightspeed":
-            return signatures.lightspeed(secrets)
+            return vendors.square(secrets, url=section.url or "")
+        case "shopify" | "lightspeed" | "loyverse" | "zettle" | "disruptive":
+            return vendors.BY_KIND[section.kind](secrets)
         case "hmac":
-            stamp = section.timestamp_header
-            return Signed(
-                secrets=secrets,
-                header=(section.header or "").lower(),
-                algorithm=section.algorithm,
-                encoding=section.encoding,
-                prefix=section.prefix,
-                signed=section.signed,
-                timestamp_header=None if stamp is None else stamp.lower(),
-                tolerance_s=section.tolerance_s,
-            )
+            return _hmac(section, secrets)
         case "bearer" | "basic" | "url_token":
             return Told(
                 secrets=secrets,
@@ -249,6 +241,20 @@ def _rule(section: HookSection, secrets: tuple[bytes, ...]) -> signatures.Rule:
             )
         case "none":
             return Unguarded()
+
+
+def _hmac(section: HookSection, secrets: tuple[bytes, ...]) -> Signed:
+    stamp = section.timestamp_header
+    return Signed(
+        secrets=secrets,
+        header=(section.header or "").lower(),
+        algorithm=section.algorithm,
+        encoding=section.encoding,
+        prefix=section.prefix,
+        signed=section.signed,
+        timestamp_header=None if stamp is None else stamp.lower(),
+        tolerance_s=section.tolerance_s,
+    )
 
 
 def _joined(request: Request) -> dict[str, str]:

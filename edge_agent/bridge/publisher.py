@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from concurrent.futures import Future, InvalidStateError
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.errors import ConfigError
-from edge_agent.shell.mqtt_client import NO_SUBSCRIBERS, REFUSED, LinkSettings, MqttLink
+from edge_agent.shell.links import link_settings
+from edge_agent.shell.mqtt_client import NO_SUBSCRIBERS, REFUSED, MqttLink
 
 if TYPE_CHECKING:
     from edge_agent.bridge.settings import BrokerSection
@@ -42,7 +41,11 @@ class Publisher:
         self._needs_subscriber = section.needs_subscriber
         self._pending_max = section.pending_max
         self.answer_within_s = section.answer_within_s
-        self._link = MqttLink(link_settings(section), on_answered=self._answered)
+        # It subscribes nothing, so a session would hold nothing.
+        settings = link_settings(
+            section, key="broker", client_id=DEFAULT_CLIENT_ID, session_expiry_s=0
+        )
+        self._link = MqttLink(settings, on_answered=self._answered)
 
     def start(self) -> None:
         """Connects, and goes on doing so."""
@@ -107,43 +110,3 @@ class Publisher:
             token.set_result(answer)
         except InvalidStateError:
             return  # whoever asked has gone
-
-
-def link_settings(section: BrokerSection) -> LinkSettings:
-    """Returns how to connect; the password comes from its file.
-
-    Raises:
-        ConfigError: The file cannot be read.
-    """
-    password = None
-    if section.password_file is not None:
-        password = secret_of(Path(section.password_file), "broker.password_file")
-    return LinkSettings(
-        host=section.host,
-        port=section.port,
-        client_id=section.client_id or DEFAULT_CLIENT_ID,
-        username=section.username,
-        password=password,
-        ca_file=None if section.ca_file is None else Path(section.ca_file),
-        cert_file=None if section.cert_file is None else Path(section.cert_file),
-        key_file=None if section.key_file is None else Path(section.key_file),
-        keepalive_s=section.keepalive_s,
-        # It subscribes nothing, so a session would hold nothing.
-        session_expiry_s=0,
-        clean_start=True,
-    )
-
-
-def secret_of(path: Path, key: str) -> str:
-    """Returns the text of a secret's file, without the line end.
-
-    Raises:
-        ConfigError: It cannot be read, or is empty.
-    """
-    try:
-        text = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{key}: cannot read {path}: {error}") from error
-    if not text:
-        raise ConfigError(f"{key}: {path} is empty", hint="put the secret into it")
-    return text

@@ -15,7 +15,10 @@ from edge_agent.config import FilePath, Level, LinkSection, line_of, parsed_as
 from edge_agent.errors import ConfigError
 
 HEALTH_PATH: Final = "/health"
-Kind = Literal["square", "shopify", "lightspeed", "hmac", "bearer", "basic", "url_token", "none"]
+Kind = Literal[
+    "square", "shopify", "lightspeed", "loyverse", "zettle", "disruptive",
+    "hmac", "bearer", "basic", "url_token", "none",
+]  # fmt: skip
 BodyBytes = Annotated[int, Field(ge=1, le=16_777_216)]
 # Sections that no other file of this package has: how `edge-agent check` knows this one.
 _OWN_SECTIONS: Final = frozenset({"http", "hooks", "folders"})
@@ -23,6 +26,9 @@ _NEEDED: Final[dict[str, tuple[str, ...]]] = {
     "square": ("secret_file", "url"),
     "shopify": ("secret_file",),
     "lightspeed": ("secret_file",),
+    "loyverse": ("secret_file",),
+    "zettle": ("secret_file",),
+    "disruptive": ("secret_file",),
     "hmac": ("secret_file", "header"),
     "bearer": ("secret_file",),
     "basic": ("secret_file", "user"),

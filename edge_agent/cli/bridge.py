@@ -22,8 +22,9 @@ ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - addresse
 
 HELP: Final = """Carry what does not speak MQTT to the store's broker, unchanged.
 
-Webhooks and devices that post (Square, Shopify, Lightspeed and any HMAC
-signature are verified), and files dropped into a folder (POSLog, e-receipts).
+Webhooks and devices that post (signatures of Square, Shopify, Lightspeed,
+Zettle, Loyverse, Disruptive Technologies and any HMAC are verified), and
+files dropped into a folder (POSLog, e-receipts).
 What is told to be delivered has been acknowledged by the broker; anything
 else is asked for again, or waits in its folder.
 

@@ -2,7 +2,7 @@
 
 The only importer of `joserfc`. A signature says who wrote a command and that it is whole. Whether
 it is for this store, still valid and newer than the last one is the core's question, not asked
-here.
+here. Tokens that vendors sign with a shared secret are verified here too: HS256, nothing else.
 
 Source: RFC 7515 (JWS), RFC 8037 section 3.1 (EdDSA in JOSE).
 """
@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from joserfc.errors import JoseError, UnsupportedAlgorithmError
-from joserfc.jwk import OKPKey
+from joserfc.jwk import OctKey, OKPKey
 from joserfc.jws import (
     CompactSignature,
     JWSRegistry,
@@ -39,6 +39,9 @@ DEMO_KEY_ID: Final = "demo"
 PAYLOAD_BYTES_MAX: Final = 16 * 1024 * 1024
 HEADER_BYTES_MAX: Final = 512
 SIGNATURE_BYTES_MAX: Final = 128
+SHARED_ALGORITHM: Final = "HS256"
+# A checksum or two, an id and two times are some 200.
+SHARED_TOKEN_BYTES_MAX: Final = 4_096
 _BASE64_GROWTH: Final = 4 / 3
 
 _COMPACT: Final = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
@@ -64,6 +67,7 @@ class _EdDsaOnly(JWSRegistry):
 
 
 _REGISTRY: Final = _EdDsaOnly(algorithms=(ALGORITHM,))
+_SHARED_REGISTRY: Final = JWSRegistry(algorithms=(SHARED_ALGORITHM,))
 TOKEN_BYTES_MAX: Final = (
     HEADER_BYTES_MAX + _EdDsaOnly.max_payload_length + SIGNATURE_BYTES_MAX + len("..")
 )
@@ -125,9 +129,28 @@ def _verified_payload(token: bytes, *, keys: Mapping[str, Ed25519PublicKey]) -> 
     candidates = _candidates(header.get("kid"), keys=keys)
     if not candidates:
         return "unknown_key"
-    if any(_is_signed_by(signature, key) for key in candidates):
+    if any(_is_signed_by(signature, OKPKey.import_key(key)) for key in candidates):
         return signature.payload
     return "bad_signature"
+
+
+def verify_shared(token: bytes, *, secrets: tuple[bytes, ...]) -> bytes | None:
+    """Returns what a token says that one of the secrets has signed with HS256, else None.
+
+    Whatever its head asks for: no `alg` but HS256 is tried, so that none can be turned off or a
+    public key taken for a secret.
+    """
+    if len(token) > SHARED_TOKEN_BYTES_MAX or not _COMPACT.fullmatch(token):
+        return None
+    try:
+        signature = extract_compact(token, registry=_SHARED_REGISTRY)
+        algorithm = signature.headers().get("alg")
+    except (JoseError, ValueError, TypeError, AttributeError):
+        return None
+    if algorithm != SHARED_ALGORITHM:
+        return None
+    fits = [_is_signed_by(signature, OctKey.import_key(each)) for each in secrets]
+    return signature.payload if any(fits) else None
 
 
 def _candidates(
@@ -138,9 +161,10 @@ def _candidates(
     return (keys[key_id],) if isinstance(key_id, str) and key_id in keys else ()
 
 
-def _is_signed_by(signature: CompactSignature, key: Ed25519PublicKey) -> bool:
+def _is_signed_by(signature: CompactSignature, key: OKPKey | OctKey) -> bool:
+    registry = _REGISTRY if isinstance(key, OKPKey) else _SHARED_REGISTRY
     try:
-        return validate_compact(signature, OKPKey.import_key(key), registry=_REGISTRY)
+        return validate_compact(signature, key, registry=registry)
     except (JoseError, ValueError, TypeError):
         return False
 

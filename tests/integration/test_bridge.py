@@ -64,6 +64,24 @@ prefix = "sha256="
 signed = "{{timestamp}}.{{body}}"
 timestamp_header = "X-Timestamp"
 
+[hooks.loyverse]
+kind = "loyverse"
+path = "/loyverse"
+topic = "loyverse/receipts"
+secret_file = "@SECRET@"
+
+[hooks.zettle]
+kind = "zettle"
+path = "/zettle"
+topic = "zettle/purchases"
+secret_file = "@SECRET@"
+
+[hooks.disruptive]
+kind = "disruptive"
+path = "/disruptive"
+topic = "disruptive/connector"
+secret_file = "@SECRET@"
+
 [hooks.camera]
 kind = "basic"
 user = "camera"
@@ -138,6 +156,77 @@ def _stamped(body: bytes, at_s: float, *, secret: str = SECRET) -> dict[str, str
 def _shopify(body: bytes, topic: str) -> dict[str, str]:
     digest = base64.b64encode(hmac.digest(SECRET.encode(), body, hashlib.sha256)).decode()
     return {"X-Shopify-Hmac-SHA256": digest, "X-Shopify-Topic": topic}
+
+
+def _loyverse(body: bytes) -> dict[str, str]:
+    digest = base64.b64encode(hmac.digest(SECRET.encode(), body, hashlib.sha1)).decode()
+    return {"X-Loyverse-Signature": digest}
+
+
+def _zettle(at_s: float, *, name: str = "PurchaseCreated") -> tuple[bytes, dict[str, str]]:
+    """A body with the payload as text within it, and its signature."""
+    stamp = datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds")
+    payload = '{"purchaseUuid":"7cdf4ae2","note":"\u00e4 \\/"}'
+    fields = {"eventName": name, "payload": payload, "timestamp": stamp}
+    digest = hmac.digest(SECRET.encode(), f"{stamp}.{payload}".encode(), hashlib.sha256).hex()
+    return json.dumps(fields, indent=1).encode(), {"X-iZettle-Signature": digest}
+
+
+def _disruptive(body: bytes, at_s: float, *, algorithm: str = "HS256") -> dict[str, str]:
+    """A data connector's token, good for an hour."""
+
+    def encoded(content: bytes) -> str:
+        return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+    checksum = hashlib.sha256(body).hexdigest()
+    claims = {"checksum_sha256": checksum, "iat": int(at_s), "exp": int(at_s) + 3_600}
+    parts = ({"alg": algorithm, "typ": "JWT"}, claims)
+    text = ".".join(encoded(json.dumps(each).encode()) for each in parts)
+    digest = hmac.digest(SECRET.encode(), text.encode(), hashlib.sha256)
+    return {"X-Dt-Signature": f"{text}.{encoded(digest)}"}
+
+
+def test_zettle_loyverse_and_disruptive_post_what_they_signed(
+    bridge: BridgeProcess, broker: Broker
+) -> None:
+    """The bodies arrive as they came; of a wrong body, time or algorithm nothing does."""
+    now_s, body = time.time(), b'{"event": {"eventType": "touch"}}'
+    purchase, signed = _zettle(now_s)
+    with watcher(broker, "#") as client:
+        for path, content, headers in (
+            ("/loyverse", body + b" ", _loyverse(body)),
+            ("/zettle", purchase.replace(b"7cdf4ae2", b"7cdf4ae3"), signed),
+            ("/zettle", *_zettle(now_s - 80 * 3_600)),
+            ("/disruptive", body + b" ", _disruptive(body, now_s)),
+            ("/disruptive", body, _disruptive(body, now_s - 7_200)),
+            ("/disruptive", body, _disruptive(body, now_s, algorithm="none")),
+            ("/disruptive", body, {}),
+        ):
+            assert bridge.post(path, content, headers).status == 401, (path, headers)
+        assert bridge.post("/loyverse", body, _loyverse(body)).status == 200
+        assert bridge.post("/zettle", purchase, signed).status == 200
+        assert bridge.post("/disruptive", body, _disruptive(body, now_s)).status == 200
+        assert heard(client, 3) == [
+            ("loyverse/receipts", body),
+            ("zettle/purchases", purchase),
+            ("disruptive/connector", body),
+        ]
+        assert client.got.empty()
+
+
+def test_zettles_test_message_is_answered_and_goes_nowhere(
+    bridge: BridgeProcess, broker: Broker
+) -> None:
+    """Without a 2xx there would be no subscription, and so no key to sign anything with."""
+    purchase, signed = _zettle(time.time())
+    with watcher(broker, "#") as client:
+        probe = b'{"eventName": "TestMessage", "payload": {"data": "payload"}}'
+        assert bridge.post("/zettle", probe).status == 200
+        assert bridge.post("/zettle", purchase, signed).status == 200
+        assert heard(client, 1) == [("zettle/purchases", purchase)]
+        assert client.got.empty()
+    counted = bridge.health()["hooks"]["zettle"]
+    assert (counted["test_message"], counted["delivered"]) == (1, 1)
 
 
 def test_a_body_reaches_the_broker_unchanged(bridge: BridgeProcess, broker: Broker) -> None:

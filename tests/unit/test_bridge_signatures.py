@@ -5,24 +5,27 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.bridge.signatures import (
+from edge_agent.bridge.signatures import Asked, Refusal, Signed, Told, Unguarded
+from edge_agent.bridge.vendors import (
+    DISRUPTIVE_HEADER,
     LIGHTSPEED_HEADER,
+    LOYVERSE_HEADER,
     SHOPIFY_HEADER,
     SQUARE_HEADER,
-    Asked,
-    Refusal,
+    ZETTLE_HEADER,
     Rule,
-    Signed,
-    Told,
-    Unguarded,
+    disruptive,
     lightspeed,
+    loyverse,
     shopify,
     square,
+    zettle,
 )
 
 NOW_S = 1_772_445_600.0
@@ -95,11 +98,13 @@ def test_slacks_own_example_passes_the_stamped_form() -> None:
 def test_lightspeeds_header_holds_signature_and_algorithm() -> None:
     """`signature=…,algorithm=HMAC-SHA256`, with or without a space; no other algorithm."""
     rule, body = lightspeed((b"client-secret",)), b"payload=%7B%7D"
-    digest = hmac.digest(b"client-secret", body, hashlib.sha256).hex()
+    raw = hmac.digest(b"client-secret", body, hashlib.sha256)
+    digest, in_base64 = raw.hex(), base64.b64encode(raw).decode()
     for told, refusal in (
         (f"signature={digest},algorithm=HMAC-SHA256", None),
         (f"signature={digest}, algorithm=HMAC-SHA256", None),
         (f"signature={digest.upper()}", None),
+        (f"signature={in_base64},algorithm=HMAC-SHA256", None),
         (f"signature={digest},algorithm=MD5", Refusal.WRONG),
         (digest, Refusal.WRONG),
         ("algorithm=HMAC-SHA256", Refusal.WRONG),
@@ -107,6 +112,16 @@ def test_lightspeeds_header_holds_signature_and_algorithm() -> None:
     ):
         asked = Asked(headers={LIGHTSPEED_HEADER: told}, query="", body=body, now_s=NOW_S)
         assert rule.refusal(asked) is refusal, told
+
+
+@pytest.mark.parametrize("write", [bytes.hex, lambda digest: base64.b64encode(digest).decode()])
+def test_loyverse_signs_with_sha1_in_either_writing(write: Callable[[bytes], str]) -> None:
+    """Its document says base64, a developer measured hex; a longer hash is none of its."""
+    rule, body = loyverse((b"client-secret",)), b'{"receipts":[]}'
+    for name, refusal in (("sha1", None), ("sha256", Refusal.WRONG)):
+        told = write(hmac.digest(b"client-secret", body, name))
+        asked = Asked(headers={LOYVERSE_HEADER: told}, query="", body=body, now_s=NOW_S)
+        assert rule.refusal(asked) is refusal
 
 
 @pytest.mark.parametrize(
@@ -165,6 +180,9 @@ RULES: tuple[Rule, ...] = (
     SQUARE,
     SLACK,
     lightspeed((b"client-secret",)),
+    loyverse((b"client-secret",)),
+    zettle((b"client-secret",)),
+    disruptive((b"client-secret",)),
     Told(secrets=(b"secret-secret",), scheme="bearer"),
     Told(secrets=(b"secret-secret",), scheme="basic", user="camera"),
     Told(secrets=(b"secret-secret",), scheme="url_token"),
@@ -173,17 +191,19 @@ RULES: tuple[Rule, ...] = (
 
 @given(
     rule=st.sampled_from(RULES),
-    told=st.text(max_size=80) | st.sampled_from(["Bearer ", "Basic ", "signature=", "v0=", "é"]),
+    told=st.text(max_size=80)
+    | st.sampled_from(["Bearer ", "Basic ", "signature=", "v0=", "é", "a.b.c"]),
     query=st.text(max_size=80),
-    body=st.binary(max_size=80),
+    body=st.binary(max_size=80)
+    | st.sampled_from([b"[" * 20_000, b'{"payload":"\\ud800","timestamp":"1"}']),
 )
 def test_nothing_that_is_told_raises_or_passes(
     rule: Rule, told: str, query: str, body: bytes
 ) -> None:
     """Any header, query and body end in a refusal."""
     names = (
-        SQUARE_HEADER, LIGHTSPEED_HEADER, "authorization", "x-slack-signature",
-        "x-slack-request-timestamp",
+        SQUARE_HEADER, LIGHTSPEED_HEADER, LOYVERSE_HEADER, ZETTLE_HEADER, DISRUPTIVE_HEADER,
+        "authorization", "x-slack-signature", "x-slack-request-timestamp",
     )  # fmt: skip
     asked = Asked(headers=dict.fromkeys(names, told), query=query, body=body, now_s=NOW_S)
     assert rule.refusal(asked) in set(Refusal)
