@@ -30,7 +30,7 @@ from edge_agent.errors import (
     StoreFull,
 )
 from edge_agent.runner.dead_letters import DeadLetters
-from edge_agent.runner.devices import Devices, told_of
+from edge_agent.runner.devices import Devices, Patience, told_of
 from edge_agent.runner.loop import Loop
 from edge_agent.runner.mapped import Mapper
 from edge_agent.runner.mapping_memory import MappingMemory
@@ -42,6 +42,7 @@ from edge_agent.runner.road import Road
 from edge_agent.runner.settings import RoadSettings
 from edge_agent.runner.summarise import Summariser
 from edge_agent.runner.wakes import rebuilt
+from edge_agent.runner.watch import DeviceWatch
 from edge_agent.shell.catalogue import BundleDepartments, StoreCatalogue
 from edge_agent.shell.cipher import DayCipher
 from edge_agent.shell.clock import ReplayClock, SystemClock
@@ -214,6 +215,9 @@ class Agent:
             max_bytes = config.hq.outbox_max_mb * 1_000_000
             self._hq_outbox = HqOutbox(self._hq_link, _RoadClock(self), max_bytes=max_bytes)
         self._road = self._make_road(last_now_ms)
+        self._watch = DeviceWatch(
+            self._road.devices, k=config.policy.k, now_s=self._clock.monotonic_s()
+        )
         self._retries = Retries(
             unit=self._unit,
             road=self._road,
@@ -239,13 +243,23 @@ class Agent:
             scorer=self._make_scorer(),
             dead_letters=self._dead_letters,
             mapper=self._mapper,
-            devices=Devices(self._unit, self.config.zone_info, now_ms=now_ms),
+            devices=Devices(
+                self._unit, self.config.zone_info, now_ms=now_ms, patience=self._patience()
+            ),
             wakes=self._wakes(now_ms),
             verify=partial(verify_command, keys=keys),
             now_ms=now_ms,
             watermark_ms=self._meta("watermark_ms"),
             observer=self._shadow,
         )
+
+    def _patience(self) -> Patience:
+        own = {
+            name: section.silent_after_s
+            for name, section in self.config.sources.items()
+            if section.silent_after_s is not None
+        }
+        return Patience(sources=own, mappings=self._desk.patience_s)
 
     def _make_loop(self) -> Loop:
         return Loop(
@@ -337,6 +351,7 @@ class Agent:
     def _load_mappings(self) -> dict[str, Any]:
         self._desk.reload(self._unit, now_ms=self.now_ms())
         self._mapper.replace(self._desk.mappings)
+        self._road.devices.patience = self._patience()
         return {}
 
     def _wakes(self, now_ms: int) -> Any:
@@ -410,7 +425,10 @@ class Agent:
 
     def _answer_devices(self, _request: dict[str, Any]) -> dict[str, Any]:
         return self._loop.calls.call(
-            lambda: {"devices": [asdict(each) for each in self._standings(self.now_ms())]},
+            lambda: {
+                "devices": [asdict(each) for each in self._standings(self.now_ms())],
+                "problems": list(self._problems()),
+            },
             timeout_s=CALL_TIMEOUT_S,
         )
 
@@ -455,6 +473,19 @@ class Agent:
         if every_s is not None and now_s >= self._next_alive_s:
             self._next_alive_s = now_s + every_s
             self._service.alive()
+        self._look_at_devices(now_s)
+
+    def _look_at_devices(self, now_s: float) -> None:
+        if self.config.clock == "replay":
+            # It tells nothing that depends on how fast it is played.
+            return
+        try:
+            has_changed = self._watch.look(self.now_ms(), now_s)
+        except sqlite3.Error:
+            # The database's own trouble is told elsewhere; alarms wait for it.
+            return
+        if has_changed and self._store_link.connected:
+            self._tell_state()
 
     def _idle(self, now_ms: int) -> None:
         now_s = self._clock.monotonic_s()
@@ -505,7 +536,8 @@ class Agent:
             found.append(loop.problem)
         if loop is not None and not self._clock.is_in_step:
             found.append("clock_wrong")
-        return (*found, *self._desk.problems)
+        watch: DeviceWatch | None = getattr(self, "_watch", None)
+        return (*found, *self._desk.problems, *(() if watch is None else watch.problems))
 
     def _gateway_state(self, now_ms: int) -> GatewayState:
         problems = self._problems()

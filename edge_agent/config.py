@@ -136,16 +136,22 @@ class RegisterSection(_Section):
     zone: Level | None = None
 
 
+# After how much silence a device is missed, by the wall clock, nights too; 0 is never.
+Patience = Annotated[int, Field(ge=0, le=2_592_000)]
+
+
 class SourceSection(_Section):
     """What is special about a source.
 
     Attributes:
         receipt: It is told when its event is on disk, and repeats until then (tills).
         audience: Who sees what it is answered; personal answers need `private`.
+        silent_after_s: It is missed after so much silence; without it, by its own rhythm.
     """
 
     receipt: bool = False
     audience: Audience = "public"
+    silent_after_s: Patience | None = None
 
 
 class MappingSection(_Section):
@@ -155,11 +161,13 @@ class MappingSection(_Section):
         file: Its `mapping.toml`; without it, the one that was shipped under the section's name.
         settings: Values in place of the file's `[settings]`.
         tables: Rows added to the file's `[tables.NAME]`: device to zone, line to direction.
+        silent_after_s: The same of each of its devices that has no section of its own.
     """
 
     file: FilePath | None = None
     settings: dict[str, Scalar] = {}
     tables: dict[str, dict[str, Scalar]] = {}
+    silent_after_s: Patience | None = None
 
 
 class IngestSection(_Section):

@@ -21,6 +21,7 @@ from edge_agent.runner.devices import Devices
 from edge_agent.shell.control import SHOW_MODEL, ask
 from edge_agent.shell.health import Health, read_health
 from edge_agent.shell.sqlite_db import open_for_reading
+from edge_agent.state.alarms import is_clock_wrong
 
 if TYPE_CHECKING:
     import sqlite3
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 # A busy agent must not keep its status waiting.
 LOOK_TIMEOUT_S: Final = 5.0
+# What may be wrong on purpose.
+MEANT: Final = frozenset({"no_model"})
 
 
 def status(
@@ -39,18 +42,44 @@ def status(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
-    """Show what the agent holds and what it counted.
+    """Show what the agent holds, what it counted, and what is wrong.
+
+    Exit codes: 0 good, or no agent answers; 1 something is wrong: a device fell silent, a counter
+    drifts, a clock is off, a mapping is refused, the disk is full; 2 wrong use; 3 no database.
+    An agent without a model is degraded, but may be meant so: 0.
 
     Example: edge-agent status --config /etc/edge-agent/agent.toml
     """
     loaded = configuration.load(config)
-    health = read_health(loaded.database)
-    model, devices = _model(loaded.control_socket), devices_of(loaded)
+    reading = read_health(loaded.database)
+    model, (devices, problems) = _model(loaded.control_socket), devices_of(loaded)
+    health = told_health(problems)
     if as_json:
-        found = {**health.as_dict(), "model": model, "devices": devices}
+        told = {"health": health, "problems": problems}
+        found = {**reading.as_dict(), **told, "model": model, "devices": devices}
         typer.echo(json.dumps(found, indent=2))
-        return
+    else:
+        _print(reading, health, problems, model)
+        if devices:
+            Console().print(_devices(devices))
+    if set(problems or ()) - MEANT:
+        raise typer.Exit(1)
+
+
+def told_health(problems: list[str] | None) -> str:
+    """Returns the agent's health in a word; of an agent that does not answer nothing is known."""
+    if problems is None:
+        return "unknown"
+    return "degraded" if problems else "good"
+
+
+def _print(
+    health: Health, word: str, problems: list[str] | None, model: dict[str, Any] | None
+) -> None:
     table = Table(title="edge-agent", show_header=False)
+    table.add_row("health", word)
+    for problem in problems or ():
+        table.add_row("problem", escape(problem))
     table.add_row("database", f"{health.database} ({health.size_bytes / 1e6:.1f} MB)")
     table.add_row("last seen", health.last_seen or "never")
     for name, count in health.counts.items():
@@ -63,17 +92,22 @@ def status(
     Console().print(table)
     if health.mappings or health.mappings_problem:
         Console().print(_mappings(health))
-    if devices:
-        Console().print(_devices(devices))
 
 
-def devices_of(config: Config) -> list[dict[str, Any]]:
-    """Returns how the devices are: as the running agent says, else as it last wrote down."""
+def devices_of(config: Config) -> tuple[list[dict[str, Any]], list[str] | None]:
+    """Returns how the devices are and what is wrong, as the running agent says.
+
+    Of an agent that does not answer: the devices as it last wrote them down, and None.
+    """
+    problems: list[str] | None = None
     try:
-        found = ask(config.control_socket, {"do": "devices"}, timeout_s=LOOK_TIMEOUT_S)["devices"]
+        answer = ask(config.control_socket, {"do": "devices"}, timeout_s=LOOK_TIMEOUT_S)
     except (AgentUnreachable, RequestRefused):
         found = [asdict(each) for each in _written_down(config)]
-    return [{"last_seen": rfc3339_from_ms(each.pop("last_at_ms")), **each} for each in found]
+    else:
+        found, problems = answer["devices"], answer.get("problems")
+    shown = [{"last_seen": rfc3339_from_ms(each.pop("last_at_ms")), **each} for each in found]
+    return shown, problems
 
 
 def _written_down(config: Config) -> list[Standing]:
@@ -103,6 +137,8 @@ def _devices(devices: list[dict[str, Any]]) -> Table:
     for each in devices:
         troubles = [name for name in ("silent", "drifting") if each[f"is_{name}"]]
         skew, inside = each["skew_s"], each["inside"]
+        if is_clock_wrong(skew):
+            troubles.append("clock off")
         cells = (
             each["source"],
             each["last_seen"],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from edge_agent.domain.time import HOUR_MS, MINUTE_MS, SECOND_MS, datetime_from_ms
@@ -56,6 +58,24 @@ class Batch(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """After how much silence a device is missed, where the store says so; 0 is never.
+
+    Attributes:
+        sources: By the device's name.
+        mappings: By the mapping that reads it.
+    """
+
+    sources: Mapping[str, int] = field(default_factory=dict)
+    mappings: Mapping[str, int] = field(default_factory=dict)
+
+    def of_ms(self, source: str, mapping: str) -> int | None:
+        """Returns a device's, in ms; None where the store says nothing."""
+        patience_s = self.sources.get(source, self.mappings.get(mapping))
+        return None if patience_s is None else patience_s * SECOND_MS
+
+
 class Device:
     """One device, changed by every word of it."""
 
@@ -68,6 +88,7 @@ class Device:
         "lead_ms",
         "level",
         "longest_ms",
+        "mapping",
         "pauses",
         "quiet_since_ms",
         "top_lead_ms",
@@ -81,6 +102,7 @@ class Device:
         self.pauses = [0] * BUCKETS
         self.lead_ms: int | None = None
         self.top_lead_ms: int | None = None
+        self.mapping = ""
         self.is_changed = True
 
     def spoke(self, now_ms: int, busy_ms: int) -> None:
@@ -116,13 +138,16 @@ class Device:
         """Returns what is written of it."""
         skew = [self.hour_ms, self.top_lead_ms, self.lead_ms]
         times = [self.first_at_ms, self.busy_at_ms]
-        known = [times, round(self.level, 3), round(self.longest_ms), self.pauses, skew]
+        shape = [round(self.level, 3), round(self.longest_ms), self.pauses]
+        known = [times, *shape, skew, self.mapping]
         return json.dumps(known, separators=(",", ":"))
 
     def restore(self, last_at_ms: int, text: str) -> None:
         """Takes over what was written; its silence is counted from now on alone."""
         self.last_at_ms = last_at_ms
-        times, self.level, self.longest_ms, self.pauses, skew = json.loads(text)
+        # What older versions wrote ends before the mapping.
+        times, self.level, self.longest_ms, self.pauses, skew, *mapping = json.loads(text)
+        self.mapping = mapping[0] if mapping else ""
         self.first_at_ms, self.busy_at_ms = times
         self.hour_ms, self.top_lead_ms, self.lead_ms = skew
         self.is_changed = False
@@ -131,7 +156,10 @@ class Device:
 class Devices:
     """All devices that were heard, at most so many."""
 
-    def __init__(self, unit: Batch, zone: tzinfo, *, now_ms: int) -> None:
+    def __init__(
+        self, unit: Batch, zone: tzinfo, *, now_ms: int, patience: Patience | None = None
+    ) -> None:
+        self.patience = patience or Patience()
         self._unit = unit
         self._zone = zone
         self._devices: dict[str, Device] = {}
@@ -144,7 +172,13 @@ class Devices:
             device.restore(int(last_at_ms), str(text))
 
     def heard(
-        self, source: str, *, own_ms: int | None, now_ms: int, is_of_people: bool = False
+        self,
+        source: str,
+        *,
+        own_ms: int | None,
+        now_ms: int,
+        is_of_people: bool = False,
+        mapping: str = "",
     ) -> None:
         """Takes in that a device told something.
 
@@ -153,6 +187,7 @@ class Devices:
             own_ms: The event's own time; None when it has none.
             now_ms: The present.
             is_of_people: Whether somebody did what it told, so that the store is busy.
+            mapping: The mapping that read it; empty when it spoke for itself.
         """
         if is_of_people:
             self._busy_ms += max(0, min(now_ms - self._people_at_ms, _BUSY_FOR_MS))
@@ -162,6 +197,7 @@ class Devices:
             device = self._new(source, now_ms)
         elif now_ms - device.last_at_ms >= SECOND_MS:
             device.spoke(now_ms, self._busy_ms)
+        device.mapping = mapping
         device.level += 1.0
         device.is_changed = True
         if own_ms is not None and own_ms != now_ms:
@@ -194,10 +230,20 @@ class Devices:
             )
         ]
         found = [
-            standing_of(each.record(name), now_ms=now_ms, busy_ms=self._busy_ms)
+            standing_of(
+                each.record(name),
+                now_ms=now_ms,
+                busy_ms=self._busy_ms,
+                silent_after_ms=self.patience.of_ms(name, each.mapping),
+            )
             for name, each in self._devices.items()
         ]
         return sorted(with_drift(found, counts), key=_order)
+
+    def excuse(self, ms: int) -> None:
+        """Takes out of every silence that the clock was set, by so much."""
+        for device in self._devices.values():
+            device.quiet_since_ms += ms
 
     def _new(self, source: str, now_ms: int) -> Device:
         if len(self._devices) >= DEVICES_MAX:

@@ -57,6 +57,7 @@ class Understood:
         refusal: Why it, or rows of it, were refused.
         heard_on: The filter that it was heard on; its topic may name somebody.
         unchanged: Devices that spoke and told nothing new.
+        mapping: The first of the mappings that heard it.
     """
 
     at_ms: int
@@ -64,6 +65,7 @@ class Understood:
     refusal: Refusal | None
     heard_on: str
     unchanged: tuple[str, ...] = ()
+    mapping: str = ""
 
 
 class Mapper:
@@ -140,6 +142,7 @@ class Mapper:
             refusal=refusal_of(readings),
             heard_on=mappings[0].heard_on(delivery.topic) or "",
             unchanged=tuple(name for each in readings for name in each.mapped.unchanged),
+            mapping=mappings[0].name,
         )
 
     def _arrival(self, delivery: Delivery, now_ms: int) -> int:

@@ -308,8 +308,8 @@ class Road:
             self.counters["duplicates"] += 1
             return 1
         # Not every message is an event: that the device speaks at all is told here.
-        name = f"mapping {mappings[0].name}"
-        self.devices.heard(name, own_ms=None, now_ms=self.now_ms)
+        name = mappings[0].name
+        self.devices.heard(f"mapping {name}", own_ms=None, now_ms=self.now_ms, mapping=name)
         found = self.mapper.understand(delivery, mappings, now_ms=self.now_ms)
         return self._take_understood(delivery, found)
 
@@ -317,10 +317,11 @@ class Road:
         self.counters["mapped"] += 1
         for event in found.events:
             made = as_published(event, self._settings.store)
-            self._take_event(made, event, mark_of(event.source, event.id), at_ms=found.at_ms)
+            mark = mark_of(event.source, event.id)
+            self._take_event(made, event, mark, at_ms=found.at_ms, mapping=found.mapping)
         if self._refused_again is None:
             for source in found.unchanged:
-                self.devices.heard(source, own_ms=None, now_ms=self.now_ms)
+                self.devices.heard(source, own_ms=None, now_ms=self.now_ms, mapping=found.mapping)
         if found.refusal is not None:
             self._refuse(delivery, found.refusal, heard_on=found.heard_on, at_ms=found.at_ms)
         return max(1, len(found.events))
@@ -333,14 +334,24 @@ class Road:
         return self._unit.has_seen(mark)
 
     def _take_event(
-        self, delivery: Delivery, event: Event, mark: int, *, at_ms: int | None = None
+        self,
+        delivery: Delivery,
+        event: Event,
+        mark: int,
+        *,
+        at_ms: int | None = None,
+        mapping: str = "",
     ) -> None:
         own_ms = None if event.time is None else ms_from_datetime(event.time)
         if self._refused_again is None:
             # A mapping gives an event without a time that of its arrival: no clock of the device.
             told_ms = None if own_ms == at_ms else own_ms
             self.devices.heard(
-                event.source, own_ms=told_ms, now_ms=self.now_ms, is_of_people=is_of_people(event)
+                event.source,
+                own_ms=told_ms,
+                now_ms=self.now_ms,
+                is_of_people=is_of_people(event),
+                mapping=mapping,
             )
         if self._has_seen(mark):
             self.counters["duplicates"] += 1

@@ -79,6 +79,15 @@ class MappingDesk:
         self._write(unit, now_ms)
 
     @property
+    def patience_s(self) -> dict[str, int]:
+        """After how much silence the devices of a mapping are missed, where the store says so."""
+        return {
+            name: section.silent_after_s
+            for name, section in self._config.mappings.items()
+            if section.silent_after_s is not None
+        }
+
+    @property
     def filters(self) -> tuple[str, ...]:
         """The fewest topic filters that bring each message of a device once."""
         return filters.fewest(topic for each in self.mappings for topic in each.topics)

@@ -3,7 +3,8 @@
 Nobody tells us opening hours, so silence is judged in two ways. A device that speaks regularly is
 silent when it keeps quiet for three times its longest pause of late. One that speaks only of
 people is measured in *busy* time, which passes while others report people: at night it stands
-still, and no door counter is missed.
+still, and no door counter is missed. Who sleeps at night has four days when no others are heard: a
+store is closed for holidays. A configured `silent_after_s` stands above all of this.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ _TIMES: Final = 3
 _SHORTEST_SILENCE_MS: Final = 2 * MINUTE_MS
 # No pause counts as longer: an outage must not teach patience.
 LONGEST_PAUSE_MS: Final = 26 * HOUR_MS
+# Who has once been quiet for so long sleeps when the store does, and that may be for days.
+_SLEEPS_FROM_MS: Final = 4 * HOUR_MS
+CLOSED_AT_MOST_MS: Final = 96 * HOUR_MS
 # Once so many pauses are known, the older ones count half.
 PAUSES_KEPT: Final = 512
 RATE_HALF_LIFE_MS: Final = HOUR_MS
@@ -80,8 +84,17 @@ class Standing:
     is_drifting: bool = False
 
 
-def standing_of(record: DeviceRecord, *, now_ms: int, busy_ms: int) -> Standing:
-    """Returns how a device is at an instant."""
+def standing_of(
+    record: DeviceRecord, *, now_ms: int, busy_ms: int, silent_after_ms: int | None = None
+) -> Standing:
+    """Returns how a device is at an instant.
+
+    Args:
+        record: What is known of it.
+        now_ms: The present.
+        busy_ms: Busy time.
+        silent_after_ms: What the store's configuration sets; 0 when it is never missed.
+    """
     age_ms = max(0, now_ms - record.last_at_ms)
     level = record.level * decay(age_ms, RATE_HALF_LIFE_MS)
     return Standing(
@@ -89,7 +102,11 @@ def standing_of(record: DeviceRecord, *, now_ms: int, busy_ms: int) -> Standing:
         last_at_ms=record.last_at_ms,
         per_hour=round(level * _LN_2, 1),
         skew_s=None if record.lead_ms is None else round(record.lead_ms / SECOND_MS, 1),
-        is_silent=is_silent(record, now_ms=now_ms, busy_ms=busy_ms),
+        is_silent=(
+            is_silent(record, now_ms=now_ms, busy_ms=busy_ms)
+            if silent_after_ms is None
+            else 0 < silent_after_ms < now_ms - record.quiet_since_ms
+        ),
     )
 
 
@@ -97,7 +114,7 @@ def is_silent(record: DeviceRecord, *, now_ms: int, busy_ms: int) -> bool:
     """Returns whether a device keeps quiet for longer than it uses to."""
     quiet_ms = now_ms - record.quiet_since_ms
     if sum(record.pauses) < PAUSES_NEEDED:
-        return quiet_ms > LONGEST_PAUSE_MS
+        return quiet_ms > CLOSED_AT_MOST_MS
     usual_ms = usual_pause_ms(record.pauses)
     busy_quiet_ms = min(quiet_ms, busy_ms - record.busy_at_ms)
     if busy_quiet_ms > max(_TIMES * usual_ms, _SHORTEST_SILENCE_MS):
@@ -105,7 +122,8 @@ def is_silent(record: DeviceRecord, *, now_ms: int, busy_ms: int) -> bool:
     # Who was heard through a night has shown whether it sleeps.
     knows_night = record.last_at_ms - record.first_at_ms > LONGEST_PAUSE_MS
     longest_ms = record.longest_ms if knows_night else LONGEST_PAUSE_MS
-    return quiet_ms > max(_TIMES * longest_ms, _SHORTEST_SILENCE_MS)
+    least_ms = CLOSED_AT_MOST_MS if longest_ms >= _SLEEPS_FROM_MS else _SHORTEST_SILENCE_MS
+    return quiet_ms > max(_TIMES * longest_ms, least_ms)
 
 
 def usual_pause_ms(pauses: tuple[int, ...]) -> int:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -15,36 +13,20 @@ import pytest
 
 from edge_agent.domain.time import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, ms_from_datetime
 from edge_agent.runner.devices import DEVICES_MAX, Devices, is_of_people, told_of
-from edge_agent.shell.sqlite_db import open_for_writing
 from edge_agent.state.devices import Standing
 from edge_agent.state.drift import DayCount, last_day_ms, with_drift
 from edge_agent.wire.events import EVENT
+from tests.unit.device_book import Book, opened_book
 
 HELSINKI: Final = ZoneInfo("Europe/Helsinki")
 MIDNIGHT: Final = ms_from_datetime(datetime(2026, 3, 2, 22, tzinfo=UTC))
 
 
-class Book:
-    """A database as a batch writes it, one row at a time."""
-
-    def __init__(self, database: sqlite3.Connection) -> None:
-        self.database = database
-
-    def query(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        """Rows of the database."""
-        return self.database.execute(sql, parameters).fetchall()
-
-    def add(self, table: str, row: tuple[Any, ...]) -> None:
-        """Writes a row."""
-        marks = ", ".join("?" * len(row))
-        self.database.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", row)  # noqa: S608 - names of ours
-
-
 @pytest.fixture
 def book(tmp_path: Path) -> Iterator[Book]:
     """A new database."""
-    with closing(open_for_writing(tmp_path / "state.db")) as database:
-        yield Book(database)
+    with opened_book(tmp_path) as opened:
+        yield opened
 
 
 def standing(devices: Devices, source: str, now_ms: int) -> Standing:

@@ -1,0 +1,92 @@
+"""A device that falls silent on a real broker: everybody who should hear of it does, once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.integration.broker import Broker
+from tests.integration.running_agent import (
+    STORE,
+    Device,
+    RunningAgent,
+    device,
+    event,
+    visitor,
+    wait_for,
+)
+
+pytestmark = pytest.mark.broker
+
+STATE: Final = f"store/{STORE}/agent/state"
+HQ_STATE: Final = f"hq/{STORE}/up/state"
+SILENT: Final = "device_silent:ble-1"
+CLOCK: Final = "device_clock:ble-2"
+
+
+def _status(agent: RunningAgent, *options: str) -> tuple[int, str]:
+    command = [sys.executable, "-P", "-m", "edge_agent", "status", "--config", str(agent.config)]
+    done = subprocess.run(
+        [*command, *options], capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.returncode, done.stdout
+
+
+def _speak(store: Device, source: str, number: int, *, ahead_s: float = 0.0) -> None:
+    who = visitor("ble", f"p{number}")
+    told = event(source, "zone.entered", zone="dairy", visitor=who)
+    at = datetime.now(UTC) + timedelta(seconds=ahead_s)
+    store.send({**told, "time": at.isoformat()})
+
+
+def _states(store: Device, topic: str) -> list[tuple[str, tuple[str, ...]]]:
+    return [(each["health"], tuple(each["problems"])) for each in store.documents(topic)]
+
+
+def test_a_silent_device_and_a_wrong_clock_are_told_once_and_their_end_too(
+    broker: Broker, tmp_path: Path
+) -> None:
+    """In the agent's state, at HQ, by `status` and its exit code, and by two lines of the log."""
+    hq = f'[hq]\nhost = "127.0.0.1"\nport = {broker.port}\n'
+    agent = RunningAgent(
+        folder=tmp_path / "agent",
+        port=broker.port,
+        has_model=True,
+        extra=f"[sources.ble-1]\nsilent_after_s = 5\n{hq}",
+        policy="summary_period_s = 2\nsummary_grace_s = 0",
+    )
+    agent.start()
+    try:
+        with device(broker.port) as store:
+            _speak(store, "ble-1", 1)
+            _speak(store, "ble-2", 2, ahead_s=250)
+            wrong = ("degraded", (SILENT, CLOCK))
+            wait_for(lambda: wrong in _states(store, STATE), what="a state that tells of both")
+            wait_for(lambda: wrong in _states(store, HQ_STATE), what="the same at HQ")
+            code, text = _status(agent, "--json")
+            told: dict[str, Any] = json.loads(text)
+            assert (code, told["health"], told["problems"]) == (1, *wrong[:1], [SILENT, CLOCK])
+            assert "clock off" in _status(agent)[1]
+            n_before = len(_states(store, STATE))
+
+            def is_over() -> bool:
+                _speak(store, "ble-1", 3)
+                return ("degraded", (CLOCK,)) in _states(store, STATE)[n_before:]
+
+            wait_for(is_over, what="the end of the silence")
+    finally:
+        agent.stop()
+    alarms = [
+        line for line in agent.log.splitlines() if '"device_alarm' in line and "ble-1" in line
+    ]
+    assert [json.loads(each)["event"] for each in alarms[:2]] == [
+        "device_alarm",
+        "device_alarm_over",
+    ]
+    assert _status(agent, "--json")[0] == 0
