@@ -31,6 +31,8 @@ from edge_agent.errors import (
 )
 from edge_agent.runner.dead_letters import DeadLetters
 from edge_agent.runner.devices import Devices, Patience, told_of
+from edge_agent.runner.egress import META_KEY as EGRESS
+from edge_agent.runner.egress import HqGate
 from edge_agent.runner.loop import Loop
 from edge_agent.runner.mapped import Mapper
 from edge_agent.runner.mapping_memory import MappingMemory
@@ -46,7 +48,7 @@ from edge_agent.runner.watch import DeviceWatch
 from edge_agent.shell.catalogue import BundleDepartments, StoreCatalogue
 from edge_agent.shell.cipher import DayCipher
 from edge_agent.shell.clock import ReplayClock, SystemClock
-from edge_agent.shell.control import ControlServer
+from edge_agent.shell.control import SHOW_EGRESS, ControlServer
 from edge_agent.shell.installed_models import InstalledModels
 from edge_agent.shell.key_desk import KeyDesk
 from edge_agent.shell.keys import KeyStore
@@ -65,6 +67,7 @@ from edge_agent.shell.sqlite_db import open_for_writing, store_error
 from edge_agent.shell.state_store import StateStore
 from edge_agent.shell.systemd import ServiceManager
 from edge_agent.shell.unit_of_work import UnitOfWork
+from edge_agent.sync.egress import Names
 from edge_agent.wire import topics
 from edge_agent.wire.notices import AgentState
 from edge_agent.wire.summaries import DEVICES_MAX, GatewayState
@@ -198,6 +201,7 @@ class Agent:
         self._key_desk = KeyDesk(self._db, keys, beside=beside, zone=config.zone_info)
         self._people = People(keys, config.zone_info)
         secret = secret_of(keys.store_key())
+        self._label_key = secret
         self._desk = MappingDesk(config, self._path, secret=secret)
         self._desk.start(self._unit, now_ms=self._clock.now_ms() or last_now_ms)
         memory = MappingMemory(self._unit, DayCipher(), secret, today_key=self._people.today_key)
@@ -210,10 +214,7 @@ class Agent:
         self._dead_letters = DeadLetters(self._unit, DayCipher())
         self._make_links()
         self._store_outbox = StoreOutbox(self._store_link, _RoadClock(self))
-        self._hq_outbox = None
-        if self._hq_link is not None and config.hq is not None:
-            max_bytes = config.hq.outbox_max_mb * 1_000_000
-            self._hq_outbox = HqOutbox(self._hq_link, _RoadClock(self), max_bytes=max_bytes)
+        self._make_hq_outbox(layout)
         self._road = self._make_road(last_now_ms)
         self._watch = DeviceWatch(
             self._road.devices, k=config.policy.k, now_s=self._clock.monotonic_s()
@@ -230,6 +231,29 @@ class Agent:
         self._model_switch = ModelSwitch(self._models, self._shadow, use=self._use_bundle)
         self._model_switch.begin(saved=self._meta_text("shadow"))
         self._queue_waiting()
+
+    def _make_hq_outbox(self, layout: Layout) -> None:
+        config = self.config
+        self._hq_outbox = None
+        self._hq_gate: HqGate | None = None
+        if self._hq_link is not None and config.hq is not None:
+            max_bytes = config.hq.outbox_max_mb * 1_000_000
+            self._hq_gate = self._make_gate(self._hq_link, layout)
+            self._hq_outbox = HqOutbox(self._hq_gate, _RoadClock(self), max_bytes=max_bytes)
+
+    def _make_gate(self, link: MqttLink, layout: Layout) -> HqGate:
+        names = Names(
+            store=self.config.store,
+            zones=frozenset(layout.zones),
+            is_product=lambda each: self._catalogue.product(ProductId(each)) is not None,
+        )
+        return HqGate(
+            link,
+            names,
+            self.config.zone_info,
+            counters=self._mapper.counters,
+            saved=self._meta_text(EGRESS),
+        )
 
     def _make_road(self, last_now_ms: int) -> Road:
         now_ms = self._clock.now_ms() or last_now_ms
@@ -404,6 +428,7 @@ class Agent:
             "ping": self._answer_ping,
             "deadletter_retry": self._answer_retry,
             "devices": self._answer_devices,
+            SHOW_EGRESS: self._answer_egress,
             **self._model_switch.answers,
             **self._key_desk.answers(
                 partial(self._loop.calls.call, timeout_s=CALL_TIMEOUT_S),
@@ -429,6 +454,16 @@ class Agent:
                 "devices": [asdict(each) for each in self._standings(self.now_ms())],
                 "problems": list(self._problems()),
             },
+            timeout_s=CALL_TIMEOUT_S,
+        )
+
+    def _answer_egress(self, request: dict[str, Any]) -> dict[str, Any]:
+        gate = self._hq_gate
+        if gate is None:
+            raise RequestRefused("no HQ is configured, nothing leaves", hint="see [hq]")
+        n_texts = request.get("last", 0)
+        return self._loop.calls.call(
+            lambda: gate.told(n_texts if isinstance(n_texts, int) else 0, now_ms=self.now_ms()),
             timeout_s=CALL_TIMEOUT_S,
         )
 
@@ -558,7 +593,7 @@ class Agent:
 
     def _told_devices(self, now_ms: int) -> tuple[DeviceState, ...]:
         found = self._standings(now_ms)[:DEVICES_MAX]
-        return tuple(told_of(each, k=self.config.policy.k) for each in found)
+        return tuple(told_of(each, k=self.config.policy.k, key=self._label_key) for each in found)
 
     def _meta(self, key: str) -> int:
         return int(self._meta_text(key) or 0)

@@ -1,4 +1,4 @@
-"""`edge-agent privacy`: what is held of people and until when."""
+"""`edge-agent privacy`: what is held of people and until when, and what left for HQ."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from edge_agent import config as configuration
 from edge_agent.cli.errors import shown
 from edge_agent.cli.run import DEFAULT_CONFIG
 from edge_agent.domain.time import rfc3339_from_ms
+from edge_agent.shell.control import SHOW_EGRESS, ask
 from edge_agent.shell.personal_data import IMPERSONAL, report_of
 from edge_agent.shell.sqlite_db import open_for_reading
 
@@ -50,6 +51,33 @@ def report(config: Config = DEFAULT_CONFIG, *, as_json: AsJson = False) -> None:
         typer.echo(json.dumps(found, indent=2))
         return
     Console().print(_table(tables))
+
+
+@app.command()
+@shown
+def egress(
+    config: Config = DEFAULT_CONFIG,
+    *,
+    last: Annotated[int, typer.Option(min=0, max=200, help="Newest messages, as sent.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Show what left for HQ today: kinds, messages, bytes, fields; what was refused.
+
+    The messages' own texts are kept in memory alone, since the agent's start.
+
+    Example: edge-agent privacy egress --last 3
+    """
+    found = ask(configuration.load(config).control_socket, {"do": SHOW_EGRESS, "last": last})
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    table = Table("kind", "sent", "bytes", "refused", "fields", title=f"to HQ on {found['day']}")
+    for kind, each in sorted(found["kinds"].items()):
+        counts = (f"{each[name]:,}" for name in ("sent", "bytes", "refused"))
+        table.add_row(kind, *counts, ", ".join(each["fields"]))
+    Console().print(table)
+    for each in found["texts"]:
+        typer.echo(f"{each['at']} {each['topic']} {each['text']}")
 
 
 def _table(tables: list[dict[str, Any]]) -> Table:

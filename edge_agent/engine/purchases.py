@@ -10,6 +10,7 @@ from edge_agent.domain.time import SECOND_MS, local_time, ms_from_datetime
 from edge_agent.identify.consent import has_consent
 from edge_agent.state.profile import interests_from, with_purchase
 from edge_agent.sync.customers import update_for
+from edge_agent.sync.egress import may_name
 from edge_agent.wire import topics
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def remember(draft: Draft, basket: Basket) -> None:
             day=basket.day,
             revision=_revision(at_ms),
             choices=(*_bought_on(member, basket.day, zone=context.zone), *basket.products),
+            may_tell=lambda each: context.catalogue.product(each) is not None or may_name(each),
             interests=interests_from(member.profile.history, draft.state.departments()),
         )
         if update is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from edge_agent.domain.time import HOUR_MS, MINUTE_MS, SECOND_MS, datetime_from_ms
@@ -21,7 +22,7 @@ from edge_agent.state.devices import (
     standing_of,
 )
 from edge_agent.state.drift import DayCount, last_day_ms, with_drift
-from edge_agent.wire.base import NAME_MAX
+from edge_agent.sync.egress import may_name
 from edge_agent.wire.summaries import DeviceState
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ _COUNTS: Final = (
     "SELECT source, sum(entries), sum(exits) FROM people_count"
     " WHERE period_start_ms >= ? AND period_start_ms < ? GROUP BY source"
 )
+_LABEL_BYTES: Final = 4
 _LEVELS: Final = frozenset({"zone.occupancy", "queue.measured"})
 
 Row = tuple[str, int, str]
@@ -260,12 +262,18 @@ def is_of_people(event: Event) -> bool:
     return event.type not in _LEVELS
 
 
-def told_of(standing: Standing, *, k: int) -> DeviceState:
-    """Returns how HQ is told of a device: to the minute, and no count of fewer than k."""
+def told_of(standing: Standing, *, k: int, key: bytes) -> DeviceState:
+    """Returns how HQ is told of a device: to the minute, and no count of fewer than k.
+
+    Args:
+        standing: How it is.
+        k: Smallest count that leaves the store.
+        key: Names by a keyed hash whatever calls itself by what may be somebody's identifier.
+    """
     is_told = standing.inside is not None and standing.entries >= k
     minute_ms = standing.last_at_ms - standing.last_at_ms % MINUTE_MS
     return DeviceState(
-        device=standing.source[:NAME_MAX],
+        device=_told_name(standing.source, key),
         last_seen=datetime_from_ms(minute_ms),
         per_hour=standing.per_hour,
         skew_s=standing.skew_s,
@@ -273,6 +281,12 @@ def told_of(standing: Standing, *, k: int) -> DeviceState:
         inside_at_closing=standing.inside if is_told else None,
         is_drifting=standing.is_drifting and is_told,
     )
+
+
+def _told_name(source: str, key: bytes) -> str:
+    if may_name(source):
+        return source
+    return f"device {blake2b(source.encode(), key=key, digest_size=_LABEL_BYTES).hexdigest()}"
 
 
 def _order(standing: Standing) -> tuple[Any, ...]:

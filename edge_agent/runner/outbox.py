@@ -10,6 +10,7 @@ from edge_agent.domain.time import SECOND_MS
 if TYPE_CHECKING:
     from edge_agent.domain.effects import Publish
     from edge_agent.ports import Clock, Link, UnitOfWork
+    from edge_agent.runner.egress import HqGate
 
 # Messages on their way to HQ at a time: enough to drain a month in minutes.
 HQ_IN_FLIGHT: Final = 200
@@ -78,8 +79,8 @@ class StoreOutbox:
 class HqOutbox:
     """Rows for HQ: sent until HQ names them, kept in bounded bytes."""
 
-    def __init__(self, link: Link, clock: Clock, *, max_bytes: int) -> None:
-        self._link = link
+    def __init__(self, gate: HqGate, clock: Clock, *, max_bytes: int) -> None:
+        self._gate = gate
         self._clock = clock
         self._max_bytes = max_bytes
         self._in_flight: dict[str, float] = {}
@@ -112,7 +113,7 @@ class HqOutbox:
         Returns:
             How many were set aside, because HQ answers others and never them.
         """
-        if not self._link.connected:
+        if not self._gate.connected:
             self._was_connected = False
             return 0
         now_s = self._clock.monotonic_s()
@@ -135,8 +136,12 @@ class HqOutbox:
         # What HQ did not answer yet makes way for what it was not asked yet.
         fresh.sort(key=lambda row: row[0] in self._unanswered)
         for message_id, topic, payload in fresh[: HQ_IN_FLIGHT - len(self._in_flight)]:
-            self._in_flight[message_id] = now_s
-            self._link.publish(topic, bytes(payload))
+            if self._gate.send(message_id, topic, bytes(payload), now_ms=self._clock.now_ms()):
+                self._in_flight[message_id] = now_s
+            else:
+                # What must not leave does not wait either.
+                unit.add("outbox_acked", (message_id,))
+        self._gate.save(unit)
         return n_aside
 
     def _give_up_waiting(self, now_s: float) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.decide.trace import lowest_id_at
 from edge_agent.domain.time import HOUR_MS, SECOND_MS
+from edge_agent.sync.egress import may_name
 from edge_agent.sync.privacy import RawCell, digests_of, may_follow, safe_cells
 from edge_agent.sync.summaries import (
     KINDS,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from edge_agent.runner.settings import RoadSettings
     from edge_agent.wire.summaries import Summary, SummaryCell, SummaryKind
 
+# What calls itself by what may be somebody's identifier is summed up under this.
+UNNAMED: Final = "unnamed"
 # A visit that began this much earlier can still end a stay in a period.
 LONGEST_VISIT_MS: Final = 12 * HOUR_MS
 
@@ -143,7 +146,7 @@ class Summariser:
                 " WHERE visit >= ? AND visit < ? AND left_at_ms >= ? AND left_at_ms < ?",
                 (f"{start_ms - LONGEST_VISIT_MS:012x}", f"{end_ms:012x}", start_ms, end_ms),
             )
-            return dwell_cells((str(z), str(v), int(a), int(b)) for z, v, a, b in stays)
+            return dwell_cells((_named(z), str(v), int(a), int(b)) for z, v, a, b in stays)
         if kind == "sales":
             return self._sales(start_ms, end_ms)
         return self._funnel(start_ms, end_ms)
@@ -178,6 +181,11 @@ class Summariser:
             (lowest_id_at(start_ms), lowest_id_at(end_ms)),
         )
         return funnel_cells(
-            ((str(i), str(p), str(v), int(n)) for i, p, v, n in decisions),
+            ((str(i), _named(p), str(v), int(n)) for i, p, v, n in decisions),
             ((str(d), str(k)) for d, k in outcomes),
         )
+
+
+def _named(name: object) -> str:
+    text = str(name)
+    return text if may_name(text) else UNNAMED

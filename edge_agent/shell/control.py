@@ -45,6 +45,7 @@ INSTALL_MODEL: Final = "model.install"
 ROLL_MODEL_BACK: Final = "model.rollback"
 SHOW_KEYS: Final = "keys.show"
 ROTATE_KEYS: Final = "keys.rotate"
+SHOW_EGRESS: Final = "privacy.egress"
 
 Answer = dict[str, Any]
 

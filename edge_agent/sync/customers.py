@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 from edge_agent.wire.summaries import CustomerUpdate, Interest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edge_agent.domain.ids import ProductId, StoreId
     from edge_agent.domain.visitor import Visitor
 
@@ -21,6 +23,7 @@ def update_for(
     day: str,
     revision: int,
     choices: tuple[ProductId, ...],
+    may_tell: Callable[[ProductId], bool],
     interests: tuple[tuple[str, float], ...],
 ) -> CustomerUpdate | None:
     """Returns a customer's day so far; None while HQ has given no handle for this customer.
@@ -31,6 +34,7 @@ def update_for(
         day: Store-local day, ISO 8601.
         revision: Rises within the day; the highest one holds at HQ.
         choices: Products bought on this day.
+        may_tell: Whether a product is one for certain; a till may send a card in its place.
         interests: Department and strength, strongest first.
     """
     reference = member.profile.reference
@@ -45,5 +49,5 @@ def update_for(
         revision=revision,
         segments=member.profile.segments,
         interests=tuple(Interest(category=name, strength=share) for name, share in interests),
-        choices=tuple(sorted(set(choices))),
+        choices=tuple(sorted(each for each in set(choices) if may_tell(each))),
     )

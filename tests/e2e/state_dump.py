@@ -29,6 +29,7 @@ IGNORED_COLUMNS: Final = {
 }
 IGNORED_META: Final = {
     "devices.": "for how long the store was busy, redeliveries included",
+    "egress": "how often messages were sent, repeats after a kill included",
     "counter.": "counts of what happened on the way, such as redeliveries; none is a state",
 }
 STATE: Final = (

@@ -156,7 +156,7 @@ def test_hq_is_told_no_count_of_a_few_people() -> None:
         source="north", last_at_ms=MIDNIGHT + 61_234, per_hour=1, skew_s=None, is_silent=False,
         inside=7, entries=9, is_drifting=True,
     )  # fmt: skip
-    told = told_of(few, k=10)
+    told = told_of(few, k=10, key=b"k")
     assert (told.inside_at_closing, told.is_drifting) == (None, False)
     assert told.last_seen.second == 0
 

@@ -6,6 +6,7 @@ import sqlite3
 from typing import Any, Final, cast
 
 from edge_agent.ports import UnitOfWork
+from edge_agent.runner.egress import HqGate
 from edge_agent.runner.outbox import HQ_IN_FLIGHT, HQ_RESEND_S, HQ_SENDINGS_MAX, HqOutbox
 from tests.fakes import FakeClock, FakeLink
 
@@ -44,6 +45,27 @@ class Rows:
         return dict(self.query("SELECT kind, count(*) FROM outbox GROUP BY kind"))
 
 
+class OpenGate:
+    """A gate that lets everything through; what it may not is tested beside it."""
+
+    def __init__(self, link: FakeLink) -> None:
+        self._link = link
+
+    @property
+    def connected(self) -> bool:
+        """Whether HQ can be reached."""
+        return self._link.connected
+
+    def send(self, _message_id: str, topic: str, payload: bytes, *, now_ms: int) -> bool:
+        """Sends."""
+        assert now_ms
+        self._link.publish(topic, payload)
+        return True
+
+    def save(self, _unit: UnitOfWork) -> None:
+        """Saves nothing."""
+
+
 class Hq:
     """An outbox, its rows, and an HQ that answers what it takes."""
 
@@ -51,7 +73,8 @@ class Hq:
         self.rows = Rows()
         self.clock = FakeClock(1_000_000)
         self.link = FakeLink()
-        self.outbox = HqOutbox(self.link, self.clock, max_bytes=MAX_BYTES)
+        gate = cast(HqGate, OpenGate(self.link))
+        self.outbox = HqOutbox(gate, self.clock, max_bytes=MAX_BYTES)
         self.refuses = refuses
         self.n_aside = 0
 
