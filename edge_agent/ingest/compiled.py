@@ -117,6 +117,8 @@ class CompiledMapping:
     rules: tuple[CompiledRule, ...]
     settings: Mapping[str, Any]
     tables: Mapping[str, Mapping[str, Any]]
+    # Whether a fan-out may pass rows over, which another rule may take.
+    selects_rows: bool = False
     # A device says all it says on a few topics: what each of them matches is found once.
     _routes: dict[str, tuple[Candidate, ...]] = field(
         default_factory=dict, compare=False, repr=False

@@ -66,8 +66,11 @@ class Reading:
 
     @property
     def is_known(self) -> bool:
-        """Whether a rule of the mapping matched."""
-        return not any(each.reason.startswith(_UNKNOWN) for each in self.mapped.refusals)
+        """Whether a rule of the mapping knows the message, if not every row of it."""
+        return not any(
+            each.reason.startswith(_UNKNOWN) and each.place is None
+            for each in self.mapped.refusals
+        )
 
 
 def reading_of(

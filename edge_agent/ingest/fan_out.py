@@ -33,12 +33,17 @@ def _below(
     above = f"{row.place}.{step.name}" if row.place else step.name
     for at, (key, value) in enumerate(_parts(step, row, stand), 1):
         inner = row.inner(step.name, value, key, f"{above} {at}")
+        known = inner.run.passed_over
         try:
             if step.where is not None and not step.where(inner):
+                if known is not None:
+                    known.leave(key, value, inner.place)
                 continue
         except BAD_ROW as error:
             refuse_line(inner, error, inner.place)
             continue
+        if known is not None:
+            known.take(key, value)
         if is_last:
             yield inner
         else:
@@ -47,6 +52,8 @@ def _below(
 
 def _parts(step: FanOut, row: Row, stand: Callable[[Row], None]) -> Parts:
     found = step.rows(row)
+    if found is not None:
+        row.run.has_parts = True
     if step.changes:
         return _set_changes(step, row, found, stand)
     if step.numbered is not None:

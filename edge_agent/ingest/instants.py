@@ -26,6 +26,8 @@ _MS: Final = {
     "ns": Decimal("0.000001"),
 }
 _TEXT_MAX: Final = 64
+# The same field is a number in one release of a device and a text in the next.
+_ISO: Final = re.compile(r"\s*[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]")
 # A zone as an offset from UTC: "UTC+8:00", "GMT-3", "+0530".
 _OFFSET: Final = re.compile(r"(?:UTC|GMT)?([+-])([0-9]{1,2}?):?([0-9]{2})?")
 
@@ -52,7 +54,7 @@ def moment_of(
     Args:
         value: A number, a text, or None.
         received_at_ms: Arrival, on the gateway's clock.
-        unit: Unit of a number since 1970; None for texts.
+        unit: Unit of a number since 1970, whose text may be ISO 8601 all the same; None for texts.
         form: `strptime` form of a text that is not ISO 8601.
         zone: Name of the zone of a text without one.
         fold: Which of two equal local times is meant.
@@ -96,7 +98,7 @@ def _instant(
     fold: str,
     received_at_ms: int,
 ) -> int:
-    if unit is not None:
+    if unit is not None and not (isinstance(value, str) and _ISO.match(value)):
         number = number_of(value)
         if isinstance(number, int) and unit in {"s", "ms"}:
             return number * (1_000 if unit == "s" else 1)

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from edge_agent.ingest.compiled import CompiledMapping
 from edge_agent.ingest.counters import Entry
 from edge_agent.ingest.message import Message
+from edge_agent.ingest.passed_over import PassedOver
 from edge_agent.ingest.problems import problem_of_form, problem_of_meaning
 from edge_agent.ingest.rows import NO_LOOKUPS, Lookups, MappingRefusal, Run, Tell
 from edge_agent.ingest.rule_compiler import compile_mapping
@@ -116,6 +117,7 @@ def interpret(
         lookups=lookups,
         received_at_ms=received_at_ms,
         tell=tell,
+        passed_over=PassedOver() if mapping.selects_rows else None,
     )
     message = Message(mapping, run)
     message.read()

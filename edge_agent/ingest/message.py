@@ -11,6 +11,7 @@ from edge_agent.ingest.compiled import Candidate, CompiledMapping, CompiledRule
 from edge_agent.ingest.conversions import NotConvertible, exact, number_of, text_of
 from edge_agent.ingest.event_making import event_of
 from edge_agent.ingest.fan_out import rows_of
+from edge_agent.ingest.passed_over import SHOWN_MAX
 from edge_agent.ingest.payloads import Unreadable, document_of, unpacked
 from edge_agent.ingest.personal import Personal
 from edge_agent.ingest.rows import BAD_ROW, ROW, MappingRefusal, Row, Run, detail_of
@@ -19,6 +20,9 @@ from edge_agent.wire.events import Event
 from edge_agent.wire.mapping import ROWS_MAX, Format
 
 _NO_RULE: Final = MappingRefusal(reason="no_rule", detail="no rule knows this message")
+_NO_PARTS: Final = MappingRefusal(
+    reason="no_rule", detail="no rule finds in this message what it looks for"
+)
 
 
 class Message:
@@ -69,6 +73,17 @@ class Message:
             self._tell_others(told, len(self._mapping.rules))
         if not matched:
             run.refusals.append(self._unreadable or _NO_RULE)
+        elif not run.has_parts and not run.refusals:
+            run.refusals.append(_NO_PARTS)
+        elif run.passed_over is not None:
+            self._refuse_unknown(run.passed_over.left())
+
+    def _refuse_unknown(self, places: list[str]) -> None:
+        for place in places[:SHOWN_MAX]:
+            self._run.refuse("no_rule", "no rule knows this row", None, place)
+        n_more = len(places) - SHOWN_MAX
+        if n_more > 0:
+            self._run.refuse("no_rule", f"no rule knows {n_more} more rows", None, "rows")
 
     def _matching(self, candidate: Candidate) -> Row | None:
         rule = candidate.rule
@@ -146,15 +161,10 @@ class Message:
         return self._documents[form]
 
     def _follow(self, rule: CompiledRule, row: Row) -> None:
-        if rule.spec.ignore is not None:
-            self.ignored.append(rule.spec.ignore)
-            if self._run.tell is not None:
-                self._run.tell(f"  ignored: {rule.spec.ignore}")
-        elif rule.spec.reject is not None:
-            self._run.refuse("rejected", rule.spec.reject, rule.spec.name, None)
-        elif rule.each:
+        if rule.each:
             self._follow_rows(rule, row)
         else:
+            self._run.has_parts = True
             self._follow_row(rule, row)
 
     def _follow_rows(self, rule: CompiledRule, root: Row) -> None:
@@ -173,6 +183,14 @@ class Message:
             self._run.count("no rows", "")
 
     def _follow_row(self, rule: CompiledRule, row: Row) -> None:
+        if rule.spec.ignore is not None:
+            self._ignore(rule.spec.ignore)
+        elif rule.spec.reject is not None:
+            self._run.refuse("rejected", rule.spec.reject, rule.spec.name, row.place)
+        else:
+            self._tell_row(rule, row)
+
+    def _tell_row(self, rule: CompiledRule, row: Row) -> None:
         run, name = self._run, rule.spec.name
         try:
             news, event = self._judged(rule, row)
@@ -188,6 +206,12 @@ class Message:
             run.count(news, row.place)
             if event is not None:
                 self.events.append(event)
+
+    def _ignore(self, reason: str) -> None:
+        if reason not in self.ignored:
+            self.ignored.append(reason)
+        if self._run.tell is not None:
+            self._run.tell(f"  ignored: {reason}")
 
     def _judged(self, rule: CompiledRule, row: Row) -> tuple[str, Event | None]:
         _stand(rule, row)

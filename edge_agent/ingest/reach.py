@@ -27,7 +27,7 @@ def problems_of_reach(spec: MappingFile) -> list[Problem]:
         if taker is not None:
             what = (
                 f'is never reached: rule {taker[0]} "{taker[1].name}" takes all of its messages; '
-                "put it before that one, or give that one a when"
+                "put it before that one, or give that one a when, or go_on = true"
             )
             found.append(Problem(("rules", number, "name"), what))
     return found
@@ -51,7 +51,7 @@ def _takes_all(first: Rule, later: Rule, spec: MappingFile) -> bool:
 
 
 def _reads(rule: Rule) -> bool:
-    return rule.event is not None or bool(rule.when or rule.unpack)
+    return rule.event is not None or bool(rule.when or rule.unpack or rule.each)
 
 
 def _exact(topic: str) -> str | None:

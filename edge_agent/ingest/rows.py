@@ -20,6 +20,7 @@ from lxml.etree import XPathError
 from edge_agent.ingest.conversions import NotConvertible, text_of
 from edge_agent.ingest.counters import Entry, Finding
 from edge_agent.ingest.instants import Moment
+from edge_agent.ingest.passed_over import PassedOver
 from edge_agent.ingest.payloads import Unreadable
 
 Evaluated = Callable[["Row"], Any]
@@ -87,7 +88,9 @@ class Run:
         cache: Results that hold for the whole message.
         changes: What is to be remembered.
         counts: How often what happened.
+        has_parts: Whether a fan-out found the place that it looks at, be it empty.
         lookups: The store's settings and tables.
+        passed_over: Rows that a fan-out left out; None where none leaves out any.
         topic: Topic of the message.
         payload: Its bytes.
         received_at_ms: Its arrival, epoch milliseconds.
@@ -97,8 +100,8 @@ class Run:
     """
 
     __slots__ = (
-        "_state", "_tables", "cache", "changes", "counts", "lookups", "payload", "received_at_ms",
-        "refusals", "tell", "topic", "unchanged",
+        "_state", "_tables", "cache", "changes", "counts", "has_parts", "lookups", "passed_over",
+        "payload", "received_at_ms", "refusals", "tell", "topic", "unchanged",
     )  # fmt: skip
 
     def __init__(
@@ -111,12 +114,15 @@ class Run:
         lookups: Lookups,
         received_at_ms: int,
         tell: Tell | None,
+        passed_over: PassedOver | None = None,
     ) -> None:
         self._state = state
         self._tables = tables
         self.cache: dict[str, tuple[Any, Any]] = {}
         self.changes: dict[str, Entry] = {}
         self.counts: dict[str, int] = defaultdict(int)
+        self.has_parts = False
+        self.passed_over = passed_over
         self.lookups = lookups
         self.topic = topic
         self.payload = payload
@@ -142,7 +148,7 @@ class Run:
         if self.tell is not None:
             self.tell(f"  {place or 'message'}: {what}")
 
-    def refuse(self, reason: str, detail: str, rule: str, place: str | None) -> None:
+    def refuse(self, reason: str, detail: str, rule: str | None, place: str | None) -> None:
         """Notes that the message, or a part of it, is refused."""
         self.refusals.append(
             MappingRefusal(reason=reason, detail=detail, rule=rule, place=place or None)

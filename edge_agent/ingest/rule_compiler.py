@@ -43,6 +43,10 @@ from edge_agent.wire.mapping import (
 
 _CAPTURE: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(#?)\}|(\+)|(#)")
 _NUMBERED: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+# A path that ends in one condition. Behind a projection the condition would mean something else.
+_CHOSEN: Final = re.compile(
+    r"(?P<base>[^\[\]*|&{}()]*)\[\?(?P<condition>(?:[^\]\['`]|'[^']*'|`[^`]*`|\[[^\]]*\])+)\]"
+)
 # What a group of numbered fields stands for; any other name is any text.
 _NUMBERED_AS: Final = {"n": "[0-9]+", "field": ".+"}
 
@@ -57,6 +61,7 @@ def compile_mapping(spec: MappingFile) -> CompiledMapping | tuple[Problem, ...]:
     return CompiledMapping(
         spec=spec,
         rules=rules,
+        selects_rows=any(step.where is not None for rule in rules for step in rule.each),
         settings=dict(spec.settings),
         tables=MappingProxyType({name: dict(table) for name, table in spec.tables.items()}),
     )
@@ -102,6 +107,22 @@ def _topic_pattern(topic: str) -> re.Pattern[str]:
         raise BadExpression("a capture is named twice") from None
 
 
+def _chosen(path: str) -> tuple[str, str | None]:
+    """Returns a path without the condition at its end, and that: `a.b[?c]` is `a.b` where `c`.
+
+    What the path left out by itself would be out of sight; as a condition it is told when no
+    rule takes it.
+
+    Example:
+        >>> _chosen("frame.events[?type == 'IN']"), _chosen("[?a]"), _chosen("a[?b].c")
+        (('frame.events', "type == 'IN'"), ('@', 'a'), ('a[?b].c', None))
+    """
+    found = _CHOSEN.fullmatch(path)
+    if found is None:
+        return path, None
+    return found["base"] or "@", found["condition"]
+
+
 class _Rules:
     def __init__(self, spec: MappingFile) -> None:
         self._spec = spec
@@ -141,7 +162,7 @@ class _Rules:
             topic=topic,
             formats=formats,
             # What a topic alone says to ignore may be a picture.
-            reads=rule.event is not None or bool(when or inner),
+            reads=rule.event is not None or bool(when or inner or each),
             inner=inner,
             when=when,
             each=each,
@@ -194,7 +215,8 @@ class _Rules:
 
     def _each(self, at: int, step: Each, scope: Scope) -> FanOut:
         at_place = ("each", at)
-        rows = self._expressions.evaluate(step.path, scope, *at_place, "path", rows=True)
+        path, chosen = (step.path, None) if scope.xml or step.changes else _chosen(step.path)
+        rows = self._expressions.evaluate(path, scope, *at_place, "path", rows=True)
         before = None
         if step.before is not None:
             before = self._expressions.evaluate(step.before, scope, *at_place, "before", rows=True)
@@ -215,7 +237,16 @@ class _Rules:
             before=before,
             state_key=key,
             changes=step.changes,
-            where=self._check(step.where, scope, *at_place, "where"),
+            where=every_of(
+                (
+                    *(
+                        self._expressions.conditions((chosen,), scope, *at_place, "path")
+                        if chosen
+                        else ()
+                    ),
+                    *self._expressions.conditions(step.where, scope, *at_place, "where"),
+                )
+            ),
             place=f"{self._spec.vendor}.{scope.rule}.each{at}",
         )
 

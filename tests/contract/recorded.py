@@ -558,6 +558,7 @@ READINGS: tuple[Reading, ...] = (
         file="minew/g1-json-ibeacon.json",
         device="minew",
         topic="/gw/ac233fc0bc43/status",
+        ignored=True,
         events=(
             {
                 "type": "visitor.detected",

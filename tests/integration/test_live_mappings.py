@@ -88,6 +88,17 @@ time = { path = "at", unit = "ms" }
 zone = { path = "$topic.door", lookup = "zones" }
 visitor = { kind = { const = "ble" }, value = "who" }
 """
+LOG: Final = """
+[[rules]]
+name = "log"
+topic = "acme/{door}/log"
+each = { path = "events", as = "event", where = "kind == 'in'" }
+device = "{$topic.door}"
+event = "people.counted"
+[rules.data]
+zone = { path = "$topic.door", lookup = "zones" }
+entries = { path = "n", as = "integer" }
+"""
 
 
 def acme_section(folder: Path) -> str:
@@ -341,6 +352,30 @@ def test_an_unknown_message_is_tried_again_once_its_mapping_is_mended(
         assert refused(agent) == {"no_rule": 1}
         assert not phone_in(agent, phone)
         assert command(agent, "deadletter", "retry")[0] == 3
+
+
+def test_an_unknown_row_is_a_dead_letter_and_its_neighbours_count(
+    broker: Broker, tmp_path: Path, mapping: Path
+) -> None:
+    """A batch of a newer firmware: what is known is served, the rest waits for its rule."""
+    mapping.write_text(ACME + LOG, encoding="utf-8")
+    batch = {"events": [{"kind": "in", "n": 2}, {"kind": "fall", "n": 7}, {"kind": "in", "n": 3}]}
+    with (
+        running_agent(tmp_path / "agent", broker.port, extra=acme_section(tmp_path)) as agent,
+        device(broker.port) as door,
+    ):
+        door.raw("acme/north/log", json.dumps(batch).encode())
+        told = wait_for(lambda: door.documents(DEAD), what="the notice")
+        assert (told[0]["reason"], told[0]["detail"]) == (
+            "no_rule",
+            "acme, event 2: no rule knows this row",
+        )
+        wait_for(lambda: counted(agent).get("acme-north") == (5, 0), what="the neighbours")
+        mapping.write_text((ACME + LOG).replace("kind == 'in'", "kind != 'x'"), encoding="utf-8")
+        agent.reload()
+        code, done, _ = command(agent, "deadletter", "retry")
+        assert (code, done["counts"]["taken"]) == (0, 1)
+        wait_for(lambda: counted(agent).get("acme-north") == (12, 0), what="the one that waited")
 
 
 def test_who_is_around_is_remembered_sealed(broker: Broker, tmp_path: Path, mapping: Path) -> None:

@@ -1,0 +1,198 @@
+"""Rows that no rule takes are told; those that a rule knows and does not want are silent."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from edge_agent.ingest.device_mapping import DeviceMapping, reading_of, refusal_of
+from edge_agent.ingest.mapping import CompiledMapping, Lookups, Mapped, interpret, read_mapping
+from edge_agent.ingest.passed_over import SHOWN_MAX
+
+NOW = 1_772_445_600_000
+
+HEAD = """schema_version = 1
+vendor = "acme"
+device = "ACME"
+tier = "listed"
+documentation = "https://example.com"
+topics = ["a/#"]
+"""
+IN = """
+[[rules]]
+name = "in"
+when = "events != null"
+each = { path = "events", as = "event", where = "type == 'IN'" }
+event = "people.counted"
+data = { entries = "n" }
+"""
+OUT = IN.replace('"in"', '"out"').replace("'IN'", "'OUT'").replace("entries", "exits")
+TICKS = """
+[[rules]]
+name = "ticks"
+when = "events != null"
+each = { path = "events", as = "event", where = "type == 'TICK'" }
+ignore = "the sensor lives"
+"""
+ALL = 'mode = "all"\n'
+
+
+def compiled(rules: str, head: str = HEAD) -> CompiledMapping:
+    """A mapping with these rules."""
+    made = read_mapping(head + rules)
+    assert isinstance(made, CompiledMapping), made
+    return made
+
+
+def run(rules: str, payload: Any, head: str = HEAD) -> Mapped:
+    """Maps one message."""
+    body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    return interpret(compiled(rules, head), "a/b", body, received_at_ms=NOW)
+
+
+def told(mapped: Mapped) -> list[tuple[str, str | None]]:
+    """What was refused, and where."""
+    return [(each.reason, each.place) for each in mapped.refusals]
+
+
+def batch(*kinds: str) -> dict[str, Any]:
+    """A message with a row of each kind."""
+    return {"events": [{"type": kind, "n": 1} for kind in kinds]}
+
+
+def test_row_of_a_kind_that_no_rule_takes_is_refused_alone() -> None:
+    """The good neighbours are served, and the place of the unknown one is told."""
+    mapped = run(IN, batch("IN", "FALL", "IN"))
+    assert len(mapped.events) == 2
+    assert told(mapped) == [("no_rule", "event 2")]
+
+
+def test_row_that_another_rule_takes_is_known() -> None:
+    """With `mode = "all"` every rule has its rows of a message; none is told twice."""
+    mapped = run(IN + OUT, batch("IN", "OUT", "FALL"), HEAD + ALL)
+    assert len(mapped.events) == 2
+    assert told(mapped) == [("no_rule", "event 3")]
+
+
+def test_go_on_lets_another_rule_take_the_rest() -> None:
+    """In a file of first matches `go_on` does the same for one rule."""
+    rule = IN.replace("event =", "go_on = true\nevent =")
+    assert told(run(rule + OUT, batch("OUT"))) == []
+    made = read_mapping(HEAD + IN + OUT)
+    assert isinstance(made, tuple)
+    assert "go_on = true" in made[0]
+
+
+def test_ignored_rows_are_known_and_the_message_says_so_once() -> None:
+    """A rule that ignores may be about rows, and leaves the others alone."""
+    mapped = run(IN + TICKS, batch("TICK", "IN", "TICK", "FALL"), HEAD + ALL)
+    assert mapped.ignored == ("the sensor lives",)
+    assert len(mapped.events) == 1
+    assert told(mapped) == [("no_rule", "event 4")]
+
+
+def test_rejected_rows_are_refused_one_by_one() -> None:
+    """A rule that rejects may be about rows too."""
+    rules = IN + TICKS.replace("ignore", "reject")
+    assert told(run(rules, batch("TICK", "IN"), HEAD + ALL)) == [("rejected", "event 1")]
+
+
+def test_row_that_a_rule_filters_is_known() -> None:
+    """What a rule takes and then leaves out by its own `where` is silent."""
+    rule = IN.replace(", where = \"type == 'IN'\"", "").replace(
+        "event =", "where = \"type == 'IN'\"\nevent ="
+    )
+    mapped = run(rule, batch("IN", "OUT"))
+    assert (len(mapped.events), told(mapped)) == (1, [])
+    assert mapped.counts["filtered"] == 1
+
+
+def test_condition_at_the_end_of_a_path_counts_as_where() -> None:
+    """A filter inside the expression hides no row either."""
+    rule = IN.replace(
+        'path = "events", as = "event", where = "type == \'IN\'"',
+        'path = "events[?type == \'IN\']", as = "event"',
+    )
+    mapped = run(rule, batch("FALL", "IN"))
+    assert (len(mapped.events), told(mapped)) == (1, [("no_rule", "event 1")])
+
+
+def test_bad_row_is_told_once() -> None:
+    """A row whose condition cannot be evaluated is invalid, not unknown as well."""
+    rule = IN.replace("type == 'IN'", "starts_with(type, 'IN')")
+    payload = {"events": [{"type": 5, "n": 1}, {"type": "IN", "n": 1}]}
+    assert told(run(rule, payload)) == [("invalid", "event 1")]
+
+
+def test_empty_batch_is_quiet() -> None:
+    """A sensor that has nothing to tell says so with an empty array."""
+    mapped = run(IN, {"events": []})
+    assert (mapped.events, told(mapped)) == ((), [])
+
+
+def test_message_in_which_no_rule_finds_its_rows_is_refused() -> None:
+    """Matched by its name alone, and the rows are somewhere else since the last firmware."""
+    rule = IN.replace('when = "events != null"\n', "")
+    assert told(run(rule, {"records": [{"type": "IN", "n": 1}]})) == [("no_rule", None)]
+
+
+def test_rows_without_a_name_of_their_own_are_told_apart() -> None:
+    """Texts by their place in the array, values of an object by their keys."""
+    rule = IN.replace("type == 'IN'", "@ == 'a'").replace('data = { entries = "n" }', "")
+    assert told(run(rule, {"events": ["a", "b", "a"]})) == [("no_rule", "event 2")]
+    keyed = rule.replace('as = "event"', 'as = "event", keys = true').replace(
+        "@ == 'a'", "$key == 'x'"
+    )
+    assert told(run(keyed, {"events": {"x": 1, "y": 1}})) == [("no_rule", "event 2")]
+
+
+def test_rows_that_rules_make_anew_are_the_same_by_what_they_hold() -> None:
+    """Numbered fields become objects that no other rule can hold."""
+    rule = IN.replace('"events"', '"@"').replace(
+        'as = "event"', 'fields = "{type}_{n}", as = "event"'
+    )
+    rule = rule.replace('when = "events != null"\n', "").replace(
+        'entries = "n"', 'entries = "value"'
+    )
+    out = rule.replace('"in"', '"out"').replace("'IN'", "'OUT'")
+    payload = {"IN_1": 1, "OUT_1": 2, "FALL_1": 3}
+    mapped = run(rule + out, payload, HEAD + ALL)
+    assert (len(mapped.events), told(mapped)) == (2, [("no_rule", "event 3")])
+
+
+def test_rows_of_xml_are_told_apart() -> None:
+    """Elements are the same for every rule that looks at them."""
+    rules = (IN + OUT).replace('when = "events != null"', 'when = "event"')
+    rules = (
+        rules.replace('"events"', '"event"').replace("type ==", "@type =").replace('"n"', '"@n"')
+    )
+    body = b'<x><event type="IN" n="1"/><event type="OUT" n="2"/><event type="FALL" n="3"/></x>'
+    mapped = run(rules, body, HEAD + ALL + 'format = "xml"\n')
+    assert (len(mapped.events), told(mapped)) == (2, [("no_rule", "event 3")])
+
+
+def test_many_unknown_rows_are_counted_rather_than_listed() -> None:
+    """A flood of one kind makes a short dead letter."""
+    mapped = run(IN, batch(*["FALL"] * (SHOWN_MAX + 7)))
+    assert len(mapped.refusals) == SHOWN_MAX + 1
+    assert mapped.refusals[-1].detail == "no rule knows 7 more rows"
+
+
+@pytest.mark.parametrize("kinds", [("IN", "FALL"), ("FALL",)])
+def test_message_with_an_unknown_row_is_known_to_its_mapping(kinds: tuple[str, ...]) -> None:
+    """Another mapping that hears the topic and knows nothing of it does not hide the row."""
+    texts = (IN, IN.replace("events", "people"))
+    mappings = [
+        DeviceMapping(name=name, text="", compiled=compiled(text), lookups=Lookups())
+        for name, text in zip(("one", "two"), texts, strict=True)
+    ]
+    body = json.dumps(batch(*kinds)).encode()
+    readings = [reading_of(each, "a/b", body, state={}, received_at_ms=NOW) for each in mappings]
+    refusal = refusal_of(readings)
+    assert refusal is not None
+    assert (refusal.reason, refusal.detail) == (
+        "no_rule",
+        f"one, event {len(kinds)}: no rule knows this row",
+    )
