@@ -30,12 +30,13 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sale:
-    """What was paid."""
+    """What was paid, as of the till's `revision` of it."""
 
     completed_at_ms: int
     currency: str
     total: Decimal
     lines: tuple[Line, ...]
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -54,7 +54,8 @@ def at_till(draft: Draft, arrival: Arrival) -> None:
     basket = _resolve(draft, basket, fresh=None)
     _touch(draft, arrival, before, basket)
     if isinstance(event, wire.SaleCompleted) or _is_newly_known(before, basket):
-        _sold(draft, basket)
+        is_corrected = before is not None and before.sale is not None
+        _sold(draft, basket, is_new=not is_corrected or _is_newly_known(before, basket))
     if isinstance(event, wire.BasketItemAdded) and arrival.may_decide:
         _offer(draft, arrival, basket)
 
@@ -255,7 +256,7 @@ def _card_away_from_till(draft: Draft, arrival: Arrival) -> None:
     draft.add_mark(member, Mark(arrival.at_ms, arrival.tie, "seen"))
 
 
-def _sold(draft: Draft, basket: Basket) -> None:
+def _sold(draft: Draft, basket: Basket, *, is_new: bool) -> None:
     if basket.sale is None or basket.carrier is None:
         return
     at_ms = basket.sale.completed_at_ms
@@ -265,7 +266,9 @@ def _sold(draft: Draft, basket: Basket) -> None:
             visitors=(basket.carrier,), products=basket.products, at_ms=at_ms, since_ms=since_ms
         )
     )
-    purchases.remember(draft, basket)
+    if is_new:
+        # A correction is no second purchase: the profile keeps what was bought at first.
+        purchases.remember(draft, basket)
 
 
 def _offer(draft: Draft, arrival: Arrival, basket: Basket) -> None:

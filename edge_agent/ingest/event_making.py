@@ -43,7 +43,7 @@ def event_of(rule: CompiledRule, row: Row, vendor: str) -> Event | None:
         "type": name,
         "source": _source(rule, row, vendor),
         "id": _id(rule, row),
-        "time": datetime_of(row.at.at_ms),
+        "time": datetime_of(row.at.at_ms, row.at.beyond_us),
         "data": rule.typed(data, row),
     }
     event: Event = EVENT_CHECKS[name](body)

@@ -13,18 +13,21 @@ from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from edge_agent.domain.time import DAY_MS, datetime_from_ms, ms_from_datetime
+from edge_agent.domain.time import DAY_MS, SECOND_MS, datetime_from_ms, ms_from_datetime
 from edge_agent.ingest.conversions import NotConvertible, exact, number_of
 
 # Devices without a battery-backed clock start in 1970, or at a maker's date of up to 2000.
 EARLIEST_MS: Final = 946_771_200_000  # 2000-01-02T00:00:00Z
 FUTURE_MS: Final = DAY_MS
-_MS: Final = {
-    "s": Decimal(1_000),
-    "ms": Decimal(1),
-    "us": Decimal("0.001"),
-    "ns": Decimal("0.000001"),
+_US: Final = {
+    "s": Decimal(1_000_000),
+    "ms": Decimal(1_000),
+    "us": Decimal(1),
+    "ns": Decimal("0.001"),
 }
+_MILLISECOND_US: Final = 1_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 _TEXT_MAX: Final = 64
 # The same field is a number in one release of a device and a text in the next.
 _ISO: Final = re.compile(r"\s*[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]")
@@ -33,10 +36,14 @@ _OFFSET: Final = re.compile(r"(?:UTC|GMT)?([+-])([0-9]{1,2}?):?([0-9]{2})?")
 
 
 class Moment(NamedTuple):
-    """An instant, and why it is the arrival's if it is."""
+    """An instant, why it is the arrival's if it is, and its microseconds beyond `at_ms`.
+
+    All that decides goes by whole milliseconds; the rest is told on, as the device said it.
+    """
 
     at_ms: int
     replaced: Literal["absent", "unreadable", "impossible"] | None = None
+    beyond_us: int = 0
 
 
 def moment_of(
@@ -63,15 +70,16 @@ def moment_of(
     if value is None or value == "":
         return Moment(received_at_ms, "absent")
     try:
-        at_ms = _instant(value, unit, form, zone, fold, received_at_ms)
+        at_us = _instant(value, unit, form, zone, fold, received_at_ms)
     except (NotConvertible, ValueError, OverflowError, KeyError, OSError):
         return Moment(received_at_ms, "unreadable")
+    at_ms, beyond_us = divmod(at_us, _MILLISECOND_US)
     oldest_ms = EARLIEST_MS
     if max_age_days is not None:
         oldest_ms = max(oldest_ms, received_at_ms - round(max_age_days * DAY_MS))
     if not oldest_ms <= at_ms <= received_at_ms + FUTURE_MS:
         return Moment(received_at_ms, "impossible")
-    return Moment(at_ms)
+    return Moment(at_ms, None, beyond_us)
 
 
 def seconds_since_1970(value: Any) -> Decimal:
@@ -101,8 +109,8 @@ def _instant(
     if unit is not None and not (isinstance(value, str) and _ISO.match(value)):
         number = number_of(value)
         if isinstance(number, int) and unit in {"s", "ms"}:
-            return number * (1_000 if unit == "s" else 1)
-        return int(exact(number) * _MS[unit])
+            return number * (SECOND_MS * _MILLISECOND_US if unit == "s" else _MILLISECOND_US)
+        return int(exact(number) * _US[unit])
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise NotConvertible("a number needs its unit")
     text = str(value).strip()[:_TEXT_MAX]
@@ -114,14 +122,18 @@ def _instant(
         found = datetime.fromisoformat(text)
     if found.tzinfo is None:
         return _local(found, zone, fold, received_at_ms)
-    return ms_from_datetime(found)
+    return _us(found)
+
+
+def _us(found: datetime) -> int:
+    return (found - _EPOCH) // _MICROSECOND
 
 
 def _local(found: datetime, zone: str | None, fold: str, received_at_ms: int) -> int:
     if zone is None:
         raise NotConvertible("no zone")
     place = zone_of(zone)
-    both = [ms_from_datetime(found.replace(tzinfo=place, fold=each)) for each in (0, 1)]
+    both = [_us(found.replace(tzinfo=place, fold=each)) for each in (0, 1)]
     if both[0] == both[1] or fold == "earlier":
         return both[0]
     if both[1] < both[0]:
@@ -129,7 +141,7 @@ def _local(found: datetime, zone: str | None, fold: str, received_at_ms: int) ->
         return both[0]
     if fold == "later":
         return both[1]
-    return min(both, key=lambda each: (abs(received_at_ms - each), each))
+    return min(both, key=lambda each: (abs(received_at_ms * _MILLISECOND_US - each), each))
 
 
 @lru_cache(maxsize=32)
@@ -153,9 +165,9 @@ def zone_of(name: str) -> tzinfo:
         raise NotConvertible("no such time zone") from None
 
 
-def datetime_of(at_ms: int) -> datetime:
+def datetime_of(at_ms: int, beyond_us: int = 0) -> datetime:
     """Returns the aware UTC datetime of an instant, clipped to what the calendar holds."""
     try:
-        return datetime_from_ms(at_ms)
+        return datetime_from_ms(at_ms) + beyond_us * _MICROSECOND
     except OverflowError:
         return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(0)

@@ -110,6 +110,9 @@ def pipeline(
 ) -> Evaluated:
     """Returns a source, its condition, its steps and its default."""
     default, required = spec.default, spec.required
+    missing = "no value"
+    if spec.setting is not None:
+        missing = f"no value: give the store's {spec.setting} in [settings]"
     is_plain = when is None and default is None and not required
     if is_plain and len(steps) <= 1:
         return _stepped(source, steps[0]) if steps else source
@@ -123,7 +126,7 @@ def pipeline(
         if value is None or (value == "" and default is not None):
             value = default
         if value is None and required:
-            raise NotConvertible("no value")
+            raise NotConvertible(missing)
         return value
 
     return run

@@ -149,7 +149,7 @@ def _from_text(
     problems = _additions(name, section, config, compiled, text)
     if problems:
         return problems
-    known = compiled.spec.settings
+    known = compiled.spec.settings.keys() | _mentioned(text)
     stores = {"timezone": config.timezone, "currency": config.currency}
     settings = {key: value for key, value in stores.items() if key in known}
     lookups = Lookups(
@@ -166,9 +166,9 @@ def _additions(
     """Returns what is wrong with what the store adds to a mapping."""
     top: Place = ("mappings", name)
     found: list[Problem] = []
-    mentioned = {one or other for one, other in _SETTING.findall(text)}
+    known = compiled.spec.settings.keys() | _mentioned(text)
     for key in section.settings:
-        if key not in mentioned | set(compiled.spec.settings):
+        if key not in known:
             what = "the mapping has no such setting"
             found.append(Problem(place=(*top, "settings", key), message=what))
     for table, rows in section.tables.items():
@@ -183,6 +183,10 @@ def _additions(
                 if zone not in config.zones
             ]
     return tuple(found)
+
+
+def _mentioned(text: str) -> frozenset[str]:
+    return frozenset(one or other for one, other in _SETTING.findall(text))
 
 
 def _admitted(

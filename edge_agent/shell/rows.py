@@ -253,7 +253,7 @@ def _cards(text: str, *, member: str | None, at_ms: int) -> tuple[CardReading, .
 
 def sale_rows(basket: BasketId, sale: Sale) -> tuple[Row, list[Row]]:
     """Returns a sale's row and those of its lines."""
-    head = (basket, sale.completed_at_ms, sale.currency, str(sale.total))
+    head = (basket, sale.completed_at_ms, sale.currency, str(sale.total), sale.revision)
     lines: list[Row] = [
         (basket, position, line.product, str(line.quantity), str(line.amount), str(line.discount))
         for position, line in enumerate(sale.lines)
@@ -262,7 +262,7 @@ def sale_rows(basket: BasketId, sale: Sale) -> tuple[Row, list[Row]]:
 
 
 def _sale(row: Row, lines: list[Row]) -> Sale:
-    completed_at_ms, currency, total = row
+    completed_at_ms, currency, total, revision = row
     return Sale(
         completed_at_ms=completed_at_ms,
         currency=currency,
@@ -271,6 +271,7 @@ def _sale(row: Row, lines: list[Row]) -> Sale:
             Line(ProductId(product), Decimal(quantity), Decimal(amount), Decimal(discount))
             for product, quantity, amount, discount in lines
         ),
+        revision=revision,
     )
 
 

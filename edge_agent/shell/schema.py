@@ -352,6 +352,13 @@ def m004_links(database: Database) -> None:
         database.execute(statement)
 
 
+@migrations()
+def m005_revised_sales(database: Database) -> None:
+    """Adds which of a till's statements of a sale holds."""
+    database.execute("ALTER TABLE sale ADD COLUMN revision INTEGER NOT NULL DEFAULT 0")
+    database.execute("UPDATE meta SET value = '5' WHERE key = 'schema_version'")
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is not applied yet, each migration in one transaction with its record."""
     migrations.apply(Database(connection))

@@ -493,7 +493,8 @@ class StateStore:
             (basket,),
         ).fetchall()
         sale = self._db.execute(
-            "SELECT completed_at_ms, currency, total FROM sale WHERE basket = ?", (basket,)
+            "SELECT completed_at_ms, currency, total, revision FROM sale WHERE basket = ?",
+            (basket,),
         ).fetchone()
         lines = self._db.execute(
             "SELECT product, quantity, amount, discount FROM sale_line WHERE basket = ?"

@@ -58,13 +58,20 @@ def with_line(
 def with_sale(basket: Basket, data: SaleData, *, at_ms: int) -> Basket:
     """Returns the basket after it was paid; the newest statement of a sale counts.
 
-    Of two that a till made at one instant the greater one counts, whichever came first.
+    Newest is the highest revision, then the latest time. Of two that a till made at one instant
+    the greater one counts, whichever came first.
     """
     lines = tuple(
         Line(ProductId(line.product), line.quantity, line.amount, line.discount)
         for line in data.lines
     )
-    sale = Sale(completed_at_ms=at_ms, currency=data.currency, total=data.total, lines=lines)
+    sale = Sale(
+        completed_at_ms=at_ms,
+        currency=data.currency,
+        total=data.total,
+        lines=lines,
+        revision=data.revision or 0,
+    )
     if basket.sale is not None and _statement(basket.sale) > _statement(sale):
         return basket
     return replace(basket, sale=sale)
@@ -77,4 +84,4 @@ def with_void(basket: Basket, *, at_ms: int) -> Basket:
 
 def _statement(sale: Sale) -> tuple[object, ...]:
     lines = [(each.product, each.quantity, each.amount, each.discount) for each in sale.lines]
-    return sale.completed_at_ms, sale.total, lines, sale.currency
+    return sale.revision, sale.completed_at_ms, sale.total, lines, sale.currency

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from edge_agent.wire.base import (
+    WHOLE_MAX,
     Amount,
     Currency,
     Instant,
@@ -24,6 +25,7 @@ from edge_agent.wire.base import (
 
 LINES_MAX = 2_000
 PURPOSES_MAX = 16
+POINTS_MAX = 1_000_000_000
 
 
 class CloudEvent(Message):
@@ -58,11 +60,15 @@ class VisitorInZone(Message):
 
 
 class DwellData(Message):
-    """Somebody has been in a zone for `dwell_s` seconds, up to the event's time."""
+    """Somebody has been in a zone for `dwell_s` seconds, up to the event's time.
 
-    visitor: VisitorRef
+    Without a visitor: a sensor's average over those it saw of late, and the longest of them.
+    """
+
+    visitor: VisitorRef | None = None
     zone: Name
     dwell_s: Annotated[float, Field(ge=0, le=86_400)]
+    longest_s: Annotated[float, Field(ge=0, le=86_400)] | None = None
 
 
 class OccupancyData(Message):
@@ -222,11 +228,16 @@ class SaleLine(Message):
 
 
 class SaleData(BasketData):
-    """A finished sale, with all its lines."""
+    """A finished sale, with all its lines.
+
+    A till that corrects a sale tells it again, under another id: of two statements of a basket's
+    sale the one with the higher `revision` holds, then the later one.
+    """
 
     currency: Currency
     lines: Annotated[tuple[SaleLine, ...], Field(max_length=LINES_MAX)]
     total: Amount
+    revision: Annotated[int, Field(ge=0, le=WHOLE_MAX)] | None = None
 
 
 class SaleVoidedData(BasketData):
@@ -245,12 +256,18 @@ class SaleReturnedData(Message):
 
 
 class LoyaltyData(Message):
-    """A loyalty card was read, at a till (`basket`) or elsewhere (`zone`)."""
+    """A loyalty card was read, at a till (`basket`) or elsewhere (`zone`).
+
+    `points` and `balance` where the loyalty system answered: what the basket changed, and what
+    the card holds now. They are told on and kept nowhere.
+    """
 
     visitor: VisitorRef
     basket: Name | None = None
     register_: TopicLevel | None = Field(default=None, alias="register")
     zone: Name | None = None
+    points: Annotated[int, Field(ge=-POINTS_MAX, le=POINTS_MAX)] | None = None
+    balance: Annotated[int, Field(ge=-POINTS_MAX, le=POINTS_MAX)] | None = None
 
 
 class BasketOpened(CloudEvent):

@@ -29,7 +29,7 @@ TITLE: Final = "Mapping a vendor's message"
 AIM: Final = Aim("most", 15)
 US: Final = 1e6
 CALLS_MIN: Final = 20
-_LOOKUPS: Final = Lookups(secret=b"bench")
+_LOOKUPS: Final = Lookups(secret=b"bench", settings={"currency": "EUR"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -209,12 +209,12 @@ READINGS: tuple[Reading, ...] = (
         events=(
             {
                 "type": "zone.entered",
-                "time": "2020-12-04T23:19:22.082000Z",
+                "time": "2020-12-04T23:19:22.082975Z",
                 "visitor": {"kind": "track", "value": "1607123955.475377-mxklsc"},
                 "zone": "yard",
             },
         ),
-        note="every entry counts, re-entries too",
+        note="every entry is told, re-entries too: the visitor stays one and the same",
     ),
     Reading(
         file="frigate/reviews-update.json",
@@ -468,7 +468,7 @@ READINGS: tuple[Reading, ...] = (
                 "type": "sale.completed",
                 "time": "2017-12-06T04:30:36Z",
                 "basket": "edf73c5e-a3e1-bfe7-11e7-da38dadd8a59",
-                "currency": "XXX",
+                "currency": "EUR",
                 "lines": [
                     {
                         "product": "0624dbcd-ef13-11e6-e986-ee7c6d0f6301",
@@ -484,9 +484,10 @@ READINGS: tuple[Reading, ...] = (
                     },
                 ],
                 "total": "73.00",
+                "revision": 5307658013,
             },
         ),
-        note='the currency is the setting; "XXX" when a store gave none',
+        note="the currency is the store's: EUR here",
     ),
     Reading(
         file="meraki-mv/zone-counts.json",
@@ -547,7 +548,7 @@ READINGS: tuple[Reading, ...] = (
         device="milesight",
         topic="milesight/counter-1",
         ignored=True,
-        note="an average of nobody has no canonical event, and no unit",
+        note="without a unit in the store's settings no duration comes out",
     ),
     Reading(
         file="milesight/vs133-totals.json",
@@ -616,7 +617,17 @@ READINGS: tuple[Reading, ...] = (
         file="nexo-terminal/loyalty-award-response.json",
         device="nexo-terminal",
         topic="nexo/lane3",
-        ignored=True,
+        events=(
+            {
+                "type": "loyalty.scanned",
+                "time": "2026-04-30T14:45:02Z",
+                "visitor": {"kind": "loyalty", "value": "98234"},
+                "basket": "TXN-20260430-00847",
+                "register": "BiltPOS-Lane3",
+                "points": 65,
+                "balance": 1240,
+            },
+        ),
     ),
     Reading(
         file="ruuvi/gateway-mqtt-timestamped.json",

@@ -39,6 +39,9 @@ HARDWARE = ROOT / "hardware"
 RECORDED = Path(os.environ.get("EDGE_AGENT_PAYLOADS", ROOT.parent / "shared" / "payloads"))
 DEVICES = sorted(path.parent.name for path in HARDWARE.glob("*/mapping.toml"))
 
+# As in the running agent, where a store's own currency goes to every mapping that asks for it.
+STORE = Lookups(secret=b"test", settings={"currency": "EUR"})
+
 # Names, addresses, plates and card data of the samples, ours and the recorded ones.
 PERSONAL = re.compile(
     r"jane|roe\b|john|smith|bob\b|erika|mustermann|heidestr|sherlock|\bhomes\b|steve|shipper|"
@@ -72,7 +75,7 @@ def play(device: str, messages: list[tuple[str, bytes, int]]) -> Played:
             payload,
             state=state,
             received_at_ms=received_at_ms,
-            lookups=Lookups(secret=b"test"),
+            lookups=STORE,
         )
         state = applied(state, mapped)
         played.mapped.append(mapped)
@@ -231,6 +234,30 @@ def test_running_total_counts_only_what_was_added() -> None:
     assert play("axis", [(topic, body, at_ms) for body in bodies]).lines == []
     (line,) = play("axis", [(topic, body, at_ms) for body in as_people]).lines
     assert json.loads(line)["data"]["entries"] == 119
+
+
+@pytest.mark.parametrize(("unit", "longest_s"), [("s", 2000.0), ("ms", 2.0), (None, None)])
+def test_dwell_of_a_region_comes_out_in_the_stores_unit_alone(
+    unit: str | None, longest_s: float | None
+) -> None:
+    """The message names no unit: with none in the settings there is no duration to tell."""
+    mapping = load_mapping(HARDWARE / "milesight" / "mapping.toml")
+    body = {
+        "region_1_avg_dwell": 900,
+        "region_1_max_dwell": 2000,
+        "line_1_total_in": 7,
+        "line_1_total_out": 7,
+    }
+    mapped = interpret(
+        mapping,
+        "milesight/door",
+        json.dumps(body).encode(),
+        received_at_ms=0,
+        lookups=Lookups(settings={} if unit is None else {"dwell_unit": unit}),
+    )
+    told = [json.loads(line_of(each))["data"] for each in mapped.events]
+    assert [each["longest_s"] for each in told] == ([] if longest_s is None else [longest_s])
+    assert (mapped.refusals, mapped.counts["baseline"]) == ((), 1)
 
 
 def recorded(path: Path, reading: Reading) -> Iterator[tuple[str, bytes, int]]:

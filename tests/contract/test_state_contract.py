@@ -116,6 +116,32 @@ def test_a_basket_comes_back_line_by_line(heard: World, kind: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("is_late", [False, True])
+def test_the_highest_revision_of_a_sale_holds(heard: World, kind: str, *, is_late: bool) -> None:
+    """A till corrects a sale at its old time and for less money; the order does not matter."""
+    first, second = sale(3, "d0", "k0", revision=7), sale(3, "d0", revision=8)
+    sales = (second, first) if is_late else (first, second)
+    heard.take(sales[0])
+    settled(heard, kind)
+    heard.take(sales[1])
+    settled(heard, kind)
+    basket = heard.basket("b1")
+    assert basket is not None
+    assert basket.sale is not None
+    assert (str(basket.sale.total), basket.sale.revision) == ("1.00", 8)
+    assert basket.products == ("d0",)
+
+
+def test_a_corrected_sale_is_no_second_purchase(heard: World, kind: str) -> None:
+    """The member's history holds what was bought once."""
+    heard.take(granted(-60), scanned_card(2), sale(3, "d0", "k0", revision=7))
+    settled(heard, kind)
+    heard.take(sale(3, "d0", revision=8))
+    card = settled(heard, kind).visitor("loyalty", CARD)
+    assert card is not None
+    assert len(card.profile.history) == 1
+
+
 def test_who_stood_at_the_till_is_known(heard: World, kind: str) -> None:
     """Those who are there still, and those who left within the interval."""
     other = "AC:23:3F:A0:11:33"

@@ -48,9 +48,8 @@ def shipped(device: str) -> DeviceMapping:
     compiled = read_mapping(text)
     assert isinstance(compiled, CompiledMapping)
     stores = {"timezone": "America/New_York", "currency": "USD"}
-    settings = {key: value for key, value in stores.items() if key in compiled.spec.settings}
     return DeviceMapping(
-        name=device, text=text, compiled=compiled, lookups=Lookups(settings=settings)
+        name=device, text=text, compiled=compiled, lookups=Lookups(settings=stores)
     )
 
 

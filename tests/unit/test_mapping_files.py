@@ -104,6 +104,15 @@ def test_message_that_no_rule_knows_is_refused() -> None:
     assert [each.reason for each in mapped.refusals] == ["no_rule"]
 
 
+def test_setting_that_the_store_owes_is_named() -> None:
+    """A sale without a currency would count as none; the refusal says what to give."""
+    rules = LEVEL + 'count = { setting = "seats", required = true }\n'
+    (refusal,) = run(rules, {}).refusals
+    assert refusal.detail == "data.count: no value: give the store's seats in [settings]"
+    lookups = Lookups(settings={"seats": 4})
+    assert data(run(rules, {}, lookups=lookups)) == [{"zone": "z", "count": 4}]
+
+
 def test_rule_may_reject_with_its_reason() -> None:
     """A rejected message is a refusal with the file's own words."""
     mapped = run('\n[[rules]]\nname = "r"\nreject = "firmware too old"\n', {})

@@ -69,7 +69,7 @@ def test_a_bad_mapping_spoils_no_other_one() -> None:
     found = read_mappings(configuration.parse(text, name="agent.toml"), secret=b"")
     assert {each.name: dict(each.lookups.settings) for each in found.good} == {
         "lightspeed-x": {"currency": "EUR"},
-        "arts-poslog": {"timezone": "Europe/Helsinki"},
+        "arts-poslog": {"timezone": "Europe/Helsinki", "currency": "EUR"},
     }
     assert set(found.refused) == {"xovi"}
 

@@ -83,9 +83,9 @@ def presence() -> dict[str, list[Event]]:
     found: dict[str, list[Event]] = defaultdict(list)
     for event in simulated().events:
         match event:
-            case VisitStarted() | VisitEnded() | ZoneEntered() | ZoneLeft() | ZoneDwell():
+            case VisitStarted() | VisitEnded() | ZoneEntered() | ZoneLeft():
                 found[event.data.visitor.value].append(event)
-            case ItemLifted() if event.data.visitor is not None:
+            case ItemLifted() | ZoneDwell() if event.data.visitor is not None:
                 found[event.data.visitor.value].append(event)
             case _:
                 pass
@@ -303,7 +303,7 @@ def test_some_visits_linger_without_lifting() -> None:
     long = {
         (each.data.visitor.value, each.data.zone)
         for each in of_type(ZoneDwell)
-        if each.data.dwell_s >= (limits[each.data.zone] or 0)
+        if each.data.visitor is not None and each.data.dwell_s >= (limits[each.data.zone] or 0)
     }
     lifted_in = {
         (each.data.visitor.value, each.data.zone)
