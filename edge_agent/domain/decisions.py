@@ -42,8 +42,8 @@ class Moment:
     """Something that asks for a decision.
 
     Attributes:
-        kind: `zone_entered`, `item_handled`, `basket_line`, `long_dwell`, `request` or
-            `store_default`.
+        kind: `zone_entered`, `item_handled`, `basket_line`, `long_dwell`, `help_requested`,
+            `request` or `store_default`.
         in_basket: What this visit visibly holds, oldest first; may always be used.
         visitor: For whom; None for the store's default and for a caller who names nobody.
         member: The identified, consenting person behind the visitor.

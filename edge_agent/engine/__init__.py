@@ -10,7 +10,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from edge_agent.domain.inputs import Arrival, Asked, Commanded, StaffAnswered, Unlink, Wake
-from edge_agent.engine import answers, commands, feedback, presence, rights, sensors, till, timers
+from edge_agent.engine import (
+    answers,
+    commands,
+    feedback,
+    help_by_staff,
+    presence,
+    rights,
+    sensors,
+    till,
+    timers,
+)
 from edge_agent.engine.context import Context
 from edge_agent.engine.draft import Draft
 from edge_agent.wire import events as wire
@@ -87,5 +97,7 @@ def _arrived(draft: Draft, arrival: Arrival) -> None:
         rights.stated(draft, arrival)
     elif isinstance(event, _FEEDBACK):
         feedback.fed_back(draft, arrival)
+    elif isinstance(event, wire.HelpRequested):
+        help_by_staff.requested(draft, arrival)
     else:
         sensors.measured(draft, arrival)

@@ -187,7 +187,7 @@ def _valid_s(draft: Draft, moment: Moment) -> int:
     policy = draft.context.policy
     if moment.kind == "store_default":
         return policy.default_show_s
-    if moment.kind == "long_dwell":
+    if moment.place.channel == "staff":
         return policy.alert_valid_s
     return policy.receipt_valid_s if moment.place.channel == "receipt" else policy.screen_show_s
 

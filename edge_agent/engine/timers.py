@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Final
 from edge_agent.decide.moments import store_default
 from edge_agent.decide.pressure import is_cooling_down
 from edge_agent.domain.decisions import Cause, Moment, Place
-from edge_agent.domain.effects import Count, Publish, RecordDecision, ScheduleWake
+from edge_agent.domain.effects import Count, ScheduleWake
 from edge_agent.domain.ids import ScreenId, VisitorId
 from edge_agent.domain.time import SECOND_MS
-from edge_agent.engine import deciding
-from edge_agent.publish.staff import alert_of
+from edge_agent.engine import deciding, help_by_staff
 from edge_agent.state.visits import timed_out
-from edge_agent.wire import topics
 
 if TYPE_CHECKING:
     from edge_agent.domain.inputs import Wake
@@ -87,16 +85,7 @@ def _alert(draft: Draft, visit: Visit, zone: Zone) -> None:
         dwell_ms=context.now_ms - visit.zone_entered_at_ms,
         limit=0,
     )
-    decision = deciding.rule_decision(draft, moment)
-    draft.add(RecordDecision(decision=decision))
-    alert = alert_of(decision, zone=zone, locale=context.locale)
-    draft.add(
-        Publish(
-            topic=topics.alert(context.store, zone.team),
-            payload=alert.model_dump_json().encode(),
-            expires_at_ms=decision.valid_until_ms,
-        )
-    )
+    help_by_staff.call_staff(draft, moment, zone)
 
 
 def _screen_default(draft: Draft, screen_id: ScreenId) -> None:

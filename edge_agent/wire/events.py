@@ -95,6 +95,12 @@ class QueueData(Message):
     wait_s: Annotated[float, Field(ge=0, le=86_400)] | None = None
 
 
+class HelpRequestedData(Message):
+    """Where somebody asks for a member of staff; says nothing of who."""
+
+    zone: Name
+
+
 class VisitStarted(CloudEvent):
     """Somebody came into the store."""
 
@@ -156,6 +162,13 @@ class QueueMeasured(CloudEvent):
 
     type: Literal["queue.measured"]
     data: QueueData
+
+
+class HelpRequested(CloudEvent):
+    """Somebody pressed a call button."""
+
+    type: Literal["help.requested"]
+    data: HelpRequestedData
 
 
 # --- goods ----------------------------------------------------------------------------------
@@ -438,6 +451,7 @@ Event = (
     | ZoneOccupancy
     | PeopleCounted
     | QueueMeasured
+    | HelpRequested
     | ItemLifted
     | ItemReturned
     | ItemScanned

@@ -69,6 +69,7 @@ _EVENTS: Final[tuple[Json, ...]] = (
         {"zone": "entrance", "entries": 12, "exits": 9, "interval_s": 60},
     ),
     _event("queue.measured", "cam-2", {"zone": "checkout-2", "length": 4, "wait_s": 95}),
+    _event("help.requested", "button-2", {"zone": "dairy"}),
     _event("item.lifted", "shelf-9", {"product": "1029743", "visitor": _TRACK, "zone": "dairy"}),
     _event("item.returned", "shelf-9", {"product": "1029743", "zone": "dairy"}),
     _event(

@@ -828,6 +828,11 @@ READINGS: tuple[Reading, ...] = (
         device="zigbee2mqtt",
         events=(
             {
+                "type": "help.requested",
+                "time": "2026-11-01T12:00:00Z",
+                "zone": "<button>",
+            },
+            {
                 "type": "zone.occupancy",
                 "time": "2026-11-01T12:00:00Z",
                 "zone": "<motion sensor>",
@@ -835,7 +840,7 @@ READINGS: tuple[Reading, ...] = (
             },
         ),
         ignored=True,
-        note="no canonical event for a button",
+        note="a press calls staff, where the store gave the button a zone",
     ),
     Reading(
         file="zigbee2mqtt/rtcgq11lm-occupancy.seq.json",

@@ -10,9 +10,10 @@ import pytest
 from edge_agent.decide.eligibility import refusal_of
 from edge_agent.decide.trace import decision_id_from, lowest_id_at
 from edge_agent.domain.decisions import Cause, Decision, Place
-from edge_agent.domain.effects import Confirm, Publish
+from edge_agent.domain.effects import Confirm, Count, Publish
 from edge_agent.domain.ids import ProductId, ScreenId
 from edge_agent.wire.screens import Recommendation, RecommendReply
+from edge_agent.wire.staff import StaffAlert
 from tests.factories import (
     CARD,
     T0,
@@ -20,6 +21,7 @@ from tests.factories import (
     command,
     complained,
     entered,
+    event,
     granted,
     left,
     lifted,
@@ -191,6 +193,29 @@ def test_help_by_a_person_is_offered_in_a_complaint_too() -> None:
     heard = world()
     heard.take(complained(0, who=ref()), entered("wine"))
     assert len(heard.published(heard.pass_s(180))) == 1
+
+
+def test_staff_are_called_where_somebody_asks_for_them() -> None:
+    """Each press is told at once, also right after an alert of the zone, and names nobody."""
+    heard = world()
+    heard.take(entered("wine"))
+    heard.pass_s(180)
+    asked = event("help.requested", 181, source="button-1", zone="wine")
+    (alert,) = heard.published(heard.take(asked))
+    assert alert.topic == "store/s1/staff/cellar/alert"
+    told = StaffAlert.model_validate_json(alert.payload)
+    assert (told.kind, told.zone, told.dwell_s) == ("help_requested", "wine", None)
+    assert told.cause.id == asked.id
+
+
+@pytest.mark.parametrize(("zone", "seconds"), [("nowhere", 0), ("wine", -86_400)])
+def test_nobody_is_called_to_nowhere_or_too_late(zone: str, seconds: float) -> None:
+    """A button that the store gave no zone, and a press of yesterday, are counted alone."""
+    heard = world()
+    heard.take(entered("dairy"))
+    found = heard.take(event("help.requested", seconds, source="button-1", zone=zone))
+    assert Count("help_request_unheeded") in found
+    assert heard.published(found) == []
 
 
 def test_a_receipt_offer_goes_to_the_till_of_the_basket() -> None:
