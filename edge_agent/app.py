@@ -33,6 +33,7 @@ from edge_agent.runner.dead_letters import DeadLetters
 from edge_agent.runner.devices import Devices, Patience, told_of
 from edge_agent.runner.egress import META_KEY as EGRESS
 from edge_agent.runner.egress import HqGate
+from edge_agent.runner.hold_back import HoldBack
 from edge_agent.runner.loop import Loop
 from edge_agent.runner.mapped import Mapper
 from edge_agent.runner.mapping_memory import MappingMemory
@@ -300,12 +301,26 @@ class Agent:
             ),
             clock=self._clock,
             reserve=_reserve_of(self.config),
+            hold_back=self._make_hold_back(),
             rebuild=self._rebuild,
             on_progress=self._progressed,
             on_idle=self._idle,
             on_trouble=self._tell_state,
             stopping=self.stopping,
             state_of=self._gateway_state,
+        )
+
+    def _make_hold_back(self) -> HoldBack | None:
+        settings = self._settings
+        if not settings.hold_back_ms:
+            return None
+        return HoldBack(
+            hold_ms=settings.hold_back_ms,
+            store=settings.store,
+            max_bytes=settings.max_message_bytes,
+            is_replay=settings.is_replay,
+            now_ms=self._road.now_ms,
+            counters=self._road.counters,
         )
 
     def _make_scorer(self) -> ModelScorer | PopularityScorer:
@@ -706,6 +721,7 @@ def _road_settings(config: Config) -> RoadSettings:
         version=__version__,
         batch_events=config.ingest.batch_events,
         quiet_wait_ms=config.ingest.quiet_wait_ms,
+        hold_back_ms=round(config.ingest.hold_back_s * SECOND_MS),
         queue_messages=config.ingest.queue_messages,
         max_message_bytes=config.ingest.max_message_bytes,
         has_hq=config.hq is not None,

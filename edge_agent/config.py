@@ -176,12 +176,15 @@ class IngestSection(_Section):
     Attributes:
         batch_events: Most events in one transaction.
         quiet_wait_ms: Longest wait of a batch in which nothing asks for a decision.
+        hold_back_s: How long events of people wait for others that happened before them. 0 answers
+            at once; as long as the links' delay, decisions do not depend on the order of arrival.
         queue_messages: Messages in memory before the socket is no longer read.
         max_message_bytes: Larger messages are refused.
     """
 
     batch_events: Annotated[int, Field(ge=1, le=10_000)] = 1_000
     quiet_wait_ms: Annotated[int, Field(ge=0, le=1_000)] = 200
+    hold_back_s: Annotated[float, Field(ge=0.0, le=30.0)] = 0.0
     queue_messages: Annotated[int, Field(ge=10, le=65_535)] = 4_000
     max_message_bytes: Annotated[int, Field(ge=1_000, le=16_777_216)] = 262_144
 
@@ -386,6 +389,9 @@ def _tuples(value: Any) -> Any:
 
 def _dangling(config: Config) -> list[tuple[tuple[str, ...], str]]:
     found: list[tuple[tuple[str, ...], str]] = []
+    if config.ingest.hold_back_s >= config.policy.lateness_s:
+        what = f"ingest.hold_back_s: must be below policy.lateness_s ({config.policy.lateness_s})"
+        found.append((("ingest", "hold_back_s"), f"{what}, or what is held could not decide"))
     for name, screen in config.screens.items():
         if screen.zone not in config.zones:
             what = f"screens.{name}.zone: there is no zone {screen.zone!r}"

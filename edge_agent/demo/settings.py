@@ -11,6 +11,7 @@ from edge_agent.hq.keys import public_text
 from edge_agent.replay.layout import layout_toml, store_layout
 from edge_agent.replay.play import ReplayOptions
 from edge_agent.replay.sensors import CONSENT_DESK, DOOR_COUNTER
+from edge_agent.replay.stream import LATENESS_S
 from edge_agent.shell.resources import released_bundle
 from edge_agent.shell.signing import DEMO_KEY_ID, demo_private_key
 
@@ -98,6 +99,8 @@ def agent_toml(
         f"seed = {_text(str(options.seed))}",
         "[state]",
         f"directory = {_text(str(folder.agent_database.parent.absolute()))}",
+        # A network whose disorder is known: what is late by as much is put in order first.
+        *(["[ingest]", f"hold_back_s = {LATENESS_S}"] if options.shuffle else []),
         "[broker]",
         f"port = {store_port}",
         "[hq]",

@@ -89,7 +89,7 @@ def publications(
     ends_at: datetime | None = None
     last_at: datetime | None = None
     for day in days:
-        messages = sorted([*carried, *_messages(day, store, disturbance)], key=_published_at)
+        messages = sorted([*carried, *_messages(day, store, disturbance)], key=_order)
         last_at = _last_event_at(day)
         ends_at = day.ends_at
         # What happens after midnight mingles with the next day, if there is one.
@@ -175,5 +175,6 @@ def _last_event_at(day: SimulatedDay) -> datetime:
     return max((each.time for each in day.events if each.time), default=day.starts_at)
 
 
-def _published_at(publication: Publication) -> datetime:
-    return publication.at
+def _order(publication: Publication) -> tuple[datetime, str, str]:
+    # One order for messages of one instant too: who puts them in order again finds the same.
+    return publication.at, publication.source or "", publication.id or ""

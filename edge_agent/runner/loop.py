@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from edge_agent.ports import Clock, Delivery, Link, Reserve, UnitOfWork
     from edge_agent.runner.dead_letters import DeadLetters
+    from edge_agent.runner.hold_back import HoldBack
     from edge_agent.runner.outbox import HqOutbox, StoreOutbox
     from edge_agent.runner.road import Road
     from edge_agent.runner.settings import RoadSettings
@@ -73,6 +74,7 @@ class Loop:
         summariser: Summariser,
         clock: Clock,
         reserve: Reserve,
+        hold_back: HoldBack | None = None,
         rebuild: Callable[[], None],
         on_progress: Callable[[], None],
         on_idle: Callable[[int], None],
@@ -91,6 +93,7 @@ class Loop:
         self._summariser = summariser
         self._clock = clock
         self._reserve = reserve
+        self._hold_back = hold_back
         self._rebuild = rebuild
         self._on_progress = on_progress
         self._on_idle = on_idle
@@ -187,21 +190,42 @@ class Loop:
         return self._road.take(delivery)
 
     def _next(self, wait_s: float) -> Message | None:
-        if self._ready:
-            return self._ready.popleft()
-        message = self._wait(wait_s)
-        if message is not None:
-            self._look_ahead(message)
-        return message
+        if not self._ready:
+            self._fill(wait_s)
+        return self._ready.popleft() if self._ready else None
 
-    def _look_ahead(self, message: Message) -> None:
-        while len(self._ready) < LOOK_AHEAD:
+    def _fill(self, wait_s: float) -> None:
+        """Takes what waits off the queue and looks at it together.
+
+        Args:
+            wait_s: How long to wait when nothing does, in seconds.
+        """
+        came = self._came(wait_s)
+        if self._hold_back is not None:
+            came = self._in_order(came, wait_s, self._hold_back)
+        if came:
+            self._ready.extend(came)
+            self._road.look_ahead([delivery for link, delivery in came if link == "store"])
+
+    def _came(self, wait_s: float) -> list[Message]:
+        first = self._wait(wait_s)
+        came = [] if first is None else [first]
+        while came and len(came) <= LOOK_AHEAD:
             try:
-                self._ready.append(self._queue.get_nowait())
+                came.append(self._queue.get_nowait())
             except Empty:
                 break
-        waiting = [delivery for link, delivery in (message, *self._ready) if link == "store"]
-        self._road.look_ahead(waiting)
+        return came
+
+    def _in_order(self, came: list[Message], wait_s: float, line: HoldBack) -> list[Message]:
+        """Returns what may go on of what came, waiting on as long as that is nothing."""
+        until_s = self._clock.monotonic_s() + wait_s
+        ready = line.pass_on(came, now_ms=self._clock.now_ms())
+        while not ready and (left_s := until_s - self._clock.monotonic_s()) > 0:
+            due_s = line.wait_s(self._clock.now_ms())
+            came = self._came(left_s if due_s is None else min(left_s, due_s))
+            ready = line.pass_on(came, now_ms=self._clock.now_ms())
+        return ready
 
     def _wait(self, wait_s: float) -> Message | None:
         try:
@@ -384,9 +408,13 @@ class Loop:
                 self._begin()
                 self._note_trouble(error)
                 messages.remove(message)
+                if self._hold_back is not None:
+                    self._hold_back.leave_open(message[1])
 
     def _acknowledge(self, messages: list[Message]) -> None:
         store = [delivery for link, delivery in messages if link == "store"]
+        if self._hold_back is not None:
+            store = self._hold_back.acknowledgeable(store)
         if store:
             self._store_link.ack(store)
         if self._hq_link is not None:

@@ -20,6 +20,8 @@ class RoadSettings:
     Attributes:
         batch_events: Most events in one transaction.
         quiet_wait_ms: Longest wait of a batch in which nothing asks for a decision.
+        hold_back_ms: How long events of people wait for others that happened before them; 0: they
+            are taken in as they come.
         queue_messages: Messages in memory before the socket is no longer read.
         max_message_bytes: Larger messages are refused.
         has_hq: Whether there is an HQ to send anything to.
@@ -38,6 +40,7 @@ class RoadSettings:
     version: str
     batch_events: int
     quiet_wait_ms: int
+    hold_back_ms: int
     queue_messages: int
     max_message_bytes: int
     has_hq: bool

@@ -6,6 +6,7 @@ from typing import Final
 
 # The first level of every topic of this project on the store's broker.
 STORE_LEVEL: Final = "store"
+_EVENT_LEVELS: Final = 4
 EVENT_FILTER: Final = "store/{store}/event/+"
 FEEDBACK_FILTER: Final = "store/{store}/screen/+/feedback"
 STAFF_FEEDBACK_FILTER: Final = "store/{store}/staff/+/feedback"
@@ -28,6 +29,12 @@ OWN_FILTERS: Final = (
 def event(store: str, source: str) -> str:
     """Returns where a source publishes its canonical events."""
     return f"store/{store}/event/{source}"
+
+
+def is_event(topic: str) -> bool:
+    """Returns whether a source's canonical events are published there."""
+    levels = topic.split("/")
+    return len(levels) == _EVENT_LEVELS and levels[0] == STORE_LEVEL and levels[2] == "event"
 
 
 def event_receipt(store: str, source: str) -> str:

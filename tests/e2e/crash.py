@@ -47,6 +47,7 @@ def run_with_kills(
     seed: int,
     fault: str | None = None,
     patience_s: float = DEADLINE_S,
+    hold_back_s: float = 0.0,
 ) -> CrashRun:
     """Kills the agent so often, lets it finish, and returns what it left behind.
 
@@ -56,7 +57,7 @@ def run_with_kills(
     chance = Random(seed)
     n_startup = round(n_kills * STARTUP_SHARE)
     n_working = n_kills - n_startup
-    with running_store(folder, fault=fault) as store:
+    with running_store(folder, fault=fault, hold_back_s=hold_back_s) as store:
         store.patience_s = patience_s
         for _ in range(min(FIRST_STARTS, n_startup)):
             kill_while_starting(store, chance)

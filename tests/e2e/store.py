@@ -173,6 +173,7 @@ def running_store(
     under: Sequence[str] = (),
     durability: str = "power-loss",
     broker_config: str | None = None,
+    hold_back_s: float = 0.0,
 ) -> Iterator[StoreUnderTest]:
     """A store whose brokers and receiver run and whose agent is still to be started.
 
@@ -181,6 +182,7 @@ def running_store(
         fault: The fault to plant in the agent.
         under: A tracer's command line.
         durability: The agent's setting.
+        hold_back_s: The agent's setting.
         broker_config: The store broker's configuration; sessions outlive its restart by default.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -210,6 +212,7 @@ def running_store(
                 broker_port=link.port,
                 hq_port=hq_link.port,
                 durability=durability,
+                hold_back_s=hold_back_s,
             )
         )
         agent = AgentProcess(config=config, log=folder / "agent.log", fault=fault, under=under)
@@ -226,7 +229,9 @@ def running_store(
         )
 
 
-def agent_toml(state: Path, *, broker_port: int, hq_port: int, durability: str) -> str:
+def agent_toml(
+    state: Path, *, broker_port: int, hq_port: int, durability: str, hold_back_s: float = 0.0
+) -> str:
     """Returns the agent's configuration: the simulated supermarket on the replay's clock."""
     key = public_text(demo_private_key())
     return f"""
@@ -239,6 +244,9 @@ seed = "{SEED}"
 [state]
 directory = "{state}"
 durability = "{durability}"
+
+[ingest]
+hold_back_s = {hold_back_s}
 
 [broker]
 host = "127.0.0.1"
@@ -255,9 +263,11 @@ bundle = "{BUNDLE}"
 {layout_toml(store_layout())}"""
 
 
-def unbroken(folder: Path, day: Morning, *, fault: str | None = None) -> Outcome:
+def unbroken(
+    folder: Path, day: Morning, *, fault: str | None = None, hold_back_s: float = 0.0
+) -> Outcome:
     """Returns what a run without any disturbance of the agent leaves behind."""
-    with running_store(folder, fault=fault) as store:
+    with running_store(folder, fault=fault, hold_back_s=hold_back_s) as store:
         store.start_agent()
         store.open_day(day)
         store.publish(day.day)

@@ -23,6 +23,7 @@ from edge_agent.replay.stream import Publication
 from edge_agent.shell.signing import DEMO_KEY_ID, demo_private_key, sign_command
 from edge_agent.wire import topics
 from edge_agent.wire.events import Event
+from edge_agent.wire.notices import ClockTick
 
 STORE: Final = "s42"
 SEED: Final = 7
@@ -85,6 +86,29 @@ def probe(name: str, at: datetime) -> Message:
         "data": {"zone": "entrance", "entries": 0, "exits": 0, "interval_s": 60.0},
     }
     return Message(topics.event(STORE, PROBE), json.dumps(event).encode())
+
+
+def tick(at: datetime) -> Message:
+    """Returns a tick of the replay's clock."""
+    return Message(topics.clock(STORE), ClockTick(now=at).model_dump_json().encode())
+
+
+def with_last_ticks(day: Morning) -> Morning:
+    """Returns the same morning for an agent that holds back: each part ends with a later tick.
+
+    Without it the last events of a part would wait for the next one.
+    """
+    opened = json.loads(day.opening[-1].payload)["time"]
+    closed = json.loads(day.day[-1].payload)["time"]
+    return replace(
+        day,
+        opening=(*day.opening[:-1], tick(_later(opened)), day.opening[-1]),
+        day=(*day.day[:-1], tick(_later(closed)), day.day[-1]),
+    )
+
+
+def _later(instant: str) -> datetime:
+    return datetime.fromisoformat(instant) + timedelta(minutes=1)
 
 
 @cache
