@@ -13,7 +13,8 @@ from typing import Any, Final, NamedTuple
 from edge_agent.ingest.instants import Moment
 from edge_agent.ingest.rows import Check, Evaluated, Row
 from edge_agent.ingest.typing_of_events import Typed
-from edge_agent.wire.mapping import Format, MappingFile, Once, Presence, Rule, Unpack
+from edge_agent.wire.mapping import Format, MappingFile, Presence, Remember, Rule, Unpack
+from edge_agent.wire.mapping_state import Once
 
 # A topic may hold a device's name: a bound on how many are known at a time.
 ROUTES_MAX: Final = 1_024
@@ -55,6 +56,16 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Knowledge:
+    """The parts of a `remember` rule, and where it is kept."""
+
+    key: Evaluated
+    value: Evaluated
+    place: str
+    spec: Remember
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CompiledRule:
     """One rule, ready to run.
 
@@ -73,6 +84,7 @@ class CompiledRule:
         source: The event's source.
         once: Key of the happening.
         presence: Where somebody is.
+        knowledge: What is remembered about whom.
         prefix: What every id of the rule begins with, before it is hashed.
         id: What makes the event the same when it is told again.
         moment: When it happened.
@@ -94,6 +106,7 @@ class CompiledRule:
     source: Evaluated | None
     once: tuple[Evaluated, Once] | None
     presence: Sighting | None
+    knowledge: Knowledge | None
     prefix: bytes
     id: tuple[Evaluated, ...]
     moment: Callable[[Row], Moment] | None

@@ -181,10 +181,15 @@ def from_minor_units(value: Number, units: Any) -> Decimal:
         >>> from_minor_units(500, "EUR"), from_minor_units(500, "JPY"), from_minor_units(500, 3)
         (Decimal('5.00'), Decimal('500'), Decimal('0.500'))
     """
+    return exact(value).scaleb(-places_of(units))
+
+
+def places_of(units: Any) -> int:
+    """Returns the decimals of a currency's smallest unit; of a number, itself."""
     places = _MINOR_UNITS.get(units.upper(), 2) if isinstance(units, str) else units
     if not isinstance(places, int):
         raise NotConvertible("no minor units")
-    return exact(value).scaleb(-places)
+    return places
 
 
 def rounded(value: Number, places: int) -> Decimal:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any, Final, Literal, NamedTuple
 
 from edge_agent.domain.time import DAY_MS, SECOND_MS
-from edge_agent.wire.mapping import Change, Delta, Presence
+from edge_agent.wire.mapping import Presence
+from edge_agent.wire.mapping_state import Change, Delta
 
 Json = str | int | float | bool | None
 Memory = tuple[Json, ...]

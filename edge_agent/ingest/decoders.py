@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from edge_agent.ingest import identifiers
-from edge_agent.wire.mapping import Scalar
+from edge_agent.wire.mapping_part import Scalar
 
 Options = Mapping[str, Scalar]
 Decoder = Callable[[Any, Options], Any]

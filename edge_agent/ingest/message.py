@@ -11,6 +11,7 @@ from edge_agent.ingest.compiled import Candidate, CompiledMapping, CompiledRule
 from edge_agent.ingest.conversions import NotConvertible, exact, number_of, text_of
 from edge_agent.ingest.event_making import event_of
 from edge_agent.ingest.fan_out import rows_of
+from edge_agent.ingest.knowing import remember
 from edge_agent.ingest.passed_over import SHOWN_MAX
 from edge_agent.ingest.payloads import Unreadable, document_of, unpacked
 from edge_agent.ingest.personal import Personal
@@ -134,6 +135,7 @@ class Message:
         }
         row = Row(names, self._run, rule.spec.name, rule.lets, "")
         row.texts = candidate.texts
+        spec = self._mapping.spec
         for path, step in rule.inner:
             row.setdefault("outer", document)
             inner = path(row)
@@ -142,7 +144,7 @@ class Message:
                     continue
                 raise Unreadable("invalid", "nothing to unpack")
             for packing in step.format:
-                inner = unpacked(inner, packing)
+                inner = unpacked(inner, packing, delimiter=spec.delimiter, lines=spec.csv)
             row[ROW] = row["message"] = inner
         return row
 
@@ -156,8 +158,17 @@ class Message:
 
     def _read(self, form: Format) -> Any:
         if form not in self._documents:
-            delimiter = self._mapping.spec.delimiter
-            self._documents[form] = document_of(self._run.payload, form, delimiter=delimiter)
+            spec, bad = self._mapping.spec, list[MappingRefusal]()
+
+            def bad_line(number: int, detail: str) -> None:
+                place = f"line {number}"
+                bad.append(MappingRefusal(reason="invalid", detail=detail, place=place))
+
+            self._documents[form] = document_of(
+                self._run.payload, form, delimiter=spec.delimiter, lines=spec.csv,
+                bad_line=bad_line,
+            )  # fmt: skip
+            self._run.refusals += bad
         return self._documents[form]
 
     def _follow(self, rule: CompiledRule, row: Row) -> None:
@@ -222,6 +233,8 @@ class Message:
             return "duplicate", None
         if rule.presence is not None and not _is_sighted(rule, row, vendor):
             return row.findings[-1].news, None
+        if rule.knowledge is not None:
+            return remember(rule.knowledge, row), None
         event = event_of(rule, row, vendor)
         if event is None:
             return row.findings[-1].news if row.findings else "quiet", None

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-import csv
 from typing import Any, Final
 
 from lxml import etree
 from pydantic_core import from_json
 
+from edge_agent.ingest.csv_tables import BadLine, NotLines, TooManyLines, table_of
 from edge_agent.wire.mapping import Packing
+from edge_agent.wire.mapping_csv import PLAIN_CSV, Csv
 
 ROWS_MAX: Final = 5_000
 NODES_MAX: Final = 50_000
@@ -34,10 +35,26 @@ class Unreadable(ValueError):
         self.detail = detail
 
 
+def _no_bad_line(number: int, detail: str) -> None:
+    raise Unreadable("not_csv", f"line {number}: {detail}")
+
+
 def document_of(  # noqa: C901, PLR0911 - one line for each form
-    payload: bytes, packing: Packing, *, delimiter: str = ","
+    payload: bytes,
+    packing: Packing,
+    *,
+    delimiter: str = ",",
+    lines: Csv = PLAIN_CSV,
+    bad_line: BadLine = _no_bad_line,
 ) -> Any:
     """Returns the document in a payload: dict, list, text, number, or an XML element.
+
+    Args:
+        payload: Its bytes.
+        packing: How they are to be read.
+        delimiter: Between the columns of CSV.
+        lines: How the lines of CSV are laid out.
+        bad_line: Called for a line of CSV that belongs to nothing; by default it spoils all.
 
     Raises:
         Unreadable: It is not what it should be, or too deep, or too much.
@@ -50,19 +67,20 @@ def document_of(  # noqa: C901, PLR0911 - one line for each form
         case "form":
             return _form(_text(payload))
         case "csv":
-            return _csv(_text(payload), delimiter)
+            text = _text(payload, lines.encoding)
+            return _csv(text, lines, delimiter=delimiter, bad_line=bad_line)
         case "json_lines":
-            lines = [line for line in payload.splitlines() if line.strip()]
-            if len(lines) > ROWS_MAX:
+            told = [line for line in payload.splitlines() if line.strip()]
+            if len(told) > ROWS_MAX:
                 raise Unreadable("too_large", f"more than {ROWS_MAX} lines")
-            return [_json(line) for line in lines]
+            return [_json(line) for line in told]
         case "text":
             return _text(payload).strip()
         case "base64" | "hex":
             return unpacked(_text(payload), packing)
 
 
-def unpacked(text: Any, packing: Packing) -> Any:
+def unpacked(text: Any, packing: Packing, *, delimiter: str = ",", lines: Csv = PLAIN_CSV) -> Any:
     """Returns what is packed into a text or bytes: base64 and hex give bytes, others documents.
 
     An object or array where JSON is expected has been read already: the same sender may write
@@ -74,7 +92,10 @@ def unpacked(text: Any, packing: Packing) -> Any:
         return _base64(text)
     if packing == "hex":
         return _hex(text)
-    return document_of(text if isinstance(text, bytes) else str(text).encode(), packing)
+    if packing == "csv" and isinstance(text, str):
+        return _csv(text, lines, delimiter=delimiter, bad_line=_no_bad_line)
+    data = text if isinstance(text, bytes) else str(text).encode()
+    return document_of(data, packing, delimiter=delimiter, lines=lines)
 
 
 def _json(payload: bytes) -> Any:
@@ -90,11 +111,11 @@ def _json(payload: bytes) -> Any:
         raise Unreadable("not_json", f"not JSON: {str(error)[:120]}") from None
 
 
-def _text(payload: bytes) -> str:
+def _text(payload: bytes, encoding: str = "utf-8") -> str:
     try:
-        return payload.decode("utf-8-sig")
+        return payload.decode("utf-8-sig" if encoding == "utf-8" else encoding)
     except UnicodeDecodeError:
-        raise Unreadable("not_utf8", "not UTF-8") from None
+        raise Unreadable("not_utf8", f"not {encoding.upper()}") from None
 
 
 def _xml(payload: bytes) -> Any:
@@ -169,18 +190,13 @@ def _percent_decoded(text: str) -> str:
         raise Unreadable("not_utf8", "a form field is not UTF-8") from None
 
 
-def _csv(text: str, delimiter: str) -> list[dict[str, str]]:
-    lines = text.splitlines()
-    if len(lines) > ROWS_MAX:
-        raise Unreadable("too_large", f"more than {ROWS_MAX} lines")
+def _csv(text: str, lines: Csv, *, delimiter: str, bad_line: BadLine) -> Any:
     try:
-        rows = list(csv.reader(lines, delimiter=delimiter, strict=True))
-    except csv.Error:
-        raise Unreadable("not_csv", "not CSV") from None
-    if not rows:
-        raise Unreadable("not_csv", "no header line")
-    header = [name.strip() for name in rows[0]]
-    return [dict(zip(header, row, strict=False)) for row in rows[1:] if row]
+        return table_of(text, lines, delimiter=delimiter, bad_line=bad_line)
+    except TooManyLines as error:
+        raise Unreadable("too_large", str(error)) from None
+    except NotLines as error:
+        raise Unreadable("not_csv", str(error)) from None
 
 
 def _base64(text: Any) -> bytes:

@@ -64,6 +64,9 @@ def line_of(text: str, place: Place) -> int:
 
 
 def _shared(here: Place, place: Place, line: str, *, is_header: bool) -> int:
+    if is_header and len(here) > len(place) and here[: len(place)] == place:
+        # A table that is there only by those inside it.
+        return len(place)
     if here != place[: len(here)]:
         return 0
     depth = len(here)

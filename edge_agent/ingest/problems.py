@@ -12,24 +12,27 @@ from edge_agent.ingest.compiled import Problem
 from edge_agent.ingest.places import line_of, placed
 from edge_agent.wire.mapping import (
     Bytes,
-    Change,
-    Delta,
     Each,
     MappingFile,
-    Once,
     Presence,
+    Remember,
     Rows,
     Rule,
-    Since,
+    Share,
     Time,
     Unpack,
     Value,
 )
+from edge_agent.wire.mapping_csv import Csv, Record
+from edge_agent.wire.mapping_state import Change, Delta, Once, Since
 
 _PARTS: Final[dict[str, type[BaseModel]]] = {
     "rules": Rule,
     "each": Each,
     "unpack": Unpack,
+    "csv": Csv,
+    "remember": Remember,
+    "share": Share,
     "once": Once,
     "presence": Presence,
     "time": Time,
@@ -83,6 +86,8 @@ def _unknown(word: str, known: tuple[str, ...]) -> str:
 def _known(place: Sequence[str | int]) -> tuple[str, ...]:
     above = [step for step in place[:-1] if isinstance(step, str)]
     model = _PARTS.get(above[-1], Value) if above else MappingFile
+    if above[:2] == ["csv", "records"]:
+        model = Record
     return tuple(info.alias or name for name, info in model.model_fields.items())
 
 

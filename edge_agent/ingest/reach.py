@@ -50,8 +50,13 @@ def _takes_all(first: Rule, later: Rule, spec: MappingFile) -> bool:
     )
 
 
+def has_outcome_of_payload(rule: Rule) -> bool:
+    """Returns whether what comes of a rule is made of the payload."""
+    return rule.event is not None or rule.remember is not None
+
+
 def _reads(rule: Rule) -> bool:
-    return rule.event is not None or bool(rule.when or rule.unpack or rule.each)
+    return has_outcome_of_payload(rule) or bool(rule.when or rule.unpack or rule.each)
 
 
 def _exact(topic: str) -> str | None:

@@ -15,6 +15,7 @@ from edge_agent.ingest.compiled import (
     CompiledMapping,
     CompiledRule,
     FanOut,
+    Knowledge,
     Place,
     Problem,
     Sighting,
@@ -23,9 +24,10 @@ from edge_agent.ingest.conversions import NotConvertible
 from edge_agent.ingest.evaluating import every_of, moment_by, nothing
 from edge_agent.ingest.expression_compiler import Expressions, Scope
 from edge_agent.ingest.instants import Moment, zone_of
+from edge_agent.ingest.knowing import known_place
 from edge_agent.ingest.paths import BadExpression
 from edge_agent.ingest.problems import suggested
-from edge_agent.ingest.reach import problems_of_reach
+from edge_agent.ingest.reach import has_outcome_of_payload, problems_of_reach
 from edge_agent.ingest.rows import BAD_ROW, ROW, Check, Evaluated, Row, framed
 from edge_agent.ingest.schema_of_events import SHAPES, Convert, Shape
 from edge_agent.ingest.typing_of_events import typed_of
@@ -35,6 +37,7 @@ from edge_agent.wire.mapping import (
     MappingFile,
     Node,
     Presence,
+    Remember,
     Rule,
     Time,
     Unpack,
@@ -74,6 +77,12 @@ def _problems_of_names(spec: MappingFile) -> list[Problem]:
         for at, each in enumerate(spec.topics)
         if (what := filters.problem_of(each)) is not None
     ]
+    formats = {*spec.format, *(form for rule in spec.rules for form in rule.format)}
+    packings = {form for rule in spec.rules for step in rule.unpack for form in step.format}
+    if "csv" in spec.model_fields_set and "csv" not in formats | packings:
+        found.append(Problem(("csv",), 'no rule reads csv: add format = "csv"'))
+    if "delimiter" in spec.model_fields_set and spec.csv.delimiter is not None:
+        found.append(Problem(("csv", "delimiter"), "delimiter is said twice"))
     names = [rule.name for rule in spec.rules]
     return found + [
         Problem(("rules", at, "name"), "another rule has this name")
@@ -162,7 +171,7 @@ class _Rules:
             topic=topic,
             formats=formats,
             # What a topic alone says to ignore may be a picture.
-            reads=rule.event is not None or bool(when or inner or each),
+            reads=has_outcome_of_payload(rule) or bool(when or inner or each),
             inner=inner,
             when=when,
             each=each,
@@ -174,6 +183,7 @@ class _Rules:
             if once is None
             else (self._expressions.key(once.key, scope, "once", "key"), once),
             presence=self._presence(rule.presence, scope),
+            knowledge=self._knowledge(rule.remember, scope),
             prefix=framed((self._spec.vendor, rule.event or "")),
             id=tuple(
                 self._expressions.evaluate(part, scope, "id", at)
@@ -272,6 +282,16 @@ class _Rules:
             key=self._expressions.key(spec.key, scope, "presence", "key"),
             place=self._values.node(spec.place, scope, "presence", "place"),
             strength=strength,
+            spec=spec,
+        )
+
+    def _knowledge(self, spec: Remember | None, scope: Scope) -> Knowledge | None:
+        if spec is None:
+            return None
+        return Knowledge(
+            key=self._expressions.key(spec.key, scope, "remember", "key"),
+            value=self._values.node(spec.value, scope, "remember", "value"),
+            place=known_place(self._spec.vendor, spec.name),
             spec=spec,
         )
 

@@ -12,7 +12,8 @@ from edge_agent.ingest.conversions import NotConvertible
 from edge_agent.ingest.instants import seconds_since_1970
 from edge_agent.ingest.payloads import unpacked
 from edge_agent.ingest.rows import BAD_ROW, Check, Evaluated, Row, refuse_line
-from edge_agent.wire.mapping import Value
+from edge_agent.ingest.sharing import Sharing
+from edge_agent.wire.mapping import MappingFile, Value
 
 PATTERN_TEXT_MAX: Final = 512
 
@@ -37,8 +38,12 @@ def row_objects(
     where: Check | None,
     lets: dict[str, Evaluated],
     fields: dict[str, Evaluated],
+    shared: tuple[Sharing, ...] = (),
 ) -> Evaluated:
-    """Returns an array of objects made from rows; a bad row is refused alone."""
+    """Returns an array of objects made from rows; a bad row is refused alone.
+
+    With a bad row nothing is shared out: its neighbours would bear its part.
+    """
     columns = tuple(fields.items())
 
     def made(part: Row) -> dict[str, Any]:
@@ -48,15 +53,19 @@ def row_objects(
         found = rows(row)
         if found is None:
             return None
-        objects: list[dict[str, Any]] = []
+        objects: list[tuple[Row, dict[str, Any]]] = []
+        sharings = shared
         for at, each in enumerate(found if isinstance(found, list) else [found]):
             part = row.part(name, each, lets)
             try:
                 if where is None or where(part):
-                    objects.append(made(part))
+                    objects.append((part, made(part)))
             except BAD_ROW as error:
                 refuse_line(part, error, f"{name} {at + 1}")
-        return objects
+                sharings = ()
+        for share in sharings:
+            share(row, objects)
+        return [each for _, each in objects]
 
     return built
 
@@ -140,9 +149,10 @@ def _stepped(source: Evaluated, step: Step) -> Evaluated:
     return stepped
 
 
-def unpacked_as(packing: Any) -> Step:
+def unpacked_as(packing: Any, spec: MappingFile) -> Step:
     """Returns what is packed inside a text."""
-    return lambda value, _row: unpacked(value, packing)
+    delimiter, lines = spec.delimiter, spec.csv
+    return lambda value, _row: unpacked(value, packing, delimiter=delimiter, lines=lines)
 
 
 def bytes_step(spec: dict[str, Any]) -> Step:
@@ -261,7 +271,7 @@ def mapped_by(table: dict[str, Any], unknown: str) -> Step:
 
     def mapped(value: Any, _row: Row) -> Any:
         found = table.get(conversions.text_of(value))
-        return found if found is not None else _not_found(value, unknown)
+        return found if found is not None else not_found(value, unknown)
 
     return mapped
 
@@ -271,12 +281,13 @@ def looked_up_in(name: str, unknown: str) -> Step:
 
     def looked_up(value: Any, row: Row) -> Any:
         found = row.run.table(name, conversions.text_of(value))
-        return found if found is not None else _not_found(value, unknown)
+        return found if found is not None else not_found(value, unknown)
 
     return looked_up
 
 
-def _not_found(value: Any, unknown: str) -> Any:
+def not_found(value: Any, unknown: str, why: str = "not in the table") -> Any:
+    """Returns what stands for a value that a table does not have."""
     if unknown == "refuse":
-        raise NotConvertible("not in the table")
+        raise NotConvertible(why)
     return value if unknown == "keep" else None

@@ -11,9 +11,12 @@ from edge_agent.ingest.compiled import Place
 from edge_agent.ingest.decoders import DECODERS
 from edge_agent.ingest.evaluating import every_of, nothing
 from edge_agent.ingest.expression_compiler import Expressions, Scope
+from edge_agent.ingest.knowing import known_place, recalled_as
 from edge_agent.ingest.paths import BadExpression, jmespath_select
+from edge_agent.ingest.problems import suggested
 from edge_agent.ingest.remembering import change_of, delta_of, since_of
 from edge_agent.ingest.rows import ROW, Check, Evaluated
+from edge_agent.ingest.sharing import Sharing, SharingParts, sharing_by
 from edge_agent.ingest.steps import (
     Step,
     as_kind,
@@ -36,7 +39,7 @@ from edge_agent.ingest.steps import (
     summed,
     unpacked_as,
 )
-from edge_agent.wire.mapping import MappingFile, Node, Rows, Value
+from edge_agent.wire.mapping import MappingFile, Node, Rows, Share, Value
 
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 # A repeated group that itself holds a repetition may take exponential time.
@@ -122,12 +125,43 @@ class Values:
         fields = {
             name: self.node(node, inner, *at, "fields", name) for name, node in spec.fields.items()
         }
-        return row_objects(rows, spec.name, where, lets, fields)
+        shared = tuple(
+            self._share(share, spec, (scope, inner), (*at, "share", number))
+            for number, share in enumerate(spec.share)
+        )
+        return row_objects(rows, spec.name, where, lets, fields, shared)
+
+    def _share(self, spec: Share, rows: Rows, scopes: tuple[Scope, Scope], at: Place) -> Sharing:
+        outer, inner = scopes
+        for word, name in (("from", spec.from_), ("to", spec.to)):
+            if name is not None and name not in rows.fields:
+                known = suggested(name, tuple(rows.fields))
+                self._expressions.problem(
+                    (*outer.place, *at, word), f"the rows have no such field; {known}"
+                )
+
+        def node(node: Node | None, scope: Scope, word: str) -> Evaluated | None:
+            return None if node is None else self.node(node, scope, *at, word)
+
+        return sharing_by(
+            SharingParts(
+                amount=node(spec.amount, outer, "amount"),
+                total=node(spec.total, outer, "total"),
+                taken_from=spec.from_,
+                added_to=spec.to,
+                by=node(spec.by, inner, "by"),
+                where=self._check(spec.where, inner, *at, "where"),
+                minor_units=self._minor_units(spec.minor_units, outer, at),
+            )
+        )
 
     def _steps(  # noqa: C901 - one line for each step
         self, spec: Value, scope: Scope, at: Place
     ) -> tuple[Step, ...]:
-        steps: list[Step] = [unpacked_as(each) for each in spec.unpack]
+        steps: list[Step] = []
+        if spec.recall is not None:
+            steps.append(self._recall(spec, (*scope.place, *at, "recall")))
+        steps += [unpacked_as(each, self._spec) for each in spec.unpack]
         if spec.bytes is not None:
             steps.append(bytes_step(spec.bytes.model_dump()))
         if spec.decode is not None:
@@ -211,6 +245,14 @@ class Values:
                 place, "a repetition of a repetition may never end; write it flat"
             )
         return matched_by(found)
+
+    def _recall(self, spec: Value, place: Place) -> Step:
+        name = spec.recall or ""
+        told = {rule.remember.name for rule in self._spec.rules if rule.remember is not None}
+        if name not in told:
+            known = suggested(name, sorted(told)) if told else "no rule of the file has remember"
+            self._expressions.problem(place, f"no rule remembers {name}; {known}")
+        return recalled_as(known_place(self._spec.vendor, name), spec.unknown or "null")
 
     def _lookup(self, spec: Value, place: Place) -> Step:
         name = spec.lookup or ""

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union, get_arg
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -23,6 +21,17 @@ from pydantic import (
 from typing_extensions import TypeAliasType
 
 from edge_agent.wire.events import EVENT_TYPES
+from edge_agent.wire.mapping_csv import PLAIN_CSV, Csv
+from edge_agent.wire.mapping_part import (
+    Conditions,
+    Expression,
+    Part,
+    Scalar,
+    Seconds,
+    Word,
+    one_or_more,
+)
+from edge_agent.wire.mapping_state import Change, Delta, Once, Since
 
 # Wire types of the events, in the order of the catalogue.
 CANONICAL_TYPES: Final = tuple(
@@ -50,34 +59,15 @@ Unit = Literal[
     "cdBm", "dBm", "cent", "unit",
 ]  # fmt: skip
 TimeUnit = Literal["s", "ms", "us", "ns"]
-Scalar = str | int | float | bool
 
 RULES_MAX = 200
 ROWS_MAX: Final = 2_000
 PAYLOAD_BYTES_MAX: Final = 262_144
 
 
-def _tuple(value: Any) -> Any:
-    # TOML has arrays only, and one condition or path needs no brackets.
-    if isinstance(value, list):
-        return tuple(value)
-    return (value,) if isinstance(value, (str, dict)) else value
-
-
-class Part(BaseModel):
-    """Base of all parts of a mapping file: immutable, strict, unknown words refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
-
-
-Expression = Annotated[str, Field(min_length=1, max_length=1_000)]
-Conditions = Annotated[tuple[Expression, ...], BeforeValidator(_tuple)]
-Word = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
 # The first one that can be read; XML does not mix with others.
-Formats = Annotated[tuple[Format, ...], BeforeValidator(_tuple)]
+Formats = Annotated[tuple[Format, ...], BeforeValidator(one_or_more)]
 Reason = Annotated[str, Field(min_length=1, max_length=200)]
-Seconds = Annotated[float, Field(gt=0, le=400 * 86_400)]
-
 
 SOURCES: Final = ("path", "first", "const", "text", "setting", "sum", "product", "rows")
 
@@ -110,60 +100,6 @@ else:
 # --- values ---------------------------------------------------------------------------------
 
 
-class Delta(Part):
-    """A running total becomes what was added since the message before.
-
-    Attributes:
-        key: Tells this counter from others of the same device; a template.
-        wrap: The count at which the device starts again at 0, such as 65536.
-        marker: A value that changes when the device was reset, such as its start time.
-        max_step: A larger step is a fault of the device: a new baseline, nothing counted.
-        first: What the first total is: a baseline, or already a count.
-    """
-
-    key: Expression | None = None
-    wrap: Annotated[int, Field(gt=1)] | None = None
-    marker: Expression | None = None
-    max_step: Annotated[int, Field(ge=1, le=100_000)] = 10_000
-    first: Literal["baseline", "count"] = "baseline"
-
-
-class Change(Part):
-    """A level or state that is sent again and again becomes an event when it changes.
-
-    Attributes:
-        key: Tells this level from others of the same device; a template.
-        only: Values that are worth an event; all when absent.
-        initial: What the level is taken to be before the first message.
-        first: Whether the first message, without `initial`, is an event.
-        rearm_s: After so long without a message the state is `initial` again.
-        band: A number has changed when it moved by at least this much.
-    """
-
-    key: Expression | None = None
-    only: Annotated[tuple[Scalar, ...], BeforeValidator(_tuple)] | None = None
-    initial: Scalar | None = None
-    first: Literal["emit", "quiet"] = "emit"
-    rearm_s: Seconds | None = None
-    band: Annotated[float, Field(gt=0)] | None = None
-
-
-class Since(Part):
-    """Seconds from a beginning to its end, by pairing two messages.
-
-    Attributes:
-        key: What is paired; a template.
-        begin: Condition of the first message.
-        end: Condition of the second one.
-        max_s: A longer pair is no pair.
-    """
-
-    key: Expression
-    begin: Conditions
-    end: Conditions
-    max_s: Seconds = 86_400.0
-
-
 class Bytes(Part):
     """A number inside binary data: where it begins, how long it is, how it is read."""
 
@@ -181,6 +117,39 @@ class Rows(Part):
     where: Conditions = ()
     let: dict[Word, Node] = Field(default_factory=dict)
     fields: dict[str, Node]
+    share: Annotated[tuple[Share, ...], BeforeValidator(one_or_more)] = ()
+
+
+class Share(Part):
+    """An amount of the whole shared out over rows, so that their amounts add up exactly.
+
+    Attributes:
+        amount: What is shared out.
+        total: What the rows come to afterwards; the difference is shared out.
+        from_: Field that the shares are taken off.
+        to: Field that they are added to.
+        by: How much of it a row gets, in proportion; without it, by what the field holds.
+        where: Rows that take a share.
+        minor_units: Decimals of the smallest unit: a number, a currency or an expression.
+    """
+
+    amount: Node | None = None
+    total: Node | None = None
+    from_: Annotated[str | None, Field(alias="from")] = None
+    to: str | None = None
+    by: Node | None = None
+    where: Conditions = ()
+    minor_units: Annotated[int, Field(ge=0, le=4)] | Expression = 2
+
+    @model_validator(mode="after")
+    def _fits(self) -> Share:
+        if (self.amount is None) == (self.total is None):
+            msg = "give exactly one of amount, total"
+            raise ValueError(msg)
+        if self.from_ is None and self.to is None:
+            msg = "say from which field it is taken, to which it is added, or both"
+            raise ValueError(msg)
+        return self
 
 
 class Value(Part):
@@ -188,17 +157,18 @@ class Value(Part):
 
     # Sources.
     path: Expression | None = None
-    first: Annotated[tuple[Node, ...], BeforeValidator(_tuple)] | None = None
+    first: Annotated[tuple[Node, ...], BeforeValidator(one_or_more)] | None = None
     const: Scalar | None = None
     text: Expression | None = None
     setting: Word | None = None
-    sum: Annotated[tuple[Node, ...], BeforeValidator(_tuple)] | None = None
-    product: Annotated[tuple[Node, ...], BeforeValidator(_tuple)] | None = None
+    sum: Annotated[tuple[Node, ...], BeforeValidator(one_or_more)] | None = None
+    product: Annotated[tuple[Node, ...], BeforeValidator(one_or_more)] | None = None
     rows: Rows | None = None
     # Only when these hold; null otherwise.
     when: Conditions = ()
     # Steps.
-    unpack: Annotated[tuple[Packing, ...], BeforeValidator(_tuple)] = ()
+    recall: Word | None = None
+    unpack: Annotated[tuple[Packing, ...], BeforeValidator(one_or_more)] = ()
     bytes: Bytes | None = None
     decode: Word | None = None
     options: dict[str, Scalar] = Field(default_factory=dict)
@@ -308,19 +278,7 @@ class Unpack(Part):
 
     path: Expression
     optional: bool = False
-    format: Annotated[tuple[Packing, ...], BeforeValidator(_tuple)] = ("json",)
-
-
-class Once(Part):
-    """The same happening, told several times, is one event.
-
-    Attributes:
-        key: What makes it the same; a template. Shared by all rules of the file.
-        within_s: How long it is remembered.
-    """
-
-    key: Expression
-    within_s: Seconds = 604_800.0
+    format: Annotated[tuple[Packing, ...], BeforeValidator(one_or_more)] = ("json",)
 
 
 class Presence(Part):
@@ -350,6 +308,22 @@ class Presence(Part):
     refresh_s: Seconds = 60.0
 
 
+class Remember(Part):
+    """What one message tells about a device, to be looked up by later ones with `recall`.
+
+    Attributes:
+        name: What `recall` calls it.
+        key: Whom it is about; a template.
+        value: What is remembered; null forgets it.
+        for_s: For how long, unless it is told again.
+    """
+
+    name: Annotated[Word, Field(alias="as")]
+    key: Expression
+    value: Node
+    for_s: Seconds = 400.0 * 86_400
+
+
 def _each(value: Any) -> Any:
     rows = value if isinstance(value, list) else [value]
     return tuple({"path": row} if isinstance(row, str) else row for row in rows)
@@ -370,7 +344,7 @@ class Rule(Part):
     name: Annotated[str, Field(min_length=1, max_length=80)]
     topic: Annotated[str, Field(min_length=1, max_length=400)] | None = None
     format: Formats = ()
-    unpack: Annotated[tuple[Unpack, ...], BeforeValidator(_tuple)] = ()
+    unpack: Annotated[tuple[Unpack, ...], BeforeValidator(one_or_more)] = ()
     when: Conditions = ()
     each: Annotated[tuple[Each, ...], BeforeValidator(_each)] = ()
     let: dict[Word, Node] = Field(default_factory=dict)
@@ -380,21 +354,22 @@ class Rule(Part):
     presence: Presence | None = None
     ignore: Reason | None = None
     reject: Reason | None = None
+    remember: Remember | None = None
     event: (
         Annotated[str, AfterValidator(_canonical), Field(description="a canonical event type")]
         | None
     ) = None
     source: Expression | None = None
-    id: Annotated[tuple[Expression, ...], BeforeValidator(_tuple)] = ()
+    id: Annotated[tuple[Expression, ...], BeforeValidator(one_or_more)] = ()
     time: Time | None = None
     data: dict[str, Node] = Field(default_factory=dict)
     go_on: bool = False
 
     @model_validator(mode="after")
     def _one_outcome(self) -> Rule:
-        outcomes = [each for each in (self.ignore, self.reject, self.event) if each is not None]
-        if len(outcomes) != 1:
-            msg = "give exactly one of event, ignore, reject"
+        given = (self.event, self.ignore, self.reject, self.remember)
+        if sum(each is not None for each in given) != 1:
+            msg = "give exactly one of event, ignore, reject, remember"
             raise ValueError(msg)
         return self
 
@@ -407,18 +382,19 @@ class MappingFile(Part):
     device: Annotated[str, Field(min_length=1, max_length=200)]
     tier: Literal["listed", "sampled", "proven"]
     documentation: Annotated[str, Field(min_length=1, max_length=300)]
-    topics: Annotated[tuple[str, ...], BeforeValidator(_tuple), Field(min_length=1)]
+    topics: Annotated[tuple[str, ...], BeforeValidator(one_or_more), Field(min_length=1)]
     format: Annotated[Formats, Field(min_length=1)] = ("json",)
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    csv: Csv = PLAIN_CSV
     mode: Literal["first", "all"] = "first"
     max_bytes: Annotated[int, Field(ge=1, le=1_048_576)] = PAYLOAD_BYTES_MAX
-    drop: Annotated[tuple[str, ...], BeforeValidator(_tuple)] = ()
+    drop: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = ()
     settings: dict[Word, Scalar] = Field(default_factory=dict)
     tables: dict[Word, dict[str, Scalar]] = Field(default_factory=dict)
     rules: Annotated[
-        tuple[Rule, ...], BeforeValidator(_tuple), Field(min_length=1, max_length=RULES_MAX)
+        tuple[Rule, ...], BeforeValidator(one_or_more), Field(min_length=1, max_length=RULES_MAX)
     ]
 
 
-for _model in (Rows, Value, Time, Presence, Rule, MappingFile):
+for _model in (Share, Rows, Value, Time, Presence, Remember, Rule, MappingFile):
     _model.model_rebuild()

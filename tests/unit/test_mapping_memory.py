@@ -12,7 +12,7 @@ import pytest
 
 from edge_agent.domain.policy import Retention
 from edge_agent.domain.time import DAY_MS
-from edge_agent.ingest.mapping import Entry
+from edge_agent.ingest.mapping import CompiledMapping, Entry, interpret, read_mapping
 from edge_agent.runner.mapping_memory import MappingMemory
 from edge_agent.shell.cipher import DayCipher
 from edge_agent.shell.retention import purge
@@ -71,6 +71,40 @@ def test_a_start_finds_what_was_remembered(rows: Any) -> None:
     assert again.of("acme").get("a#1") == TOTAL
     assert again.of("acme").get("b#2") == AROUND
     assert again.of("other").get("a#1") is None
+
+
+KNOWING: Final = """
+schema_version = 1
+vendor = "acme"
+device = "ACME"
+tier = "listed"
+documentation = "https://example.com"
+topics = ["a/#"]
+[[rules]]
+name = "what it is"
+topic = "a/{id}/config"
+remember = { as = "sensors", key = "{$topic.id}", value = "room" }
+[[rules]]
+name = "reading"
+topic = "a/{id}/level"
+event = "zone.occupancy"
+data.zone = { text = "{$topic.id}", recall = "sensors", required = true }
+data.count = "n"
+"""
+
+
+def test_what_a_device_is_outlives_a_start_and_the_day(rows: Any) -> None:
+    """Told once and retained, it is known after the next start, a day later."""
+    mapping = read_mapping(KNOWING)
+    assert isinstance(mapping, CompiledMapping)
+    told = interpret(mapping, "a/7/config", b'{"room": "bakery"}', received_at_ms=NOW)
+    memory_of(rows).put("acme", told.changes, now_ms=NOW)
+    later = NOW + DAY_MS
+    state = memory_of(rows, at_ms=later).of("acme")
+    read = interpret(mapping, "a/7/level", b'{"n": 3}', state=state, received_at_ms=later)
+    assert [event.data.model_dump()["zone"] for event in read.events] == ["bakery"]
+    written = b"".join(value for (value,) in rows.query("SELECT value FROM mapping_state"))
+    assert b"bakery" not in written
 
 
 def test_text_is_sealed_and_lost_with_its_key(rows: Any) -> None:

@@ -73,7 +73,7 @@ def test_file_without_a_mistake_has_no_problem() -> None:
         (EVENT, 'when = "test == true"\nevent =', 13, "stands in backticks, `true`"),
         (EVENT, "when = 'kind == \"in\"'\nevent =", 13, "a text stands in single quotes, 'in'"),
         (EVENT, 'let = { topic = "x" }\nevent =', 13, "$topic is something else already"),
-        (EVENT, 'reject = "x"\nevent =', 10, "give exactly one of event, ignore, reject"),
+        (EVENT, 'reject = "x"\nevent =', 10, "exactly one of event, ignore, reject, remember"),
         ("[tables.zones]\n", "", 15, "no table zones: add [tables.zones]"),
         (ZONE, 'zone = { text = "{a}-{b" }', 16, "a brace without its partner"),
         (ZONE, 'zone = "customer.email"', 16, "email is personal and never passes"),

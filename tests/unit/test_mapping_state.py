@@ -14,7 +14,8 @@ from edge_agent.ingest.counters import (
     set_change,
     since,
 )
-from edge_agent.wire.mapping import Change, Delta, Presence
+from edge_agent.wire.mapping import Presence
+from edge_agent.wire.mapping_state import Change, Delta
 
 T = 1_772_445_600_000
 
