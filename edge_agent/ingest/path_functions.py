@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from jmespath import functions
+
+_PAIR: Final = 2
 
 
 class Functions(functions.Functions):
@@ -33,3 +35,11 @@ class Functions(functions.Functions):
     @functions.signature({"types": ["object"]})
     def _func_items(self, value: dict[str, Any]) -> list[list[Any]]:
         return [[key, each] for key, each in value.items()]
+
+    @functions.signature({"types": ["array"]})
+    def _func_from_items(self, pairs: list[Any]) -> dict[str, Any]:
+        return {
+            each[0]: each[1]
+            for each in pairs
+            if isinstance(each, list) and len(each) == _PAIR and isinstance(each[0], str)
+        }

@@ -166,13 +166,16 @@ class Row(dict[str, Any]):
         lets: Named values, evaluated when they are first asked for.
         place: Where the row stands in the message.
         findings: What was new about the values that are compared with earlier ones.
+        broken: Places of its parts that were refused, such as lines of a receipt.
         staged: What is to be remembered if the row succeeds.
         at: When it happened.
         device: What told it.
         texts: What was made of nothing but the topic, for all messages of the topic.
     """
 
-    __slots__ = ("at", "device", "findings", "lets", "place", "rule", "run", "staged", "texts")
+    __slots__ = (
+        "at", "broken", "device", "findings", "lets", "place", "rule", "run", "staged", "texts",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -188,6 +191,7 @@ class Row(dict[str, Any]):
         self.lets = lets
         self.place = place
         self.findings: list[Finding] = []
+        self.broken: list[str] = []
         self.staged: dict[str, Entry] = {}
         self.at = Moment(run.received_at_ms, "absent")
         self.device = ""
@@ -215,7 +219,7 @@ class Row(dict[str, Any]):
         for let in lets:
             part.pop(let, None)
         part[ROW] = part[name] = value
-        part.findings, part.staged = self.findings, self.staged
+        part.findings, part.staged, part.broken = self.findings, self.staged, self.broken
         part.at, part.device, part.texts = self.at, self.device, self.texts
         return part
 
@@ -248,6 +252,7 @@ def framed(parts: Iterable[str]) -> bytes:
 
 def refuse_line(row: Row, error: BaseException, place: str) -> None:
     """Notes that a part of a row is bad; its neighbours stay."""
+    row.broken.append(place)
     row.run.refusals.append(
         MappingRefusal(reason="invalid", detail=detail_of(error), rule=row.rule, place=place)
     )

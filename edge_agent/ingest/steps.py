@@ -54,7 +54,6 @@ def row_objects(
         if found is None:
             return None
         objects: list[tuple[Row, dict[str, Any]]] = []
-        sharings = shared
         for at, each in enumerate(found if isinstance(found, list) else [found]):
             part = row.part(name, each, lets)
             try:
@@ -62,12 +61,17 @@ def row_objects(
                     objects.append((part, made(part)))
             except BAD_ROW as error:
                 refuse_line(part, error, f"{name} {at + 1}")
-                sharings = ()
-        for share in sharings:
-            share(row, objects)
+        _share_out(row, objects, shared)
         return [each for _, each in objects]
 
     return built
+
+
+def _share_out(
+    row: Row, objects: list[tuple[Row, dict[str, Any]]], shared: tuple[Sharing, ...]
+) -> None:
+    for share in shared if not row.broken else ():
+        share(row, objects)
 
 
 def first_of(nodes: tuple[Evaluated, ...]) -> Evaluated:

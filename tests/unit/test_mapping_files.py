@@ -445,6 +445,20 @@ data = { zone = "[0]", count = "[1]" }
     assert [(each["zone"], each["count"]) for each in data(mapped)] == [("a", 4), ("b", 0)]
 
 
+def test_names_and_values_become_one_object() -> None:
+    """What a gateway writes one tag at a time is numbered fields like any other."""
+    rules = """
+[[rules]]
+name = "tags"
+each = { path = "from_items(tags[].[name, value])", fields = "door_{door}_{field}" }
+event = "people.counted"
+data = { zone = "door", entries = "in", exits = "out" }
+"""
+    tags = [{"name": "door_a_in", "value": 3}, {"name": "x"}, 7, {"name": 1, "value": 2}]
+    mapped = run(rules, {"tags": [*tags, {"name": "door_a_out", "value": 1}]})
+    assert data(mapped) == [{"zone": "a", "entries": 3, "exits": 1}]
+
+
 @pytest.mark.parametrize("inner", ['{"n": 7}', {"n": 7}])
 def test_document_inside_may_be_text_or_object(inner: Any) -> None:
     """The same sender writes both; either is unpacked."""

@@ -160,6 +160,19 @@ def test_bad_line_does_not_put_its_share_on_its_neighbours() -> None:
     assert [each.place for each in result.refusals] == ["line 2"]
 
 
+def test_bad_line_of_rows_that_others_are_made_of_shares_nothing_either() -> None:
+    """Lines may be made in two steps; a line that was lost in the first is not forgotten."""
+    share = '{ total = "$message.total", to = "amount" }'
+    body = {"id": "7", "total": 9, "items": [{"sku": "a", "n": 1, "price": "2"}, 7]}
+    text = TILL.replace("SHARE", share).replace('path = "items"', 'path = "$plain"')
+    text += """
+[rules.let.plain.rows]
+path = "items"
+fields = { sku = "sku", n = "n", price = { path = "price", required = true } }
+"""
+    assert [line["amount"] for line in data(mapped(compiled(text), body))[0]["lines"]] == ["2.00"]
+
+
 # --- lines of text --------------------------------------------------------------------------
 
 LEVELS = """
@@ -514,9 +527,9 @@ def test_example_of_another_message_does_what_the_page_says() -> None:
     mapping = read_mapping(HEAD.replace('topics = ["a/#"]\n', "") + text)
     assert isinstance(mapping, CompiledMapping), mapping
     state = applied({}, mapped(mapping, {"room": "bakery", "sn": "S1"}, topic="gw/7/config"))
-    for total in (10, 12):
-        result = mapped(mapping, {"in": total, "out": 0}, topic="gw/7/count", state=state)
-        state = applied(state, result)
+    first = mapped(mapping, {"in": 10, "out": 0}, topic="gw/7/count", state=state)
+    state = applied(state, first)
+    result = mapped(mapping, {"in": 12, "out": 0}, topic="gw/7/count", state=state)
     assert data(result) == [{"zone": "bakery", "entries": 2, "exits": 0}]
     assert [event.source for event in result.events] == ["acme-S1"]
 
