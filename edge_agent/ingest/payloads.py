@@ -1,7 +1,7 @@
 """Bytes or text of a payload become a document, within bounds, or are refused with a reason.
 
-JSON, XML, form fields, CSV with a header line, JSON lines and bare text; base64 and hexadecimal
-inside of those. Nothing here expands an entity, follows a reference or goes deeper than 256
+JSON, XML, form fields, CSV, JSON lines, bare text and bytes; base64 and hexadecimal inside of
+those. Nothing here expands an entity, follows a reference or goes deeper than 256
 levels.
 """
 
@@ -76,6 +76,8 @@ def document_of(  # noqa: C901, PLR0911 - one line for each form
             return [_json(line) for line in told]
         case "text":
             return _text(payload).strip()
+        case "bytes":
+            return payload
         case "base64" | "hex":
             return unpacked(_text(payload), packing)
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from edge_agent.ingest import conversions, counters
+from edge_agent.ingest.conversions import NotConvertible
 from edge_agent.ingest.rows import Check, Evaluated, Row
 from edge_agent.wire.mapping import Value
 
@@ -45,6 +46,9 @@ def change_of(place: str, key: Evaluated, spec: Value) -> Callable[[Evaluated], 
             if value is None or change is None:
                 row.findings.append(counters.ABSENT)
                 return None
+            if not isinstance(value, (str, int, float, Decimal)):
+                # Whatever is in it would be kept unsealed, or could not be kept at all.
+                raise NotConvertible("change: not one value")
             level = float(value) if isinstance(value, Decimal) else value
             return row.remember(
                 place, key(row), lambda old, at_ms: counters.change(old, level, at_ms, change)

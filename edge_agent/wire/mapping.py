@@ -38,8 +38,8 @@ CANONICAL_TYPES: Final = tuple(
     get_args(each.model_fields["type"].annotation)[0] for each in EVENT_TYPES
 )
 
-Format = Literal["json", "xml", "form", "text", "csv", "json_lines"]
-Packing = Literal["json", "xml", "form", "text", "csv", "json_lines", "base64", "hex"]
+Format = Literal["json", "xml", "form", "text", "csv", "json_lines", "bytes"]
+Packing = Literal["json", "xml", "form", "text", "csv", "json_lines", "bytes", "base64", "hex"]
 Kind = Literal[
     "text",
     "integer",

@@ -555,3 +555,66 @@ def test_example_of_records_does_what_the_page_says() -> None:
         mapping, "a/b", body, received_at_ms=NOW, lookups=Lookups(settings={"currency": "EUR"})
     )
     assert receipts(result) == [("1001", "1.98", ["milk"])]
+
+
+@pytest.mark.parametrize(
+    ("cell", "head", "payload", "count"),
+    [
+        ("a position", "", {"x": 3, "y": 4}, None),
+        ("bytes as they are", "count = {}", b"\x02\x06\x00\x07", 7),
+        ("an amount in per cent", "count = {}", {"amount": 50, "percent": 8}, 4),
+        ("`IN=3;OUT=5`", 'count = "$it.IN"', b"IN=3;OUT=5", 3),
+    ],
+)
+def test_what_is_often_asked_for_is_said_as_the_page_says(
+    cell: str, head: str, payload: Any, count: int | None
+) -> None:
+    """Each line of the table is TOML that does what it promises."""
+    (line,) = [each for each in PAGE.splitlines() if each.startswith(f"| {cell}")]
+    said = line.split(" | ", 1)[1].rstrip(" |").strip("`")
+    rules = '[[rules]]\nname = "n"\nevent = "zone.occupancy"\n'
+    if count is None:
+        rules += f'data.zone = {{ {said} }}\ndata.count = "x"\n'
+        assert data(mapped(compiled(rules), payload))[0]["zone"] == "dairy"
+        return
+    form = ""
+    if cell.startswith("`IN"):
+        form = 'format = "text"\n'
+        rules += said.split("rule `")[1].split("`, then")[0] + "\n"
+    elif cell.startswith("bytes"):
+        form, said = 'format = "bytes"\n', said.split("then `")[1]
+    rules += 'data.zone = { const = "z" }\n' + "data." + head.format(said) + "\n"
+    assert data(mapped(compiled(form + rules), payload))[0]["count"] == count
+
+
+@pytest.mark.parametrize(
+    ("cell", "payload"),
+    [
+        ("days since 1900", {"day": 46_083.5, "n": 1}),
+        ("date and time", {"date": 20_260_302, "time": "120000", "n": 1}),
+    ],
+)
+def test_times_are_said_as_the_page_says(cell: str, payload: Any) -> None:
+    """Noon of 2 March 2026 in other manners."""
+    (line,) = [each for each in PAGE.splitlines() if each.startswith(f"| {cell}")]
+    said = line.split(" | ", 1)[1].rstrip(" |").strip("`")
+    rules = (
+        f'[settings]\ntimezone = "UTC"\n[[rules]]\nname = "n"\nevent = "zone.occupancy"\n{said}\n'
+    )
+    rules += 'data = { zone = { const = "z" }, count = "n" }\n'
+    late = mapped(compiled(rules), payload, at_ms=NOW + DAY_MS)
+    assert [event.time.isoformat() for event in late.events] == ["2026-03-02T12:00:00+00:00"]
+
+
+def test_level_that_is_no_single_value_is_refused() -> None:
+    """An object would be kept as it is, with what is in it."""
+    rules = """
+[[rules]]
+name = "level"
+event = "zone.occupancy"
+data.zone = "zone"
+data.count = { path = "all", change = {} }
+"""
+    result = mapped(compiled(rules), {"zone": "a", "all": {"name": "Jane"}})
+    assert [each.reason for each in result.refusals] == ["invalid"]
+    assert not result.changes
