@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -16,13 +17,15 @@ from edge_agent.errors import BundleError, ConfigError
 from edge_agent.shell import mapping_files
 
 MAPPING_FILE = "mapping.toml"
+# A store may call its own mapping as it likes; nothing else has rules.
+_OF_MAPPING = re.compile(r"^\s*\[\[\s*rules\s*\]\]", re.MULTILINE)
 
 
 def check(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Settings of agent or bridge (.toml), mapping.toml files, bundle folders.",
+            help="Settings of agent or bridge (.toml), mappings (.toml), bundle folders.",
             show_default=False,
         ),
     ] = None,
@@ -51,7 +54,11 @@ def problems_of(path: Path) -> list[str]:
         return _bundle_problems(path)
     if not path.exists():
         return ["no such file"]
-    if path.name == MAPPING_FILE:
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        return [f"cannot be read: {error.__class__.__name__}"]
+    if path.name == MAPPING_FILE or _OF_MAPPING.search(text):
         return check_mapping(path)
     return _settings_problems(path)
 

@@ -77,6 +77,21 @@ id = ["$seen.value", "$message.n"]
 zone = { path = "$topic.door", lookup = "zones" }
 visitor = { kind = { const = "ble" }, value = "$seen.value" }
 """
+KNOWING: Final = """
+[[rules]]
+name = "where a door is"
+topic = "acme/{door}/config"
+remember = { as = "doors", key = "{$topic.door}", value = { zone = "zone" } }
+
+[[rules]]
+name = "gate"
+topic = "acme/{door}/gate"
+device = "{$topic.door}"
+event = "people.counted"
+let.told = { text = "{$topic.door}", recall = "doors", unknown = "refuse" }
+data.zone = { path = "$told.zone", lookup = "zones" }
+data.entries = { path = "n", delta = {} }
+"""
 BADGE: Final = """
 [[rules]]
 name = "badge"
@@ -395,6 +410,27 @@ def test_who_is_around_is_remembered_sealed(broker: Broker, tmp_path: Path, mapp
         assert len(rows(agent, "SELECT mark FROM inbox")) == 20
         assert rows(agent, "SELECT count(*) FROM mapping_state WHERE is_sealed = 1") == [(1,)]
         assert not [each for each in phones if phone_in(agent, each)]
+
+
+def test_what_a_device_is_outlives_a_kill(broker: Broker, tmp_path: Path, mapping: Path) -> None:
+    """Told once and kept by the broker before the agent was there, it is joined ever after."""
+    mapping.write_text(ACME + KNOWING, encoding="utf-8")
+    with device(broker.port) as door:
+        door.raw("acme/west/config", b'{"zone": "north"}', retain=True)
+        with running_agent(tmp_path / "agent", broker.port, extra=acme_section(tmp_path)) as agent:
+            wait_for(lambda: rows(agent, "SELECT key FROM mapping_state"), what="the config")
+            door.raw("acme/west/config", b"", retain=True)
+            door.raw("acme/west/gate", b'{"n": 10}')
+            agent.kill()
+            agent.start()
+            door.raw("acme/west/gate", b'{"n": 13}')
+            door.raw("acme/east/gate", b'{"n": 5}')
+            wait_for(lambda: counted(agent), what="the count")
+            wait_for(lambda: refused(agent).total() >= 2, what="what nobody told of")
+            agent.stop()
+            assert counted(agent) == {"acme-west": (3, 0)}
+            assert rows(agent, "SELECT DISTINCT zone FROM people_count") == [("dairy",)]
+            assert refused(agent) == {"invalid": 1, "not_json": 1}
 
 
 def test_devices_are_shown_and_told_to_hq(broker: Broker, tmp_path: Path, mapping: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edge_agent.cli import command_line
+from edge_agent.cli.check import problems_of
 from edge_agent.cli.map import check_mapping, line_of
 from edge_agent.ingest.mapping import (
     CompiledMapping,
@@ -297,6 +298,15 @@ def test_all_problems_are_told_at_once() -> None:
     made = read_mapping(HEAD + first + 'count = "a["\n' + other + 'count = "nope(n)"\n')
     assert not isinstance(made, CompiledMapping)
     assert len(made) == 2
+
+
+def test_check_knows_a_mapping_by_what_is_in_it(tmp_path: Path) -> None:
+    """A store may call its own mapping as it likes."""
+    path = tmp_path / "acme.toml"
+    path.write_text(HEAD + LEVEL + 'count = "n"\n', encoding="utf-8")
+    assert problems_of(path) == []
+    path.write_text(HEAD + LEVEL.replace("event", "evnt"), encoding="utf-8")
+    assert any("did you mean event?" in each for each in problems_of(path))
 
 
 def test_two_rules_of_one_name_are_told() -> None:
