@@ -23,6 +23,7 @@ from rich.table import Table
 from edge_agent.errors import ConfigError, EdgeAgentError
 from edge_agent.hq.dashboard import DashboardServer
 from edge_agent.hq.downlink import ALL_STORES, KINDS, CommandWriter, Draft, send_commands
+from edge_agent.hq.gateway_report import device_table, gateway_table
 from edge_agent.hq.keys import public_text, read_key, write_new_key
 from edge_agent.hq.receiver import HqReceiver
 from edge_agent.hq.report import (
@@ -30,7 +31,6 @@ from edge_agent.hq.report import (
     Report,
     as_json,
     comparisons,
-    gateway_table,
     report_from,
 )
 from edge_agent.hq.store import opened_store
@@ -379,7 +379,7 @@ def _print_report(found: Report) -> None:
     if found.is_empty:
         console.print("No store has sent anything that matches.")
         return
-    for each in (*comparisons(found), gateway_table(found)):
+    for each in (*comparisons(found), gateway_table(found), device_table(found)):
         console.print(_table(each))
         console.print()
     console.print("Who stays from one hour into the next counts in both.")
@@ -389,13 +389,18 @@ def _print_report(found: Report) -> None:
 
 def _table(comparison: Comparison) -> Table:
     table = Table(title=escape(comparison.title), title_justify="left")
-    table.add_column(escape(comparison.first_column))
-    for column in comparison.columns:
-        table.add_column(escape(column), justify="right")
-    for name, texts in comparison.rows:
-        table.add_row(escape(name), *(escape(each) for each in texts))
+    # Folded, not cut: half a device's name tells nobody which one it is.
+    table.add_column(escape(comparison.first_column), overflow="fold")
+    for number, column in enumerate(comparison.columns):
+        is_text = number < comparison.n_texts
+        table.add_column(escape(column), justify="left" if is_text else "right", overflow="fold")
+    for number, (name, texts) in enumerate(comparison.rows):
+        style = "bold red" if number in comparison.marked else None
+        table.add_row(escape(name), *(escape(each) for each in texts), style=style)
     if comparison.n_more:
         table.caption = f"{comparison.n_more} smaller ones are not shown"
+    elif comparison.note:
+        table.caption = escape(comparison.note)
     return table
 
 

@@ -23,12 +23,12 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from edge_agent.errors import BrokerError
+from edge_agent.hq.gateway_report import device_table, gateway_table
 from edge_agent.hq.report import (
     Comparison,
     Report,
     as_json,
     comparisons,
-    gateway_table,
     report_from,
 )
 from edge_agent.hq.store import HqStore
@@ -40,9 +40,9 @@ _FILTER: Final = re.compile(r"[^\x00-\x1f]{0,128}")
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #5b6675; --line: #d9dee5;
-  --bar: #2b6cb0; --page: #f6f7f9; --card: #fff }
+  --bar: #2b6cb0; --page: #f6f7f9; --card: #fff; --look: #b3261e }
 @media (prefers-color-scheme: dark) { :root { --ink: #e8ecf1; --soft: #9aa6b5; --line: #333c48;
-  --bar: #63b3ed; --page: #14181e; --card: #1c222a } }
+  --bar: #63b3ed; --page: #14181e; --card: #1c222a; --look: #ff8a80 } }
 body { font: 16px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--page);
   margin: 0 auto; padding: 24px; max-width: 1200px }
 h1 { font-size: 26px; margin: 0 0 4px }
@@ -54,8 +54,11 @@ table { border-collapse: collapse; width: 100% }
 th, td { padding: 6px 12px; text-align: right; border-bottom: 1px solid var(--line);
   font-variant-numeric: tabular-nums; white-space: nowrap }
 th { font-weight: 600; color: var(--soft) }
-th:first-child, td:first-child { text-align: left }
 tr:last-child td { border-bottom: 0 }
+th.text, td.text { text-align: left }
+td.text:not(:first-child) { white-space: normal; overflow-wrap: break-word; max-width: 20em }
+tr.look td:nth-child(-n+3) { color: var(--look); font-weight: 600 }
+section p { margin: 8px 0 0 }
 td.bar { width: 130px; padding-right: 0 }
 rect { fill: var(--bar) }
 form { display: flex; gap: 12px; flex-wrap: wrap; margin: 0 0 16px }
@@ -126,7 +129,8 @@ class DashboardServer:
 
 def page_html(report: Report) -> str:
     """Returns the whole page."""
-    tables = "".join(_section(each) for each in (*comparisons(report), gateway_table(report)))
+    found = (gateway_table(report), device_table(report), *comparisons(report))
+    tables = "".join(_section(each) for each in found)
     if report.is_empty:
         tables = '<section class="empty">No store has sent anything that matches.</section>'
     refused = ", ".join(f"{escape(str(row['reason']))}: {row['n']}" for row in report.refused)
@@ -146,21 +150,31 @@ Who stays from one hour into the next counts in both.</p>
 
 
 def _section(table: Comparison) -> str:
-    heads = "".join(f"<th>{escape(each)}</th>" for each in (table.first_column, *table.columns))
+    heads = _cells("th", (table.first_column, *table.columns), n_texts=table.n_texts + 1)
     bar_head = "<th></th>" if table.shares else ""
-    rows = "".join(
-        f"<tr><td>{escape(name)}</td>{_cells(texts)}{_bar(table, index)}</tr>"
-        for index, (name, texts) in enumerate(table.rows)
-    )
+    rows = "".join(_row(table, index) for index in range(len(table.rows)))
+    if not table.rows:
+        rows = f'<tr><td colspan="{len(table.columns) + 1}">none</td></tr>'
     more = f"<p>{table.n_more} smaller ones are not shown.</p>" if table.n_more else ""
+    more += f"<p>{escape(table.note)}</p>" if table.note else ""
     return (
         f"<section><h2>{escape(table.title)}</h2><table><thead><tr>{heads}{bar_head}</tr></thead>"
         f"<tbody>{rows}</tbody></table>{more}</section>"
     )
 
 
-def _cells(texts: tuple[str, ...]) -> str:
-    return "".join(f"<td>{escape(each)}</td>" for each in texts)
+def _row(table: Comparison, index: int) -> str:
+    name, texts = table.rows[index]
+    mark = ' class="look"' if index in table.marked else ""
+    cells = _cells("td", (name, *texts), n_texts=table.n_texts + 1)
+    return f"<tr{mark}>{cells}{_bar(table, index)}</tr>"
+
+
+def _cells(tag: str, texts: tuple[str, ...], *, n_texts: int) -> str:
+    kinds = (' class="text"' if number < n_texts else "" for number in range(len(texts)))
+    return "".join(
+        f"<{tag}{kind}>{escape(each)}</{tag}>" for kind, each in zip(kinds, texts, strict=True)
+    )
 
 
 def _bar(table: Comparison, index: int) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from edge_agent.hq import schema
 from edge_agent.hq.database import Row
+from edge_agent.hq.device_rows import device_json
 from edge_agent.hq.inbox import SUM_SCALE
 from edge_agent.hq.store import HqStore
 
@@ -63,6 +64,9 @@ class Comparison:
         cells: One row each: its name, then one text per column; `-` where nothing was reported.
         shares: The same rows' first figure as a share of the largest, for bars.
         n_more: Rows left out because they are the smallest.
+        n_texts: How many columns after the first hold words, not figures.
+        marked: Rows, by number, that somebody should look at.
+        note: What to know about the table.
     """
 
     title: str
@@ -71,6 +75,9 @@ class Comparison:
     rows: tuple[tuple[str, tuple[str, ...]], ...]
     shares: tuple[float, ...]
     n_more: int = 0
+    n_texts: int = 0
+    marked: frozenset[int] = frozenset()
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +90,7 @@ class Report:
     coverage: tuple[Row, ...]
     customers: tuple[Row, ...]
     gateways: tuple[Row, ...]
+    devices: tuple[Row, ...]
     confirmations: tuple[Row, ...]
     refused: tuple[Row, ...]
 
@@ -101,6 +109,7 @@ def report_from(hq: HqStore, *, store: str = "", day: str = "") -> Report:
         coverage=tuple(hq.rows(schema.SELECT_COVERAGE, store=store, day=day)),
         customers=tuple(hq.rows(schema.SELECT_CUSTOMER_COUNTS, store=store, day=day)),
         gateways=tuple(hq.rows(schema.SELECT_LATEST_STATES, store=store)),
+        devices=tuple(hq.rows(schema.SELECT_DEVICES, store=store)),
         confirmations=tuple(hq.rows(schema.SELECT_CONFIRMATION_COUNTS, store=store)),
         refused=tuple(hq.rows(schema.SELECT_REFUSED_COUNTS)),
     )
@@ -148,32 +157,10 @@ def as_json(report: Report) -> dict[str, Any]:
         "summaries": [dict(row) for row in report.coverage],
         "customers": [dict(row) for row in report.customers],
         "gateways": [_gateway(row) for row in report.gateways],
+        "devices": [device_json(row) for row in report.devices],
         "confirmations": [dict(row) for row in report.confirmations],
         "refused": {str(row["reason"]): row["n"] for row in report.refused},
     }
-
-
-def gateway_table(report: Report) -> Comparison:
-    """Returns each store's latest state, its identified customers and their days."""
-    customers = {str(row["store"]): row for row in report.customers}
-    states = {str(row["store"]): row for row in report.gateways}
-    rows = []
-    for store in sorted({*customers, *states, *(str(row["store"]) for row in report.coverage)}):
-        state, known = states.get(store, {}), customers.get(store, {})
-        problems = ", ".join(json.loads(str(state.get("problems", "[]")))) or "none"
-        texts = (
-            str(state.get("health", "-")),
-            problems if state else "-",
-            str(state.get("version", "-")),
-            str(state.get("model") or "-"),
-            instant_text(state.get("at_ms")),
-            str(known.get("n_customers", 0)),
-        )
-        rows.append((store, texts))
-    columns = ("health", "problems", "version", "model", "as of (UTC)", "consenting customers")
-    return Comparison(
-        title="Gateways", first_column="store", columns=columns, rows=tuple(rows), shares=()
-    )
 
 
 def instant_text(at_ms: object) -> str:

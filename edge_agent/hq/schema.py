@@ -116,6 +116,24 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         ) {strict}
         """,
     ),
+    (
+        # Each device as the newest state that names it tells of it.
+        """
+        CREATE TABLE gateway_devices (
+            store TEXT NOT NULL,
+            device TEXT NOT NULL,
+            state_id TEXT NOT NULL,
+            at_ms {integer} NOT NULL,
+            last_seen_at_ms {integer} NOT NULL,
+            per_hour_thousandths {integer} NOT NULL,
+            skew_ms {integer},
+            is_silent {integer} NOT NULL,
+            is_drifting {integer} NOT NULL,
+            inside_at_closing {integer},
+            PRIMARY KEY (store, device)
+        ) {strict}
+        """,
+    ),
 )
 
 CREATE_SCHEMA_VERSION: Final = (
@@ -167,6 +185,24 @@ TRIM_STATES: Final = """
     DELETE FROM gateway_states WHERE store = :store AND state_id NOT IN (
         SELECT state_id FROM gateway_states WHERE store = :store
         ORDER BY at_ms DESC, state_id DESC LIMIT :n_kept)
+"""
+UPSERT_DEVICE: Final = """
+    INSERT INTO gateway_devices (store, device, state_id, at_ms, last_seen_at_ms,
+        per_hour_thousandths, skew_ms, is_silent, is_drifting, inside_at_closing)
+    VALUES (:store, :device, :state_id, :at_ms, :last_seen_at_ms, :per_hour_thousandths, :skew_ms,
+        :is_silent, :is_drifting, :inside_at_closing)
+    ON CONFLICT (store, device) DO UPDATE SET
+        state_id = excluded.state_id, at_ms = excluded.at_ms,
+        last_seen_at_ms = excluded.last_seen_at_ms,
+        per_hour_thousandths = excluded.per_hour_thousandths, skew_ms = excluded.skew_ms,
+        is_silent = excluded.is_silent, is_drifting = excluded.is_drifting,
+        inside_at_closing = excluded.inside_at_closing
+    WHERE excluded.at_ms > gateway_devices.at_ms OR (excluded.at_ms = gateway_devices.at_ms
+        AND excluded.state_id > gateway_devices.state_id)
+"""
+TRIM_DEVICES: Final = """
+    DELETE FROM gateway_devices WHERE store = :store AND at_ms < :kept_ms * -1 + (
+        SELECT MAX(at_ms) FROM gateway_states WHERE store = :store)
 """
 INSERT_CONFIRMATION: Final = """
     INSERT INTO confirmations (store, confirm_id, command, outcome, reason, received_at_ms)
@@ -224,6 +260,16 @@ SELECT_LATEST_STATES: Final = """
         SELECT newest.state_id FROM gateway_states newest WHERE newest.store = g.store
         ORDER BY newest.at_ms DESC, newest.state_id DESC LIMIT 1)
     ORDER BY g.store
+"""
+# Those that the newest state names: what it leaves out has been taken down, or is one too many.
+SELECT_DEVICES: Final = """
+    SELECT d.store, d.device, d.last_seen_at_ms, d.per_hour_thousandths, d.skew_ms, d.is_silent,
+        d.is_drifting, d.inside_at_closing
+    FROM gateway_devices d
+    WHERE (:store = '' OR d.store = :store) AND d.state_id = (
+        SELECT newest.state_id FROM gateway_states newest WHERE newest.store = d.store
+        ORDER BY newest.at_ms DESC, newest.state_id DESC LIMIT 1)
+    ORDER BY d.store, d.device
 """
 SELECT_REFUSED_COUNTS: Final = """
     SELECT reason, COUNT(*) AS n FROM refused GROUP BY reason ORDER BY reason

@@ -16,6 +16,8 @@ from typing import Any, Final, assert_never
 from edge_agent.errors import HqError, SchemaTooNew
 from edge_agent.hq import schema
 from edge_agent.hq.database import BadValueError, Database, Row
+from edge_agent.hq.device_rows import KEPT_MS as DEVICES_KEPT_MS
+from edge_agent.hq.device_rows import device_rows
 from edge_agent.hq.inbox import (
     Refused,
     UpMessage,
@@ -181,6 +183,12 @@ class HqStore:
         self._database.execute(schema.INSERT_STATE, row)
         kept: Row = {"store": state.store, "n_kept": STATES_KEPT_PER_STORE}
         self._database.execute(schema.TRIM_STATES, kept)
+        devices = device_rows(state)
+        if devices:
+            self._database.execute_many(schema.UPSERT_DEVICE, devices)
+        self._database.execute(
+            schema.TRIM_DEVICES, {"store": state.store, "kept_ms": DEVICES_KEPT_MS}
+        )
 
     def _keep_refusals(self, refusals: Iterable[Refused], at_ms: int) -> None:
         rows: list[Row] = [

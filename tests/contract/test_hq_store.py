@@ -23,12 +23,14 @@ from hypothesis import strategies as st
 
 from edge_agent.errors import SchemaTooNew, StoreBusy, StoreCorrupt, StoreError
 from edge_agent.hq import schema, store
+from edge_agent.hq.device_rows import device_json
 from edge_agent.hq.inbox import Refused, UpMessage, refused
 from edge_agent.hq.report import Figure, figures_from
 from edge_agent.hq.store import HqStore, opened_store
 from edge_agent.wire.summaries import (
     Confirmation,
     CustomerUpdate,
+    DeviceState,
     GatewayState,
     Interest,
     Summary,
@@ -155,9 +157,15 @@ def customer(*, revision: int = 1, choices: tuple[str, ...] = ("1095275",)) -> C
     )
 
 
-def state(number: int, *, store: str = "s42") -> GatewayState:
+def heard(name: str, *, per_hour: float = 12.5, skew_s: float | None = -0.4) -> DeviceState:
+    """A device that is well."""
+    return DeviceState(device=name, last_seen=OPENING, per_hour=per_hour, skew_s=skew_s)
+
+
+def state(number: int, *devices: DeviceState, store: str = "s42") -> GatewayState:
     """A gateway's state of that minute."""
     return GatewayState(
+        devices=devices,
         state_id=f"{store}-{number}",
         store=store,
         at=OPENING + timedelta(minutes=number),
@@ -178,8 +186,8 @@ EVERYTHING: tuple[UpMessage, ...] = (
     summary("s43"),
     customer(),
     customer(revision=2, choices=("1095275", "1029743")),
-    state(1),
-    state(2),
+    state(1, heard("north"), heard("south", per_hour=3)),
+    state(2, heard("north", skew_s=7_200), heard("west", skew_s=None)),
     CONFIRMATION,
 )
 
@@ -194,6 +202,7 @@ def everything_in(hq: HqStore) -> dict[str, object]:
         "customers": hq.rows(schema.SELECT_CUSTOMERS),
         "figures": hq.rows(schema.SELECT_FIGURES, store="", day=""),
         "states": states,
+        "devices": hq.rows(schema.SELECT_DEVICES, store=""),
         "confirmations": hq.rows(schema.SELECT_CONFIRMATION_COUNTS, store=""),
         "counts": hq.counts(),
     }
@@ -280,6 +289,67 @@ def test_state_history_is_bounded(open_store: OpenStore, monkeypatch: pytest.Mon
     hq.take([state(number) for number in range(10)], received_at=NOW)
     assert hq.counts()["state"] == 3
     assert [row["version"] for row in hq.rows(schema.SELECT_LATEST_STATES, store="")] == ["0.1.9"]
+
+
+def test_devices_are_those_of_the_newest_state(open_store: OpenStore) -> None:
+    """Whichever comes last; one that it no longer names is gone, another store's is its own."""
+    hq = open_store()
+    hq.take([state(2, heard("north", per_hour=60), heard("west", skew_s=None))], received_at=NOW)
+    late = state(1, heard("north", per_hour=1), heard("south"))
+    hq.take([late, state(1, heard("north"), store="s43")], received_at=NOW + HOUR)
+    told = [device_json(row) for row in hq.rows(schema.SELECT_DEVICES, store="")]
+    assert [(each["store"], each["device"], each["per_hour"]) for each in told] == [
+        ("s42", "north", 60.0),
+        ("s42", "west", 12.5),
+        ("s43", "north", 12.5),
+    ]
+    assert [each["skew_s"] for each in told] == [-0.4, None, -0.4]
+    assert told[0]["last_seen"] == "2017-12-02T08:00:00Z"
+    hq.take([state(3)], received_at=NOW)
+    assert hq.rows(schema.SELECT_DEVICES, store="s42") == []
+
+
+def test_what_is_wrong_with_a_device_is_kept(open_store: OpenStore) -> None:
+    """Silence, drift with its count, and a clock that is off."""
+    hq = open_store()
+    bad = DeviceState(
+        device="door", last_seen=OPENING, per_hour=0, skew_s=-1.7e9, is_silent=True,
+        is_drifting=True, inside_at_closing=-143,
+    )  # fmt: skip
+    hq.take([state(1, bad)], received_at=NOW)
+    (row,) = hq.rows(schema.SELECT_DEVICES, store="s42")
+    assert device_json(row)["troubles"] == ["silent", "drifting", "clock off"]
+    assert row["inside_at_closing"] == -143
+
+
+def test_devices_that_no_state_names_any_more_are_forgotten(open_store: OpenStore) -> None:
+    """After thirty days nothing of them is left, however many names a store went through."""
+    hq = open_store()
+    for day in range(0, 100, 10):
+        hq.take([state(day * 24 * 60, heard(f"d{day}"))], received_at=NOW)
+    rows = hq.rows("SELECT device FROM gateway_devices ORDER BY device")
+    assert [row["device"] for row in rows] == ["d60", "d70", "d80", "d90"]
+
+
+def test_a_device_with_an_impossible_rate_spares_the_other_states(open_store: OpenStore) -> None:
+    """Its state is refused alone."""
+    hq = open_store()
+    bad = state(1, heard("north", per_hour=1e300))
+    assert len(hq.take([bad, state(1, heard("north"), store="s43")], received_at=NOW)) == 1
+    assert hq.counts()["refused"] == 1
+    assert hq.rows(schema.SELECT_DEVICES, store="s42") == []
+
+
+def test_tables_of_the_first_version_are_carried_over(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was kept stays, and devices are kept from then on."""
+    with monkeypatch.context() as earlier:
+        earlier.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+        open_store().close()
+    hq = open_store()
+    hq.take([summary(), state(1, heard("north"))], received_at=NOW)
+    assert len(hq.rows(schema.SELECT_DEVICES, store="s42")) == 1
 
 
 def test_refusals_are_kept_and_bounded(

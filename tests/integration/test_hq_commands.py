@@ -26,7 +26,7 @@ from edge_agent.shell.mqtt_client import Incoming, LinkSettings, MqttLink, Subsc
 from edge_agent.shell.signing import demo_private_key, verify_command
 from edge_agent.wire import topics
 from edge_agent.wire.downlink import AnyCommand
-from edge_agent.wire.summaries import GatewayState, Summary, SummaryCell
+from edge_agent.wire.summaries import DeviceState, GatewayState, Summary, SummaryCell
 from tests.integration.broker import Broker, running_broker
 
 pytestmark = pytest.mark.broker
@@ -276,6 +276,36 @@ def test_page_escapes_what_stores_send(hq: HqStore, tmp_path: Path) -> None:
         program.send_signal(signal.SIGTERM)
         program.communicate(timeout=DEADLINE_S)
     assert program.returncode == 0
+
+
+def test_devices_with_trouble_are_shown_and_the_others_counted(
+    tmp_path: Path, hq: HqStore
+) -> None:
+    """In the report, in its JSON and on the page; of one store all of them."""
+    silent = DeviceState(device="door <b>", last_seen=NOW, per_hour=0.5, is_silent=True)
+    well = DeviceState(device="till-1", last_seen=NOW, per_hour=90, skew_s=0.2)
+    told = GatewayState(
+        state_id="s42-1", store="s42", at=NOW, version="1", health="degraded",
+        problems=("device_silent:door <b>", "mapping_refused"), devices=(well, silent),
+    )  # fmt: skip
+    hq.take([told], received_at=NOW)
+    place = ("--database", str(tmp_path / "hq.db"))
+    report = json.loads(hq_command("report", *place, "--json").stdout)
+    assert [(each["device"], each["troubles"]) for each in report["devices"]] == [
+        ("door <b>", ["silent"]),
+        ("till-1", []),
+    ]
+    shown = hq_command("report", *place).stdout
+    assert "till-1" not in shown
+    assert "till-1" in hq_command("report", *place, "--store", "s42").stdout
+    with hq_program("dashboard", *place, "--port", "0") as program:
+        assert program.stdout is not None
+        page, _ = answer_of(program.stdout.readline().strip())
+    assert "<b>" not in page
+    assert "door &lt;b&gt;" in page
+    assert "1 of 2 with trouble" in page
+    assert "devices, mapping_refused" in page
+    assert "Well and not shown: 1" in page
 
 
 def test_new_key_is_private_and_never_overwritten(tmp_path: Path) -> None:
