@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge_agent.domain.decisions import Suppression
-from edge_agent.domain.visitor import have_open_complaint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,16 +19,15 @@ if TYPE_CHECKING:
     from edge_agent.domain.decisions import Moment
     from edge_agent.domain.ids import ProductId
     from edge_agent.domain.policy import Policy
-    from edge_agent.domain.visitor import Visitor
 
 
-def silence_for(people: tuple[Visitor, ...]) -> Suppression | None:
-    """Returns why nothing may be said to these people; None when something may.
+def silence_for(*, has_open_complaint: bool) -> Suppression | None:
+    """Returns why nothing may be said to somebody; None when something may.
 
     Args:
-        people: The visitor and whoever is silent with him: the stricter of all holds.
+        has_open_complaint: Whether he or whoever is silent with him complained.
     """
-    if have_open_complaint(people):
+    if has_open_complaint:
         return Suppression(product="*", gate="complaint", reason="a complaint is open")
     return None
 

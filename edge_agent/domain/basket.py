@@ -41,10 +41,15 @@ class Sale:
 
 @dataclass(frozen=True, slots=True, order=True)
 class CardReading:
-    """A consenting card holder's card, read with a basket."""
+    """A card holder's card, read with a basket.
+
+    Attributes:
+        is_silent: He allows nothing, and is recognised only to be left alone: he complained.
+    """
 
     at_ms: int
     member: VisitorId
+    is_silent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +81,9 @@ class Basket:
 
     @property
     def member(self) -> VisitorId | None:
-        """The card holder to whom the till books it: of several cards the last one read."""
-        return self.cards[-1].member if self.cards else None
+        """The consenting card holder whose it is: of several cards the last one read."""
+        read = (each.member for each in reversed(self.cards) if not each.is_silent)
+        return next(read, None)
 
     @property
     def first_readings(self) -> dict[VisitorId, int]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from edge_agent.domain.chain import Chain
@@ -226,23 +225,3 @@ class Visitor:
     def has_open_complaint(self) -> bool:
         """Whether all marketing must be silent."""
         return any(complaint.is_open for complaint in self.complaints)
-
-
-def have_open_complaint(people: Iterable[Visitor]) -> bool:
-    """Returns whether a complaint of one person, known by several identifiers, is open.
-
-    A case opened under one identifier may be closed under another.
-    """
-    cases: dict[str, Complaint] = {}
-    for complaint in (each for person in people for each in person.complaints):
-        known = cases.get(complaint.case, complaint)
-        cases[complaint.case] = replace(
-            complaint,
-            opened_at_ms=_later(known.opened_at_ms, complaint.opened_at_ms),
-            closed_at_ms=_later(known.closed_at_ms, complaint.closed_at_ms),
-        )
-    return any(complaint.is_open for complaint in cases.values())
-
-
-def _later(one: int | None, other: int | None) -> int | None:
-    return max((each for each in (one, other) if each is not None), default=None)

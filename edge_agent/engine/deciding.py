@@ -104,8 +104,7 @@ def revert_screens(draft: Draft, zone: ZoneId, visitor: VisitorId, *, cause: Cau
 
 def _silence(draft: Draft, moment: Moment) -> Suppression | None:
     named = (draft.visitor(moment.visitor), draft.visitor(moment.member))
-    people = persons.circle_of(draft, (each for each in named if each is not None))
-    silence = silence_for(people)
+    silence = silence_for(has_open_complaint=persons.is_silenced(draft, *named))
     if silence is not None or moment.visit is None:
         return silence
     return cap_reached(draft.state.n_decisions(moment.visit), policy=draft.context.policy)

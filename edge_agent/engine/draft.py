@@ -250,6 +250,10 @@ class Draft:
     ) -> None:
         """Replaces visits; the visitor's newest one is current from then on."""
         newest = self.visit_of(visitor)
+        if newest is not None:
+            # Shorter by a mark that was taken back, it is the newest all the same.
+            kept = newest.id
+            newest = next((visit for visit in visits if visit.id == kept), newest)
         last = visits[-1] if visits else None
         if last is not None and (newest is None or newest.id in removed or follows(last, newest)):
             self._visits[visitor] = last

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edge_agent.domain.visitor import have_open_complaint
+from edge_agent.identify.complaints import have_open_complaint
 from edge_agent.identify.links import links_from, person_among, unlinked, with_ends
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def circle_of(draft: Draft, visitors: Iterable[Visitor]) -> tuple[Visitor, ...]:
             person = draft.visitor(link.visitor) if link.is_claim else None
             if person is not None:
                 found.setdefault(person.id, person)
-    for person_id in tuple(found):
+    # Links lead to identified people only.
+    for person_id in [each.id for each in found.values() if each.is_identified]:
         for link in draft.links_to(person_id):
             if link.is_claim and link.of not in found and draft.has_complained(link.of):
                 other = draft.visitor(link.of)
@@ -70,7 +71,8 @@ def end_links(draft: Draft, visitor: Visitor) -> tuple[Visitor, ...]:
     Returns:
         Whose links may lead elsewhere now.
     """
-    linked = dict.fromkeys((visitor.id, *(link.of for link in draft.links_to(visitor.id))))
+    theirs = draft.links_to(visitor.id) if visitor.is_identified else ()
+    linked = dict.fromkeys((visitor.id, *(link.of for link in theirs)))
     found = [each for each in map(draft.visitor, linked) if each is not None and each.links]
     for each in found:
         _put_links(draft, each, each)

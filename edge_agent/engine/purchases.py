@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edge_agent.domain.effects import SendToHq
 from edge_agent.domain.time import SECOND_MS, local_time, ms_from_datetime
 from edge_agent.identify.consent import has_consent
-from edge_agent.state.profile import interests_from, with_purchase
+from edge_agent.state.profile import interests_from, with_purchase, without_purchase
 from edge_agent.sync.customers import update_for
 from edge_agent.sync.egress import may_name
 from edge_agent.wire import topics
@@ -29,7 +29,7 @@ def remember(draft: Draft, basket: Basket) -> None:
         return
     at_ms = basket.sale.completed_at_ms
     context = draft.context
-    if has_consent(member, "profiling", now_ms=at_ms):
+    if _may(draft, member, "profiling", at_ms=at_ms):
         profile = with_purchase(
             member.profile,
             at_ms=at_ms,
@@ -38,7 +38,7 @@ def remember(draft: Draft, basket: Basket) -> None:
         )
         member = replace(member, profile=profile)
         draft.put_visitor(member)
-    if has_consent(member, "sending_to_hq", now_ms=at_ms):
+    if _may(draft, member, "sending_to_hq", at_ms=at_ms):
         update = update_for(
             member,
             store=context.store,
@@ -58,6 +58,27 @@ def remember(draft: Draft, basket: Basket) -> None:
                     visitor=member.id,
                 )
             )
+
+
+def forget(draft: Draft, basket: Basket) -> None:
+    """Takes a sale out of its member's profile again: it was another's, or another sale."""
+    member = draft.visitor(basket.member)
+    if member is None or basket.sale is None:
+        return
+    profile = without_purchase(
+        member.profile,
+        at_ms=basket.sale.completed_at_ms,
+        products=basket.products,
+        departments=draft.state.departments(),
+    )
+    if profile != member.profile:
+        draft.put_visitor(replace(member, profile=profile))
+
+
+def _may(draft: Draft, member: Visitor, purpose: str, *, at_ms: int) -> bool:
+    """Returns whether he allowed it when he bought, and still does."""
+    now_ms = draft.context.now_ms
+    return all(has_consent(member, purpose, now_ms=each) for each in (at_ms, now_ms))
 
 
 def _revision(at_ms: int) -> int:

@@ -54,8 +54,7 @@ def at_till(draft: Draft, arrival: Arrival) -> None:
     basket = _resolve(draft, basket, fresh=None)
     _touch(draft, arrival, before, basket)
     if isinstance(event, wire.SaleCompleted) or _is_newly_known(before, basket):
-        is_corrected = before is not None and before.sale is not None
-        _sold(draft, basket, is_new=not is_corrected or _is_newly_known(before, basket))
+        _sold(draft, before, basket)
     if isinstance(event, wire.BasketItemAdded) and arrival.may_decide:
         _offer(draft, arrival, basket)
 
@@ -123,14 +122,13 @@ def _with_people(draft: Draft, arrival: Arrival, basket: Basket) -> Basket:
         shared = draft.visitor_for(subject, day=arrival.day, at_ms=arrival.at_ms)
         return replace(basket, shared=shared.id)
     member = draft.visitor_of(subject)
-    if member is None or not (
-        may_link(member, now_ms=arrival.at_ms) or persons.is_silenced(draft, member)
-    ):
+    is_known = member is not None and may_link(member, now_ms=arrival.at_ms)
+    if member is None or not (is_known or persons.is_silenced(draft, member)):
         # Nothing on record means no: an unconsented card leaves no trace. But who complained
         # is recognised, in order to be left alone.
         draft.add(Count("card_without_consent"))
         return basket
-    return baskets.with_card(basket, at_ms=arrival.at_ms, member=member.id)
+    return baskets.with_card(basket, at_ms=arrival.at_ms, member=member.id, is_silent=not is_known)
 
 
 def _resolve(draft: Draft, basket: Basket, *, fresh: VisitorId | None) -> Basket:
@@ -256,7 +254,7 @@ def _card_away_from_till(draft: Draft, arrival: Arrival) -> None:
     draft.add_mark(member, Mark(arrival.at_ms, arrival.tie, "seen"))
 
 
-def _sold(draft: Draft, basket: Basket, *, is_new: bool) -> None:
+def _sold(draft: Draft, before: Basket | None, basket: Basket) -> None:
     if basket.sale is None or basket.carrier is None:
         return
     at_ms = basket.sale.completed_at_ms
@@ -266,9 +264,9 @@ def _sold(draft: Draft, basket: Basket, *, is_new: bool) -> None:
             visitors=(basket.carrier,), products=basket.products, at_ms=at_ms, since_ms=since_ms
         )
     )
-    if is_new:
-        # A correction is no second purchase: the profile keeps what was bought at first.
-        purchases.remember(draft, basket)
+    if before is not None and (before.sale, before.member) != (basket.sale, basket.member):
+        purchases.forget(draft, before)
+    purchases.remember(draft, basket)
 
 
 def _offer(draft: Draft, arrival: Arrival, basket: Basket) -> None:

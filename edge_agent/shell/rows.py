@@ -215,7 +215,7 @@ def basket_row(basket: Basket) -> Row:
         basket.member,
         basket.voided_at_ms,
         basket.paid_mark_at_ms,
-        canonical_json([[each.at_ms, each.member] for each in basket.cards]),
+        canonical_json([[each.at_ms, each.member, each.is_silent] for each in basket.cards]),
     )
 
 
@@ -244,7 +244,7 @@ def basket_from(row: Row, changes: list[Row], sale: Row | None, lines: list[Row]
 
 
 def _cards(text: str, *, member: str | None, at_ms: int) -> tuple[CardReading, ...]:
-    read = tuple(CardReading(at, VisitorId(each)) for at, each in json.loads(text))
+    read = tuple(CardReading(at, VisitorId(who), silent) for at, who, silent in json.loads(text))
     if not read and member is not None:
         # A basket from before readings were kept.
         return (CardReading(at_ms, VisitorId(member)),)

@@ -387,6 +387,9 @@ class StateStore:
 
     def _put_visits(self, change: VisitsChanged) -> None:
         newest = self._visits.get(change.visitor)
+        if newest is not None:
+            kept = newest.id
+            newest = next((visit for visit in change.visits if visit.id == kept), newest)
         last = change.visits[-1] if change.visits else None
         if newest is not None and newest.id in change.removed:
             newest = None

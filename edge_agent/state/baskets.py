@@ -37,9 +37,9 @@ def with_opening(basket: Basket, *, at_ms: int) -> Basket:
     return replace(basket, opened_at_ms=opened_at_ms)
 
 
-def with_card(basket: Basket, *, at_ms: int, member: VisitorId) -> Basket:
+def with_card(basket: Basket, *, at_ms: int, member: VisitorId, is_silent: bool) -> Basket:
     """Returns the basket after a card that is recognised was read with it."""
-    readings = {*basket.cards, CardReading(at_ms, member)}
+    readings = {*basket.cards, CardReading(at_ms, member, is_silent)}
     return replace(basket, cards=tuple(sorted(readings)))
 
 

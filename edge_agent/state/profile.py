@@ -48,6 +48,21 @@ def with_purchase(
     return replace(profile, history=history, interests=interests_from(history, departments))
 
 
+def without_purchase(
+    profile: Profile,
+    *,
+    at_ms: int,
+    products: tuple[ProductId, ...],
+    departments: Mapping[ProductId, str],
+) -> Profile:
+    """Returns the profile without a sale in this store, interests derived anew."""
+    bought = PastBasket(at=datetime_from_ms(at_ms), products=tuple(sorted(set(products))))
+    if bought not in profile.history:
+        return profile
+    history = tuple(each for each in profile.history if each != bought)
+    return replace(profile, history=history, interests=interests_from(history, departments))
+
+
 def interests_from(
     history: tuple[PastBasket, ...], departments: Mapping[ProductId, str]
 ) -> tuple[tuple[str, float], ...]:

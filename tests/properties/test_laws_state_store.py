@@ -20,7 +20,7 @@ from typing_extensions import override
 from edge_agent.domain import effects
 from edge_agent.domain.effects import Effect, Step
 from edge_agent.domain.ids import ZoneId
-from edge_agent.domain.inputs import Arrival, Input
+from edge_agent.domain.inputs import Arrival, Input, Unlink
 from edge_agent.domain.time import SECOND_MS
 from edge_agent.domain.visitor import Visit
 from edge_agent.runner.wakes import rebuilt
@@ -29,6 +29,7 @@ from edge_agent.shell.state_store import StateStore
 from edge_agent.shell.unit_of_work import UnitOfWork
 from edge_agent.wire.events import Event
 from tests.factories import (
+    CARD,
     complained,
     entered,
     event,
@@ -170,6 +171,11 @@ class StoreDay(RuleBasedStateMachine):
         }[kind]()
         self._tell(made)
 
+    @rule(who=st.sampled_from((("ble", PHONES[0]), ("ble", PHONES[1]), ("loyalty", CARD))))
+    def unlink(self, who: tuple[str, str]) -> None:
+        """Somebody says that an identifier is not the person it was taken for."""
+        self._step(Unlink(subject=self.memory.subject(*who)))
+
     @rule(entries=st.integers(0, 5), exits=st.integers(0, 5))
     def count(self, entries: int, exits: int) -> None:
         """A door counts."""
@@ -238,6 +244,7 @@ class StoreDay(RuleBasedStateMachine):
                 assert _facts(mine) == _facts(theirs)
                 assert mine.in_hand == theirs.in_hand or not mine.is_open
                 assert memory.n_decisions(mine.id) == store.n_decisions(mine.id)
+            assert set(store.links_to(visitor_id)) == set(memory.links_to(visitor_id))
             assert {b.id for b in store.baskets_of(visitor_id)} == {
                 b.id for b in memory.baskets_of(visitor_id)
             }
