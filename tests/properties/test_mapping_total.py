@@ -125,6 +125,70 @@ def test_any_change_to_a_sample_gives_events_or_a_refusal(
     assert_sound(mapped(device, topic, body, applied({}, first)))
 
 
+SHARED = """schema_version = 1
+vendor = "acme"
+device = "ACME"
+tier = "listed"
+documentation = "https://example.com"
+topics = ["a"]
+mode = "all"
+""" + "".join(
+    f"""
+[[rules]]
+name = "{kind}"
+when = "rows != null"
+each = {{ path = "rows", as = "row", where = "kind == '{kind}'" }}
+{outcome}
+"""
+    for kind, outcome in {
+        "in": 'event = "people.counted"\nwhere = "n > `0`"\ndata = { entries = "n" }',
+        "out": 'event = "people.counted"\ndata = { exits = "n" }',
+        "tick": 'ignore = "alive"',
+        "old": 'reject = "old"',
+    }.items()
+)
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "kind": st.sampled_from(["in", "out", "tick", "old", "fall", "", None]),
+                "n": st.integers(-1, 2),
+            }
+        ),
+        max_size=12,
+    )
+)
+def test_every_row_is_told_ignored_filtered_or_refused(found: list[dict[str, Any]]) -> None:
+    """No row is lost between the rules of a message, whatever its neighbours are."""
+    made = read_mapping(SHARED)
+    assert isinstance(made, CompiledMapping), made
+    body = json.dumps({"rows": found}).encode()
+    result = interpret(made, "a", body, received_at_ms=NOW_MS)
+
+    def places_of(*kinds: Any, where: Callable[[int], bool] = lambda _: True) -> list[str]:
+        return [
+            f"row {at}"
+            for at, row in enumerate(found, 1)
+            if row["kind"] in kinds and where(row["n"])
+        ]
+
+    refused = {
+        reason: sorted(each.place or "" for each in result.refusals if each.reason == reason)
+        for reason in ("no_rule", "rejected", "invalid")
+    }
+    assert refused == {
+        "no_rule": sorted(places_of("fall", "", None)),
+        "rejected": sorted(places_of("old")),
+        "invalid": sorted(places_of("out", where=lambda n: n < 0)),
+    }
+    told = places_of("in", where=lambda n: n > 0) + places_of("out", where=lambda n: n >= 0)
+    assert len(result.events) == len(told)
+    assert result.counts["filtered"] == len(places_of("in", where=lambda n: n <= 0))
+    assert result.ignored == (("alive",) if places_of("tick") else ())
+
+
 def wide_xml() -> bytes:
     """Many receipts in one document."""
     return b"<POSLog>" + b"<Transaction><RetailTransaction/></Transaction>" * 5_000 + b"</POSLog>"
