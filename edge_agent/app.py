@@ -7,6 +7,7 @@ the links; the broker is the last, because its messages may come at once.
 from __future__ import annotations
 
 import logging
+import secrets
 import sqlite3
 import threading
 from collections import Counter
@@ -37,6 +38,7 @@ from edge_agent.runner.hold_back import HoldBack
 from edge_agent.runner.loop import Loop
 from edge_agent.runner.mapped import Mapper
 from edge_agent.runner.mapping_memory import MappingMemory
+from edge_agent.runner.name_guard import NameGuard
 from edge_agent.runner.outbox import HqOutbox, StoreOutbox
 from edge_agent.runner.people import People
 from edge_agent.runner.redeliveries import Redeliveries
@@ -91,6 +93,7 @@ PURGE_EVERY_S: Final = 3_600.0
 POPULARITY_DAYS: Final = 30
 # How long a local command waits for the core thread.
 CALL_TIMEOUT_S: Final = 30.0
+GUARD_KEY_BYTES: Final = 32
 
 
 class Agent:
@@ -272,6 +275,7 @@ class Agent:
                 self._unit, self.config.zone_info, now_ms=now_ms, patience=self._patience()
             ),
             wakes=self._wakes(now_ms),
+            guard=NameGuard(self._is_known, secrets.token_bytes(GUARD_KEY_BYTES)),
             verify=partial(verify_command, keys=keys),
             now_ms=now_ms,
             watermark_ms=self._meta("watermark_ms"),
@@ -285,6 +289,11 @@ class Agent:
             if section.silent_after_s is not None
         }
         return Patience(sources=own, mappings=self._desk.patience_s)
+
+    def _is_known(self, name: str) -> bool:
+        layout = self._settings.layout
+        is_place = name in layout.zones or name in layout.registers or name in layout.screens
+        return is_place or self._catalogue.product(ProductId(name)) is not None
 
     def _make_loop(self) -> Loop:
         return Loop(

@@ -6,6 +6,7 @@ one bad event spares its neighbours.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -33,6 +34,9 @@ _BATCH: TypeAdapter[tuple[Event, ...]] = TypeAdapter(
         Field(min_length=1, max_length=BATCH_EVENTS_MAX),
     ]
 )
+# A long number, or an address without its separators.
+_OF_PERSON: Final = re.compile(r"[0-9]{9,}|[0-9a-fA-F]{12}")
+_JOINS: Final = re.compile(r"[\s:.\-_/+]")
 _FEEDBACK_TYPES: Final = frozenset({"screen.shown", "screen.tapped", "screen.dismissed"})
 
 
@@ -104,7 +108,7 @@ def refusal_of_source(event: Event, *, source: str) -> Refusal | None:
     return Refusal(
         reason="source_mismatch",
         detail="the event's source is not the topic's",
-        event=event.id,
+        event=_shown_id(event.id),
     )
 
 
@@ -115,8 +119,8 @@ def refusal_of_feedback(event: Event, *, screen: str) -> Refusal | None:
     return Refusal(
         reason="source_mismatch",
         detail="a screen's feedback topic takes that screen's feedback only",
-        source=event.source,
-        event=event.id,
+        source=_shown_id(event.source),
+        event=_shown_id(event.id),
     )
 
 
@@ -188,7 +192,14 @@ def _envelope(payload: bytes) -> tuple[str | None, str | None]:
     document = from_json(payload)
     if not isinstance(document, dict):
         return None, None
-    return _name(document.get("source")), _name(document.get("id"))
+    return _shown_id(_name(document.get("source"))), _shown_id(_name(document.get("id")))
+
+
+def _shown_id(text: str | None) -> str | None:
+    """Returns a name as whoever looks at dead letters may see it: none that a person may have."""
+    if text is None or "@" in text or _OF_PERSON.fullmatch(_JOINS.sub("", text)):
+        return None
+    return text
 
 
 def _name(value: object) -> str | None:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from edge_agent.runner.dead_letters import DeadLetters
     from edge_agent.runner.devices import Devices
     from edge_agent.runner.mapped import Mapper, Understood
+    from edge_agent.runner.name_guard import NameGuard
     from edge_agent.runner.people import People
     from edge_agent.runner.settings import RoadSettings
     from edge_agent.runner.wakes import Wakes
@@ -76,6 +77,7 @@ class Road:
         mapper: Mapper,
         devices: Devices,
         wakes: Wakes,
+        guard: NameGuard,
         verify: Callable[[bytes], AnyCommand | str],
         now_ms: int,
         watermark_ms: int,
@@ -92,6 +94,7 @@ class Road:
         self.mapper = mapper
         self.devices = devices
         self.wakes = wakes
+        self._guard = guard
         self._verify = verify
         self.watermark_ms = watermark_ms
         self.closed_until_ms = 0
@@ -342,6 +345,8 @@ class Road:
         at_ms: int | None = None,
         mapping: str = "",
     ) -> None:
+        if self._is_refused_for_its_names(delivery, event):
+            return
         own_ms = None if event.time is None else ms_from_datetime(event.time)
         if self._refused_again is None:
             # A mapping gives an event without a time that of its arrival: no clock of the device.
@@ -378,6 +383,16 @@ class Road:
         self._marks.add(mark)
         self._unit.add("inbox", (mark, self.now_ms // DAY_MS))
         self._give_receipt(delivery, event)
+
+    def _is_refused_for_its_names(self, delivery: Delivery, event: Event) -> bool:
+        field = self._guard.refused_field(event, day=self._context.local.day)
+        if field is None:
+            return False
+        detail = f"{field} names a person where a thing is named"
+        told = None if field == "id" else event.id
+        refusal = Refusal(reason="personal", detail=detail, source=event.source, event=told)
+        self._refuse(delivery, refusal)
+        return True
 
     def _run_event(
         self, delivery: Delivery, event: Event, mark: int, at_ms: int, *, may_decide: bool
