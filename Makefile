@@ -60,7 +60,7 @@ bench: $(STAMPS)/agent $(STAMPS)/test $(STAMPS)/tools ## what the README's secti
 
 soak: $(STAMPS)/agent $(STAMPS)/test $(STAMPS)/tools spark-env ## every test at its full size (hours)
 	$(call say,soak)
-	@EDGE_AGENT_SOAK=1 $(BIN)/python -m pytest --timeout=21600 $(ARGS)
+	@bash tests/tools/soak.sh $(BIN)/python $(ARGS)
 
 spark-env: ## Spark, in an environment of its own, for the comparison of engines
 	@PYTHON=$(PYTHON) sh tests/tools/spark.sh
