@@ -112,6 +112,7 @@ class Agent:
             ModelStore(config.model_directory),
             configured=None if bundle is None else Path(bundle),
             public_key=config.model_key,
+            today=lambda: datetime_from_ms(self._clock.now_ms()).date(),
         )
         self._models.load()
         self._build()

@@ -339,7 +339,16 @@ def measure(trees: lgb.Booster, lesson: Lesson) -> dict[str, dict[str, list[floa
     return report
 
 
-def train(source: str, day: date, out: Path, *, key: Path | None, zone: str, engine: str) -> None:
+def train(
+    source: str,
+    day: date,
+    out: Path,
+    *,
+    key: Path | None,
+    zone: str,
+    engine: str,
+    install_by: date | None = None,
+) -> None:
     """Trains and writes a bundle."""
     data = load(source, zone=zone, engine=engine)
     prices = unit_prices(data, day)
@@ -381,6 +390,8 @@ def train(source: str, day: date, out: Path, *, key: Path | None, zone: str, eng
         "metrics": metrics,
         "metrics_of": f"the {SNAPSHOT_DAYS} days before trained_until, by trees that ended there",
     }
+    if install_by is not None:
+        facts["install_by"] = install_by.isoformat()
     write_bundle(out, parts=parts, facts=facts, key=signing_key(key))
     print(json.dumps({name: len(part) for name, part in parts.items()}))
 
@@ -404,8 +415,21 @@ def main() -> None:
         "--key", type=Path, help="Ed25519 signing key, 32 raw bytes; made if absent"
     )
     parser.add_argument("--zone", default=DEFAULT_ZONE, help="time zone of the stores")
+    parser.add_argument(
+        "--install-by",
+        type=date.fromisoformat,
+        help="last day on which gateways may newly install it; none: for ever",
+    )
     args = parser.parse_args()
-    train(args.data, args.cutoff, args.out, key=args.key, zone=args.zone, engine=args.engine)
+    train(
+        args.data,
+        args.cutoff,
+        args.out,
+        key=args.key,
+        zone=args.zone,
+        engine=args.engine,
+        install_by=args.install_by,
+    )
 
 
 if __name__ == "__main__":

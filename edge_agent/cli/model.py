@@ -196,6 +196,7 @@ def _rows(bundle: dict[str, Any] | None) -> list[tuple[str, str]]:
         ("signature", bundle["signature"]),
         ("trained", f"{manifest.get('trained_from')} until {manifest.get('trained_until')}"),
         ("products", str(manifest.get("n_items"))),
+        ("install by", str(manifest.get("install_by", "no end"))),
         ("needs agent", str(manifest.get("minimum_agent"))),
     ]
     for case, measures in dict(manifest.get("metrics", {})).items():

@@ -22,7 +22,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -245,10 +245,43 @@ def _check_manifest(manifest: Mapping[str, Any]) -> None:
         raise BundleError("the bundle's features are not this agent's", hint=REPLACE)
     if _VERSION.fullmatch(str(manifest.get("version"))) is None:
         raise BundleError("the version is not a name and up to four numbers", hint=REPLACE)
+    _install_by(manifest)
     tolerance = manifest.get("tolerance")
     if not isinstance(tolerance, float) or not 0.0 <= tolerance <= MAX_TOLERANCE:
         raise BundleError(f"the tolerance is not within 0..{MAX_TOLERANCE}", hint=REPLACE)
     _check_parts(manifest.get("parts"))
+
+
+def check_install_by(manifest: Mapping[str, Any], *, today: date) -> None:
+    """Refuses a bundle whose time to be installed is over.
+
+    Without an end somebody between HQ and a store could hand out an old release for ever, signed
+    and newer than what the store has (The Update Framework's freeze attack). What is installed
+    already goes on: a store without news must not lose its model.
+
+    Args:
+        manifest: A verified manifest; its `install_by` is the last good day, absent for no end.
+        today: The day by the gateway's clock, UTC.
+
+    Raises:
+        BundleError: The day is over.
+    """
+    last = _install_by(manifest)
+    if last is not None and today > last:
+        raise BundleError(
+            f"{manifest.get('version')} was to be installed by {last.isoformat()}",
+            hint="Ask for a newer release; if there is none, look at the gateway's date.",
+        )
+
+
+def _install_by(manifest: Mapping[str, Any]) -> date | None:
+    told = manifest.get("install_by")
+    if told is None:
+        return None
+    try:
+        return date.fromisoformat(told)
+    except (TypeError, ValueError) as error:
+        raise BundleError("install_by is no date such as 2027-06-30", hint=REPLACE) from error
 
 
 def _check_parts(parts: Any) -> None:

@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.errors import AgentUnreachable, BundleError
-from edge_agent.shell.bundles import Bundle, load_bundle, signature_of
+from edge_agent.shell.bundles import Bundle, check_install_by, load_bundle, signature_of
 from edge_agent.shell.model_store import CONFIGURED, KEPT_WITHDRAWN, check_version, numbers_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import date
     from pathlib import Path
 
     from edge_agent.shell.model_store import Choice, ModelStore
@@ -49,11 +50,17 @@ class InstalledModels:
     """Loads, installs and rolls back; one at a time."""
 
     def __init__(
-        self, store: ModelStore, *, configured: Path | None, public_key: bytes | None
+        self,
+        store: ModelStore,
+        *,
+        configured: Path | None,
+        public_key: bytes | None,
+        today: Callable[[], date],
     ) -> None:
         self._store = store
         self._configured = configured
         self._public_key = public_key
+        self._today = today
         self._lock = threading.Lock()
         self.choice: Choice = store.read()
         self.in_use = InUse(live=None)
@@ -97,6 +104,7 @@ class InstalledModels:
         with self._lock:
             try:
                 bundle = load_bundle(self._store.staged(staged), public_key=self._trusted_key())
+                check_install_by(bundle.manifest, today=self._today())
                 digest = str(bundle.manifest["digest"])
                 check_version(self._floor(), bundle.version, digest)
             except BundleError:

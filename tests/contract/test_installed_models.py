@@ -1,7 +1,7 @@
 """Installing and going back: nothing that is refused changes what decides, whatever is tried.
 
 The attacks are those of The Update Framework: version rollback, wrong key, mix and match, endless
-data, fast-forward.
+data, fast-forward, freeze.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import stat
 import zipfile
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,15 @@ class Gateway:
         self.folder = folder
         self.store = ModelStore(folder / "models")
         self.switched: list[InUse] = []
+        self.today = date(2026, 6, 30)
         self.configured = release(folder.parent / "configured", "ranker-2026.1.1")
         self.start()
 
     def start(self) -> None:
         """Starts the agent's part of it anew."""
-        self.models = InstalledModels(self.store, configured=self.configured, public_key=KEY)
+        self.models = InstalledModels(
+            self.store, configured=self.configured, public_key=KEY, today=lambda: self.today
+        )
         self.models.load()
 
     def install(self, bundle: Path, *, role: str = LIVE, key: bytes | None = KEY) -> None:
@@ -206,6 +210,17 @@ def test_a_version_that_nothing_could_follow_is_refused(
     refused(gateway, make("ranker-9999.1.1"), reason="too far ahead")
 
 
+def test_a_release_whose_time_is_over_is_not_installed_any_more(
+    gateway: Gateway, make: Callable[..., Path]
+) -> None:
+    """Nobody can keep a chain on an old release by handing it out for ever; what runs goes on."""
+    gateway.install(make("ranker-2026.2.1", install_by="2026-06-30"))
+    gateway.today = date(2026, 7, 1)
+    refused(gateway, make("ranker-2026.2.2", install_by="2026-06-30"), reason="by 2026-06-30")
+    gateway.start()
+    assert gateway.live == "ranker-2026.2.1"
+
+
 def test_rollback_recovers_from_a_version_that_ran_ahead(
     gateway: Gateway, make: Callable[..., Path]
 ) -> None:
@@ -232,7 +247,12 @@ def test_without_a_configured_key_the_live_bundles_own_is_demanded(
 ) -> None:
     """Trust on first use: who signed the live bundle must have signed the next one."""
     gateway = Gateway(tmp_path / "trusting")
-    gateway.models = InstalledModels(gateway.store, configured=gateway.configured, public_key=None)
+    gateway.models = InstalledModels(
+        gateway.store,
+        configured=gateway.configured,
+        public_key=None,
+        today=lambda: gateway.today,
+    )
     gateway.models.load()
     foreign = make("ranker-2026.2.1", key=FOREIGN_KEY)
     refused(gateway, foreign, reason="signature", key=None)
@@ -341,6 +361,8 @@ def test_a_table_that_unpacks_to_more_than_any_memory_is_refused(
         {"parts": []},
         {"parts": None},
         {"minimum_agent": "999.0.0"},
+        {"install_by": "soon"},
+        {"install_by": 20270101},
     ],
 )
 def test_a_signed_manifest_that_says_nonsense_is_refused(
@@ -348,7 +370,7 @@ def test_a_signed_manifest_that_says_nonsense_is_refused(
 ) -> None:
     """A true signature is no reason to believe everything."""
     bundle = sealed(make("ranker-2026.2.1"), **changes)
-    cut_off(bundle, tmp_path / "state", reason="version|tolerance|parts|needs agent")
+    cut_off(bundle, tmp_path / "state", reason="version|tolerance|parts|needs agent|install_by")
 
 
 @pytest.mark.parametrize("stored", [b"", b"{}", b"[]", b"[1]", b'[{"request": {}}]', b"[[[["])
