@@ -431,6 +431,49 @@ def test_what_is_cleared_is_forgotten() -> None:
     assert zones == ["bakery", "?"]
 
 
+LISTED = """
+mode = "all"
+[[rules]]
+name = "who is there"
+each = { path = "devices", as = "one" }
+remember = { as = "names", key = "{id}", value = "zone" }
+[[rules]]
+name = "levels"
+each = { path = "levels", keys = true, as = "level" }
+event = "zone.occupancy"
+data.zone = { path = "$key", recall = "names", unknown = "keep" }
+data.count = "@"
+"""
+
+
+def test_one_message_may_tell_about_many_devices_and_read_them() -> None:
+    """A gateway's list of devices is remembered row by row, at once for the rules after it."""
+    devices = [{"id": 1, "zone": "bakery"}, {"zone": "lost"}, {"id": "2", "zone": "wine"}]
+    result = mapped(compiled(LISTED), {"devices": devices, "levels": {"1": 4, "2": 5, "3": 6}})
+    assert [(each["zone"], each["count"]) for each in data(result)] == [
+        ("bakery", 4),
+        ("wine", 5),
+        ("3", 6),
+    ]
+    assert [(each.place, each.detail) for each in result.refusals] == [
+        ("one 2", "remember: the key has no value")
+    ]
+
+
+def test_what_is_recalled_neither_makes_nor_hides_news() -> None:
+    """A level that stays the same is silent though its zone was told anew."""
+    rules = LISTED.replace('data.count = "@"', 'data.count = { path = "@", change = {} }')
+    mapping = compiled(rules.replace('"levels"\neach', '"levels"\ndevice = "{$key}"\neach'))
+    state: dict[str, Entry] = {}
+    told = []
+    for zone in ("bakery", "wine"):
+        body = {"devices": [{"id": "1", "zone": zone}], "levels": {"1": 4}}
+        result = mapped(mapping, body, state=state)
+        state = applied(state, result)
+        told.append(len(result.events))
+    assert told == [1, 0]
+
+
 def test_what_is_remembered_is_short_and_impersonal() -> None:
     """No document is kept between messages, and no e-mail address."""
     mapping = joined()
