@@ -65,6 +65,18 @@ def test_the_readme_has_the_table() -> None:
     assert "\n".join(rows) in text
 
 
+@pytest.mark.parametrize("document", ["README.md", "provisioning/dpia-template.md"])
+def test_what_a_document_rests_on_is_there(document: str) -> None:
+    """Every test and setting that the data-protection texts name exists."""
+    root = README.parent
+    text = (root / document).read_text(encoding="utf-8")
+    named = set(re.findall(r"`(tests/[a-z0-9_/]+\.py)`", text))
+    assert named
+    assert {each for each in named if not (root / each).exists()} == set()
+    days = set(re.findall(r"`([a-z]+_days)`", text))
+    assert days <= {field.name for field in fields(Retention)}
+
+
 def lived_in(folder: Path) -> None:
     """Leaves a state folder in which every kind of personal data is."""
     with driven_agent(folder) as agent:
