@@ -408,6 +408,7 @@ class FakeDelivery:
     topic: str
     payload: bytes
     retain: bool = False
+    dup: bool = False
     generation: int = 1
     mid: int = 1
     qos: int = 1

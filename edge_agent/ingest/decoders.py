@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from edge_agent.ingest import identifiers
+from edge_agent.ingest import epcs, identifiers
+from edge_agent.ingest.conversions import NotConvertible
 from edge_agent.wire.mapping_part import Scalar
 
 Options = Mapping[str, Scalar]
@@ -61,19 +62,14 @@ def ble_advertisement(value: Any, _: Options) -> dict[str, Any]:
     return found
 
 
-def epc(value: Any, _: Options) -> dict[str, str | None] | None:
-    """Returns `id`, and `gtin` and `serial` of an SGTIN, from hexadecimal, URN or link."""
+def epc(value: Any, _: Options) -> epcs.Parts | None:
+    """Returns `id`, and the key and serial number, from hexadecimal, URN or link."""
     if isinstance(value, bytes):
-        return identifiers.epc(value.hex()) if value else None
-    return identifiers.epc(value) if isinstance(value, str) else None
+        return epcs.epc(value.hex()) if value else None
+    return epcs.epc(value) if isinstance(value, str) else None
 
 
-def gs1(value: Any, _: Options) -> dict[str, str | None] | None:
-    """Returns the parts of a scanned code: Digital Link, element string or bare GTIN."""
-    return identifiers.gs1(value) if isinstance(value, str) else None
-
-
-def in_store_code(value: Any, options: Options) -> dict[str, str | None] | None:
+def in_store_code(value: Any, options: Options) -> epcs.Parts | None:
     """Returns item and measure of a shop's own barcode; the options are its layouts by prefix."""
     if not isinstance(value, (str, int)) or isinstance(value, bool):
         return None
@@ -81,15 +77,57 @@ def in_store_code(value: Any, options: Options) -> dict[str, str | None] | None:
     return identifiers.in_store(str(value), layouts)
 
 
-DECODERS: Final[Mapping[str, Decoder]] = MappingProxyType(
+def decoder_of(name: str, options: Options) -> Decoder:
+    """Returns a decoder by its name, with what it needs loaded.
+
+    Raises:
+        ValueError: There is none of that name, or it has no such option.
+    """
+    if name == "in_store_code" and _REGION in options:
+        return _by_region(options)
+    if name == "gs1":
+        return _gs1()
+    if name not in _DECODERS:
+        raise ValueError(f"no such decoder; there are {', '.join(sorted(_NAMES))}")
+    return _DECODERS[name]
+
+
+def _gs1() -> Decoder:
+    # 16 MiB that mappings without scanned codes spare.
+    from edge_agent.ingest.gs1_codes import gs1, is_compressed  # noqa: PLC0415
+
+    def decoded(value: Any, _: Options) -> epcs.Parts | None:
+        if not isinstance(value, str):
+            return None
+        found = gs1(value)
+        if found is None and is_compressed(value):
+            raise NotConvertible("a compressed Digital Link is not read")
+        return found
+
+    return decoded
+
+
+def _by_region(options: Options) -> Decoder:
+    from edge_agent.ingest.gs1_codes import REGIONS, in_store_by_region  # noqa: PLC0415 - as above
+
+    region = str(options[_REGION]).lower()
+    if region not in REGIONS:
+        raise ValueError(f"no rules for that region; there are {', '.join(REGIONS)}")
+    if len(options) > 1:
+        raise ValueError("either a region or layouts of your own")
+    return lambda value, _: in_store_by_region(str(value), region)
+
+
+_REGION: Final = "region"
+_DECODERS: Final[Mapping[str, Decoder]] = MappingProxyType(
     {
         "ibeacon": ibeacon,
         "ble_advertisement": ble_advertisement,
         "epc": epc,
-        "gs1": gs1,
         "in_store_code": in_store_code,
     }
 )
+_NAMES: Final = (*_DECODERS, "gs1")
 
 
 def _bytes(value: Any) -> bytes:

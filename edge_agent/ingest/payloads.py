@@ -171,12 +171,20 @@ def _form(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for pair in pairs:
         name, _, value = pair.partition("=")
-        found.setdefault(_percent_decoded(name), _percent_decoded(value))
+        found.setdefault(_form_text(name), _form_text(value))
     return found
 
 
-def _percent_decoded(text: str) -> str:
-    text = text.replace("+", " ")
+def _form_text(text: str) -> str:
+    return percent_decoded(text.replace("+", " "))
+
+
+def percent_decoded(text: str) -> str:
+    """Returns a text whose characters may be written as a percent sign and two digits.
+
+    Raises:
+        Unreadable: What is written so is not UTF-8.
+    """
     if "%" not in text:
         return text
     first, *parts = text.split("%")
@@ -189,7 +197,7 @@ def _percent_decoded(text: str) -> str:
     try:
         return b"".join(data).decode()
     except UnicodeDecodeError:
-        raise Unreadable("not_utf8", "a form field is not UTF-8") from None
+        raise Unreadable("not_utf8", "what stands after % is not UTF-8") from None
 
 
 def _csv(text: str, lines: Csv, *, delimiter: str, bad_line: BadLine) -> Any:

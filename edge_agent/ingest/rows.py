@@ -244,6 +244,12 @@ class Row(dict[str, Any]):
         digest = blake2b(framed(parts), key=secret, digest_size=_KEY_BYTES)
         return f"{place}#{digest.hexdigest()}"
 
+    def opaque(self, text: str) -> str:
+        """Returns a text that tells one piece from another, and not what it was."""
+        secret = self.run.lookups.secret[:_SECRET_MAX]
+        digest = blake2b(framed(("opaque", text)), key=secret, digest_size=_KEY_BYTES)
+        return digest.hexdigest()
+
 
 def framed(parts: Iterable[str]) -> bytes:
     """Returns texts as bytes to hash; lengths keep ("a", "bc") from being ("ab", "c")."""

@@ -171,6 +171,8 @@ def as_kind(kind: str, decimal: str) -> Step:
             return lambda value, _row: conversions.number_of(value, decimal=decimal)
         case "integer":
             return lambda value, _row: conversions.integer_of(value, decimal=decimal)
+        case "opaque":
+            return lambda value, row: row.opaque(conversions.text_of(value))
         case _:
             convert = _CONVERSIONS[kind]
             return lambda value, _row: convert(value)

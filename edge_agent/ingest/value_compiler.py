@@ -8,7 +8,7 @@ from typing import Final
 
 from edge_agent.ingest import conversions
 from edge_agent.ingest.compiled import Place
-from edge_agent.ingest.decoders import DECODERS
+from edge_agent.ingest.decoders import decoder_of
 from edge_agent.ingest.evaluating import every_of, nothing
 from edge_agent.ingest.expression_compiler import Expressions, Scope
 from edge_agent.ingest.knowing import known_place, recalled_as
@@ -218,12 +218,12 @@ class Values:
         return lambda _row: spec
 
     def _decoder(self, spec: Value, place: Place) -> Step:
-        decoder = DECODERS.get(spec.decode or "")
-        if decoder is None:
-            known = ", ".join(sorted(DECODERS))
-            self._expressions.problem(place, f"no such decoder; there are {known}")
-            return lambda value, _row: value
         options = dict(spec.options)
+        try:
+            decoder = decoder_of(spec.decode or "", options)
+        except ValueError as error:
+            self._expressions.problem(place, str(error))
+            return lambda value, _row: value
         return lambda value, _row: decoder(value, options)
 
     def _select(self, text: str, place: Place) -> Step:

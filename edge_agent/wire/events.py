@@ -175,9 +175,13 @@ class HelpRequested(CloudEvent):
 
 
 class ItemData(Message):
-    """A product in somebody's hand, or at a shelf when nobody is named."""
+    """A product in somebody's hand, or at a shelf when nobody is named.
+
+    `instance` tells one piece of it from another, where its tag does: opaque, and never kept.
+    """
 
     product: Name
+    instance: Name | None = None
     visitor: VisitorRef | None = None
     zone: Name | None = None
 

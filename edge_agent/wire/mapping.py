@@ -51,6 +51,7 @@ Kind = Literal[
     "mac_kind",
     "uuid",
     "gtin",
+    "opaque",
     "seconds",
     "instant",
 ]

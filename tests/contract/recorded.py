@@ -24,9 +24,15 @@ class Reading:
     ignored: bool = False
     note: str = ""
 
-    def read(self, event: dict[str, Any]) -> dict[str, Any]:
-        """The parts of an event that the index speaks of."""
-        return {"type": event["type"], "time": event["time"], **event["data"]}
+    def read(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The parts of events that the index speaks of; pieces are numbered as they come."""
+        pieces: dict[str, str] = {}
+        found = [{"type": each["type"], "time": each["time"], **each["data"]} for each in events]
+        for each in found:
+            if "instance" in each:
+                name = pieces.setdefault(each["instance"], f"piece {len(pieces) + 1}")
+                each["instance"] = name
+        return found
 
 
 READINGS: tuple[Reading, ...] = (
@@ -249,12 +255,14 @@ READINGS: tuple[Reading, ...] = (
                 "type": "item.scanned",
                 "time": "2026-11-01T12:00:00Z",
                 "product": "0860080001300",
+                "instance": "piece 1",
                 "quantity": "1",
             },
             {
                 "type": "item.scanned",
                 "time": "2026-11-01T12:00:00Z",
                 "product": "0860080001300",
+                "instance": "piece 1",
                 "quantity": "1",
             },
         ),
@@ -268,120 +276,140 @@ READINGS: tuple[Reading, ...] = (
                 "type": "item.scanned",
                 "time": "2020-06-07T17:10:16Z",
                 "product": "9520001123467",
+                "instance": "piece 1",
                 "quantity": "1",
             },
             {
                 "type": "item.scanned",
                 "time": "2020-06-07T17:10:16Z",
                 "product": "9520001123467",
+                "instance": "piece 2",
                 "quantity": "1",
             },
             {
                 "type": "item.scanned",
                 "time": "2020-06-07T17:10:16Z",
                 "product": "9520001123467",
+                "instance": "piece 3",
                 "quantity": "1",
             },
             {
                 "type": "item.scanned",
                 "time": "2020-06-07T17:10:16Z",
                 "product": "9520001123467",
+                "instance": "piece 4",
                 "quantity": "1",
             },
             {
                 "type": "item.scanned",
                 "time": "2020-06-07T17:10:16Z",
                 "product": "9520001123467",
+                "instance": "piece 5",
                 "quantity": "1",
             },
             {
                 "type": "item.scanned",
                 "time": "2020-06-07T17:10:16Z",
                 "product": "9520001123467",
+                "instance": "piece 6",
                 "quantity": "1",
             },
             {
                 "type": "item.scanned",
                 "time": "2020-06-07T17:10:16Z",
                 "product": "9520001123467",
+                "instance": "piece 7",
                 "quantity": "1",
             },
             {
                 "type": "item.scanned",
                 "time": "2020-06-07T17:10:16Z",
                 "product": "9520001123467",
+                "instance": "piece 8",
                 "quantity": "1",
             },
             {
                 "type": "item.scanned",
                 "time": "2020-06-07T17:10:16Z",
                 "product": "9520001123467",
+                "instance": "piece 9",
                 "quantity": "1",
             },
             {
                 "type": "item.scanned",
                 "time": "2020-06-07T17:10:16Z",
                 "product": "9520001123467",
+                "instance": "piece 10",
                 "quantity": "1",
             },
             {
                 "type": "item.scanned",
                 "time": "2020-06-08T18:11:16Z",
                 "product": "9520001123467",
+                "instance": "piece 1",
                 "quantity": "1",
             },
             {
                 "type": "item.scanned",
                 "time": "2020-06-08T18:11:16Z",
                 "product": "9520001123467",
+                "instance": "piece 2",
                 "quantity": "1",
             },
             {
                 "type": "item.scanned",
                 "time": "2020-06-08T18:11:16Z",
                 "product": "9520001123467",
+                "instance": "piece 3",
                 "quantity": "1",
             },
             {
                 "type": "item.scanned",
                 "time": "2020-06-08T18:11:16Z",
                 "product": "9520001123467",
+                "instance": "piece 4",
                 "quantity": "1",
             },
             {
                 "type": "item.scanned",
                 "time": "2020-06-08T18:11:16Z",
                 "product": "9520001123467",
+                "instance": "piece 5",
                 "quantity": "1",
             },
             {
                 "type": "item.scanned",
                 "time": "2020-06-08T18:11:16Z",
                 "product": "9520001123467",
+                "instance": "piece 6",
                 "quantity": "1",
             },
             {
                 "type": "item.scanned",
                 "time": "2020-06-08T18:11:16Z",
                 "product": "9520001123467",
+                "instance": "piece 7",
                 "quantity": "1",
             },
             {
                 "type": "item.scanned",
                 "time": "2020-06-08T18:11:16Z",
                 "product": "9520001123467",
+                "instance": "piece 8",
                 "quantity": "1",
             },
             {
                 "type": "item.scanned",
                 "time": "2020-06-08T18:11:16Z",
                 "product": "9520001123467",
+                "instance": "piece 9",
                 "quantity": "1",
             },
             {
                 "type": "item.scanned",
                 "time": "2020-06-08T18:11:16Z",
                 "product": "9520001123467",
+                "instance": "piece 10",
                 "quantity": "1",
             },
         ),
@@ -395,22 +423,25 @@ READINGS: tuple[Reading, ...] = (
                 "type": "item.scanned",
                 "time": "2005-04-04T02:33:31.116000Z",
                 "product": "10614141073464",
+                "instance": "piece 1",
                 "quantity": "1",
             },
             {
                 "type": "item.scanned",
                 "time": "2005-04-04T02:33:31.116000Z",
                 "product": "10614141073464",
+                "instance": "piece 2",
                 "quantity": "1",
             },
             {
                 "type": "item.scanned",
                 "time": "2005-04-05T02:33:31.116000Z",
                 "product": "10614141073464",
+                "instance": "piece 2",
                 "quantity": "1",
             },
         ),
-        note="locations without a zone in the store have none",
+        note="locations without a zone in the store have none; serial numbers are told as pieces",
     ),
     Reading(
         file="haltian/thingsee-presence.json",
@@ -454,6 +485,7 @@ READINGS: tuple[Reading, ...] = (
                 "type": "item.scanned",
                 "time": "2024-07-18T08:00:00Z",
                 "product": "7EDA9038051002710002C0AE",
+                "instance": "piece 1",
                 "zone": "impinj-01-23-45/1",
                 "quantity": "1",
             },
@@ -813,6 +845,7 @@ READINGS: tuple[Reading, ...] = (
                 "type": "item.scanned",
                 "time": "2024-07-18T08:00:00Z",
                 "product": "7EDA9038051002710002C0AE",
+                "instance": "piece 1",
                 "zone": "C4:7D:CC:FF:FF:FF/1",
                 "quantity": "1",
             },

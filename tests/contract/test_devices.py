@@ -205,7 +205,7 @@ def test_recorded_payload_gives_the_expected_reading(reading: Reading) -> None:
     if not path.exists():
         pytest.skip("recorded payloads are not there")
     played = play(reading.device, list(recorded(path, reading)))
-    found = [reading.read(json.loads(line)) for line in played.lines]
+    found = reading.read([json.loads(line) for line in played.lines])
     assert found == list(reading.events)
     assert [each.reason for mapped in played.mapped for each in mapped.refusals] == []
     assert bool([each for mapped in played.mapped for each in mapped.ignored]) is reading.ignored

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from edge_agent.ingest import conversions, identifiers, instants
+from edge_agent.ingest import conversions, epcs, gs1_codes, identifiers, instants
 from edge_agent.ingest.conversions import NotConvertible, integer_of, number_of, seconds_of
 from edge_agent.ingest.decoders import ble_advertisement, ibeacon
 from edge_agent.ingest.instants import moment_of
@@ -16,7 +16,7 @@ from edge_agent.ingest.payloads import Unreadable, document_of
 NOW = 1_772_445_600_000
 
 
-@pytest.mark.parametrize("module", [conversions, identifiers, instants])
+@pytest.mark.parametrize("module", [conversions, epcs, gs1_codes, identifiers, instants])
 def test_examples_in_the_documentation_hold(module: object) -> None:
     """The doctests of the modules."""
     assert doctest.testmod(module).failed == 0  # type: ignore[arg-type] # modules, all of them
@@ -140,7 +140,7 @@ def test_gtin_has_one_form(text: str, gtin: str | None) -> None:
 
 def test_epc_that_is_no_gs1_number_stays_as_it_is() -> None:
     """A tag need not hold a GTIN."""
-    found = identifiers.epc("7EDA9038051002710002C0AE")
+    found = epcs.epc("7EDA9038051002710002C0AE")
     assert found == {
         "scheme": None,
         "id": "7EDA9038051002710002C0AE",
@@ -157,7 +157,7 @@ def test_epc_forms_of_one_item_agree() -> None:
         "urn:epc:tag:sgtin-96:3.0614141.812345.6789",
         "https://id.gs1.org/01/80614141123458/21/6789",
     )
-    found = [identifiers.epc(form) for form in forms]
+    found = [epcs.epc(form) for form in forms]
     assert {(each["gtin"], each["serial"]) for each in found if each} == {
         ("80614141123458", "6789")
     }
@@ -166,8 +166,8 @@ def test_epc_forms_of_one_item_agree() -> None:
 
 def test_element_string_is_taken_apart() -> None:
     """Fixed and variable lengths, with and without brackets, as scanners send them."""
-    plain = identifiers.gs1("]d2010950600013435210ABC\x1d17270101")
-    assert plain == identifiers.gs1("(01)09506000134352(10)ABC(17)270101")
+    plain = gs1_codes.gs1("]d2010950600013435210ABC\x1d17270101")
+    assert plain == gs1_codes.gs1("(01)09506000134352(10)ABC(17)270101")
     assert plain == {"gtin": "9506000134352", "lot": "ABC", "expiry": "270101"}
 
 
