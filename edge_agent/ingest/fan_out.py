@@ -9,6 +9,7 @@ from typing import Any
 from edge_agent.ingest import counters
 from edge_agent.ingest.compiled import CompiledRule, FanOut
 from edge_agent.ingest.conversions import text_of
+from edge_agent.ingest.counters import Entry, Finding
 from edge_agent.ingest.rows import BAD_ROW, Row, refuse_line
 
 Parts = list[tuple[Any, Any]]
@@ -74,9 +75,14 @@ def _set_changes(step: FanOut, row: Row, found: Any, stand: Callable[[Row], None
     else:
         stand(row)
         key = step.state_key(row) if step.state_key is not None else ""
-        entered, left = row.remember(
-            step.place, key, lambda old, at_ms: counters.set_change(old, now, at_ms)
-        )
+
+        def judged(old: Entry | None, at_ms: int) -> Finding:
+            if old is None:
+                # All of it is new: after a renamed rule, those who are there already too.
+                row.run.count("set begun", row.place)
+            return counters.set_change(old, now, at_ms)
+
+        entered, left = row.remember(step.place, key, judged)
         row.run.changes.update(row.staged)
     rows = [{"change": "left", "value": each} for each in left]
     rows += [{"change": "entered", "value": each} for each in entered]

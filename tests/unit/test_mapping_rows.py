@@ -196,3 +196,31 @@ def test_message_with_an_unknown_row_is_known_to_its_mapping(kinds: tuple[str, .
         "no_rule",
         f"one, event {len(kinds)}: no rule knows this row",
     )
+
+
+AROUND = """
+[[rules]]
+name = "{name}"
+each = {{ path = "ids", changes = true, key = "door", as = "seen" }}
+where = "$seen.change == 'entered'"
+event = "zone.entered"
+id = ["$seen.value"]
+[rules.data]
+zone = {{ const = "{name}" }}
+visitor = {{ kind = {{ const = "ble" }}, value = "$seen.value" }}
+"""
+
+
+def test_sets_of_two_rules_with_one_key_are_apart_and_survive_a_new_order() -> None:
+    """What is remembered is filed under the rule's name, wherever the rule stands in its file."""
+    one, two = AROUND.format(name="one"), AROUND.format(name="two")
+    body = b'{"ids": ["AC:23:3F:00:00:01"]}'
+    first = interpret(compiled(one + two, HEAD + ALL), "a/b", body, received_at_ms=NOW)
+    assert len(first.events) == 2
+    assert len(first.changes) == 2
+    turned = compiled(two + one, HEAD + ALL)
+    again = interpret(turned, "a/b", body, state=first.changes, received_at_ms=NOW + 1)
+    assert again.events == ()
+    renamed = compiled(AROUND.format(name="three"))
+    anew = interpret(renamed, "a/b", body, state=first.changes, received_at_ms=NOW + 1)
+    assert (len(anew.events), anew.counts["set begun"]) == (1, 1)
