@@ -12,7 +12,7 @@ import sqlite3
 import threading
 from collections import Counter
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -28,7 +28,6 @@ from edge_agent.errors import (
     EdgeAgentError,
     RequestRefused,
     StoreCorrupt,
-    StoreFull,
 )
 from edge_agent.runner.dead_letters import DeadLetters
 from edge_agent.runner.devices import Devices, Patience, told_of
@@ -61,12 +60,14 @@ from edge_agent.shell.mapping_files import secret_of
 from edge_agent.shell.model_store import ModelStore
 from edge_agent.shell.model_switch import ModelSwitch
 from edge_agent.shell.mqtt_client import Incoming, MqttLink, Subscription, Will
+from edge_agent.shell.opening import Opening
 from edge_agent.shell.reserve import Reserve
 from edge_agent.shell.retention import APART, purge
 from edge_agent.shell.scorers import ModelScorer, PopularityScorer
+from edge_agent.shell.second_copy import SecondCopy
 from edge_agent.shell.shadow import Shadow
 from edge_agent.shell.signing import verify_command
-from edge_agent.shell.sqlite_db import open_for_writing, store_error
+from edge_agent.shell.sqlite_db import store_error
 from edge_agent.shell.state_store import StateStore
 from edge_agent.shell.systemd import ServiceManager
 from edge_agent.shell.unit_of_work import UnitOfWork
@@ -106,7 +107,24 @@ class Agent:
         self._service = ServiceManager()
         self._next_alive_s = 0.0
         self._next_purge_s = 0.0
-        self._db = _open_database(config)
+        self._has_purged_people = False
+        is_replay = config.clock == "replay"
+        clock_type = ReplayClock if is_replay else SystemClock
+        self._keys = KeyStore(config.key_directory, seed=config.seed if is_replay else None)
+        self._second_copy = SecondCopy(
+            config.second_copy,
+            self._keys.store_key,
+            is_synced=config.state.durability == "power-loss",
+        )
+        self._opening = Opening(
+            config.database,
+            durability=config.state.durability,
+            second_copy=self._second_copy,
+            reserve=_reserve_of(config),
+            clock=clock_type(floor_ms=0),
+            open_keys=self._open_keys,
+        )
+        self._db = self._opening.open()
         bundle = config.model.bundle
         self._models = InstalledModels(
             ModelStore(config.model_directory),
@@ -157,8 +175,24 @@ class Agent:
         with suppress(Exception):
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.close()
+        self._second_copy.close()
 
     # --- building -----------------------------------------------------------------------------
+
+    def _open_keys(self, connection: sqlite3.Connection | None) -> None:
+        """Opens the ring of keys: the database's, or the one beside it where there is none."""
+        beside = Path(self.config.state.directory) / "keyring"
+        if connection is None:
+            if beside.exists():
+                self._keys.unlock(beside.read_text(encoding="utf-8"))
+            return
+        self._key_desk = KeyDesk(
+            connection,
+            self._keys,
+            beside=beside,
+            zone=self.config.zone_info,
+            second_copy=self._second_copy,
+        )
 
     def _read_state(self, layout: Layout) -> StateStore:
         try:
@@ -170,8 +204,7 @@ class Agent:
                 raise found from error
             # SQLite's check passes over what only shows when it is read.
             self._db.close()
-            _set_aside(path, found.message)
-            self._db = _open_database(self.config)
+            self._db = self._opening.begin_anew(found.message)
             return self._state_in_database(layout)
 
     def _state_in_database(self, layout: Layout) -> StateStore:
@@ -187,6 +220,8 @@ class Agent:
         catalogue = None if self._bundle is None else self._bundle.catalogue
         self._departments = BundleDepartments(catalogue)
         self._state = self._read_state(layout)
+        lost_at_ms = self._opening.found.compared.lost_at_ms
+        self._settings = replace(self._settings, lost_at_ms=lost_at_ms)
         self._shadow = Shadow(self._state, config.policy)
         self._catalogue = StoreCatalogue(
             catalogue,
@@ -196,16 +231,18 @@ class Agent:
             currency=config.currency,
         )
         period_ms = config.policy.summary_period_s * SECOND_MS
-        self._unit = UnitOfWork(self._db, self._state, path=config.database, period_ms=period_ms)
+        self._unit = UnitOfWork(
+            self._db,
+            self._state,
+            path=config.database,
+            period_ms=period_ms,
+            second_copy=self._second_copy,
+        )
         last_now_ms = self._meta("now_ms")
-        is_replay = config.clock == "replay"
-        clock_type = ReplayClock if is_replay else SystemClock
+        clock_type = ReplayClock if config.clock == "replay" else SystemClock
         self._clock = clock_type(floor_ms=last_now_ms)
-        keys = KeyStore(config.key_directory, seed=config.seed if is_replay else None)
-        beside = Path(config.state.directory) / "keyring"
-        self._key_desk = KeyDesk(self._db, keys, beside=beside, zone=config.zone_info)
-        self._people = People(keys, config.zone_info)
-        secret = secret_of(keys.store_key())
+        self._people = People(self._keys, config.zone_info)
+        secret = secret_of(self._keys.store_key())
         self._label_key = secret
         self._desk = MappingDesk(config, self._path, secret=secret)
         self._desk.start(self._unit, now_ms=self._clock.now_ms() or last_now_ms)
@@ -214,7 +251,7 @@ class Agent:
             memory,
             Redeliveries(self._unit),
             self._desk.mappings,
-            Counter(self._saved_counters()),
+            Counter(self._saved_counters()) + Counter(self._opening.found.counts()),
         )
         self._dead_letters = DeadLetters(self._unit, DayCipher())
         self._make_links()
@@ -565,6 +602,7 @@ class Agent:
             # A full disk keeps what is old a little longer; it does not end the agent.
             log.warning("purge_failed", extra={"fields": {"error": str(error)}})
             return
+        self._copy_after(deleted)
         if deleted:
             log.info("purged", extra={"fields": deleted})
             if deleted.keys() - APART:
@@ -572,6 +610,22 @@ class Agent:
                 self._rebuild()
                 self._dead_letters.count_again()
             self._next_purge_s = now_s
+
+    def _copy_after(self, deleted: dict[str, int]) -> None:
+        """Has the second copy written without whoever was purged, once all of them are."""
+        if any(table.startswith("visitor") for table in deleted):
+            self._has_purged_people = True
+        elif self._has_purged_people and not deleted:
+            self._has_purged_people = False
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                self._second_copy.stage_anew()
+                self._db.execute("COMMIT")
+                self._second_copy.committed()
+            except sqlite3.Error as error:
+                log.warning("copy_failed", extra={"fields": {"error": str(error)}})
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
 
     # --- small things -------------------------------------------------------------------------
 
@@ -596,6 +650,7 @@ class Agent:
             found.append(loop.problem)
         if loop is not None and not self._clock.is_in_step:
             found.append("clock_wrong")
+        found += self._opening.found.problems()
         watch: DeviceWatch | None = getattr(self, "_watch", None)
         return (*found, *self._desk.problems, *(() if watch is None else watch.problems))
 
@@ -672,28 +727,6 @@ def _nothing(_product: ProductId) -> bool:
 
 def _reserve_of(config: Config) -> Reserve:
     return Reserve(Path(config.state.directory) / "reserve")
-
-
-def _open_database(config: Config) -> sqlite3.Connection:
-    path = config.database
-    try:
-        return open_for_writing(path, durability=config.state.durability)
-    except StoreFull:
-        # Even opening takes some room.
-        _reserve_of(config).release()
-        return open_for_writing(path, durability=config.state.durability)
-    except StoreCorrupt as error:
-        _set_aside(path, error.message)
-        return open_for_writing(path, durability=config.state.durability)
-
-
-def _set_aside(path: Path, error: str) -> None:
-    # Start anew rather than not at all; the damaged file is kept for whoever looks into it.
-    log.error("database_set_aside", extra={"fields": {"error": error}})
-    for suffix in ("", "-wal", "-shm"):
-        damaged = path.with_name(path.name + suffix)
-        if damaged.exists():
-            damaged.rename(path.with_name(f"{path.name}{suffix}.damaged"))
 
 
 def _public_keys(keys: dict[str, str]) -> dict[str, Ed25519PublicKey]:

@@ -223,6 +223,11 @@ class Config(_Section):
         return Path(self.state.directory) / "state.db"
 
     @property
+    def second_copy(self) -> Path:
+        """The file that holds what people stated a second time."""
+        return self.database.with_name(f"{self.database.name}.second")
+
+    @property
     def model_directory(self) -> Path:
         """The folder of the installed bundles."""
         return Path(self.state.directory) / "models"

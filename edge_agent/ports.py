@@ -213,6 +213,30 @@ class UnitOfWork(Protocol):
         ...
 
 
+class SecondCopy(Protocol):
+    """Statements and tombstones a second time, beside the database; part of every transaction.
+
+    Between BEGIN and COMMIT of whatever touches them, `stage` or `stage_anew`; then `committed`,
+    or `rolled_back`. The unit of work does so by itself for what goes through it.
+    """
+
+    def stage(self, visitors: Iterable[str], tombstones: Iterable[tuple[str, int]] = ()) -> None:
+        """Puts what visitors have stated, and tombstones, on the disk before the commit."""
+        ...
+
+    def stage_anew(self) -> None:
+        """Has the copy written anew after the commit: without who was deleted, as re-keyed."""
+        ...
+
+    def committed(self) -> None:
+        """Notes that the transaction is on the disk."""
+        ...
+
+    def rolled_back(self) -> None:
+        """Takes out what was staged."""
+        ...
+
+
 class Link(Protocol):
     """A connection to a broker."""
 

@@ -1,6 +1,7 @@
 """Hard gates, in a written order; each refusal is recorded with its reason.
 
 1. complaint: an open complaint silences everything
+   unknown: so does a loss of what somebody may have stated, until he states it anew
 2. stock: the store has none
 3. in_basket: already lifted, scanned or in the basket
 4. unnamed: a product without a department has no title either
@@ -9,7 +10,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edge_agent.domain.decisions import Suppression
 
@@ -21,14 +22,24 @@ if TYPE_CHECKING:
     from edge_agent.domain.policy import Policy
 
 
-def silence_for(*, has_open_complaint: bool) -> Suppression | None:
+UNKNOWN: Final = Suppression(
+    product="*", gate="unknown", reason="what was stated may be lost, and was not stated anew"
+)
+
+
+def silence_for(
+    *, has_open_complaint: bool, may_be_unknown: bool = False
+) -> Suppression | None:
     """Returns why nothing may be said to somebody; None when something may.
 
     Args:
         has_open_complaint: Whether he or whoever is silent with him complained.
+        may_be_unknown: Whether that may be among what was lost.
     """
     if has_open_complaint:
         return Suppression(product="*", gate="complaint", reason="a complaint is open")
+    if may_be_unknown:
+        return UNKNOWN
     return None
 
 

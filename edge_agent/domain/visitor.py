@@ -8,6 +8,7 @@ from typing import Final
 from edge_agent.domain.chain import Chain
 from edge_agent.domain.ids import ProductId, Pseudonym, VisitId, VisitorId, ZoneId
 from edge_agent.domain.scoring import PastBasket
+from edge_agent.domain.time import DAY_MS
 
 # Kinds whose pseudonyms last beyond a day, because the person gave the identifier on purpose.
 IDENTIFIED_KINDS = frozenset({"app", "loyalty", "receipt", "customer"})
@@ -31,6 +32,9 @@ class Subject:
         """Whether the kind names a person who chose to be recognised."""
         return self.kind in IDENTIFIED_KINDS
 
+
+# In a basket's `member`: a card was shown of whom nothing certain is known.
+UNKNOWN_MEMBER: Final = VisitorId("unknown")
 
 # Marks of the same instant stand in the order in which such things happen: sensors that tell
 # whole seconds report leaving one zone and entering the next at the same time.
@@ -225,3 +229,13 @@ class Visitor:
     def has_open_complaint(self) -> bool:
         """Whether all marketing must be silent."""
         return any(complaint.is_open for complaint in self.complaints)
+
+    def may_be_unknown(self, lost_at_ms: int) -> bool:
+        """Returns whether something that he stated may be among what was lost at an instant.
+
+        Who is identified may have stated anything before; a consent that he stated since is a new
+        beginning. Who is not can be matched for a day alone: what he was first seen on is a day.
+        """
+        if not self.is_identified:
+            return self.first_seen_at_ms <= lost_at_ms + DAY_MS
+        return not any(each.granted and each.stated_at_ms > lost_at_ms for each in self.consents)

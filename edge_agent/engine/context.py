@@ -26,6 +26,7 @@ class Context:
         closed_until_ms: Summaries of periods before this instant were made already.
         exits: Zones whose leaving ends a visit that has paid.
         register_zones: Zones in which a register's customer stands.
+        lost_at_ms: When statements of people were lost that no copy held; None for never.
     """
 
     now_ms: int
@@ -42,3 +43,4 @@ class Context:
     closed_until_ms: int
     exits: frozenset[ZoneId]
     register_zones: frozenset[ZoneId]
+    lost_at_ms: int | None = None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from edge_agent.decide.arbitration import arbitrated
 from edge_agent.decide.candidates import gated, request_for
-from edge_agent.decide.eligibility import refusal_of, silence_for
+from edge_agent.decide.eligibility import UNKNOWN, refusal_of, silence_for
 from edge_agent.decide.moments import store_default
 from edge_agent.decide.pressure import cap_reached, is_cooling_down
 from edge_agent.decide.trace import decision_id_from, record_of
@@ -14,6 +14,7 @@ from edge_agent.domain.decisions import Decision, Suppression
 from edge_agent.domain.effects import Count, Publish, RecordDecision, ScheduleWake
 from edge_agent.domain.store import Showing
 from edge_agent.domain.time import SECOND_MS
+from edge_agent.domain.visitor import UNKNOWN_MEMBER
 from edge_agent.engine import persons
 from edge_agent.identify.consent import has_consent, refuses
 from edge_agent.publish.screens import receipt_offer_of, recommendation_json
@@ -103,8 +104,13 @@ def revert_screens(draft: Draft, zone: ZoneId, visitor: VisitorId, *, cause: Cau
 
 
 def _silence(draft: Draft, moment: Moment) -> Suppression | None:
+    if moment.member == UNKNOWN_MEMBER:
+        return UNKNOWN
     named = (draft.visitor(moment.visitor), draft.visitor(moment.member))
-    silence = silence_for(has_open_complaint=persons.is_silenced(draft, *named))
+    silence = silence_for(
+        has_open_complaint=persons.is_silenced(draft, *named),
+        may_be_unknown=persons.may_be_unknown(draft, *named),
+    )
     if silence is not None or moment.visit is None:
         return silence
     return cap_reached(draft.state.n_decisions(moment.visit), policy=draft.context.policy)

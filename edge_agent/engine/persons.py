@@ -60,6 +60,15 @@ def is_silenced(draft: Draft, *visitors: Visitor | None) -> bool:
     return have_open_complaint(circle_of(draft, known))
 
 
+def may_be_unknown(draft: Draft, *visitors: Visitor | None) -> bool:
+    """Returns whether what any of these visitors stated may be among what was lost."""
+    lost_at_ms = draft.context.lost_at_ms
+    if lost_at_ms is None:
+        return False
+    known = (visitor for visitor in visitors if visitor is not None)
+    return any(each.may_be_unknown(lost_at_ms) for each in circle_of(draft, known))
+
+
 def link_by_baskets(draft: Draft, visitor: Visitor, baskets: Iterable[Basket]) -> None:
     """Derives a visitor's links anew from the baskets that are his."""
     _put_links(draft, visitor, replace(visitor, links=links_from(visitor, baskets)))

@@ -16,7 +16,7 @@ from edge_agent.domain.effects import Count, JoinPurchases
 from edge_agent.domain.ids import ProductId, Pseudonym, RegisterId
 from edge_agent.domain.store import AtRegister
 from edge_agent.domain.time import SECOND_MS
-from edge_agent.domain.visitor import Mark, Subject
+from edge_agent.domain.visitor import UNKNOWN_MEMBER, Mark, Subject
 from edge_agent.engine import deciding, persons, purchases
 from edge_agent.identify.links import carrier_of, may_link
 from edge_agent.identify.pseudonyms import visitor_id_from
@@ -127,6 +127,9 @@ def _with_people(draft: Draft, arrival: Arrival, basket: Basket) -> Basket:
         # Nothing on record means no: an unconsented card leaves no trace. But who complained
         # is recognised, in order to be left alone.
         draft.add(Count("card_without_consent"))
+        if draft.context.lost_at_ms is not None:
+            # He may be one of those: that a card was shown is kept, and not whose.
+            return baskets.with_card(basket, at_ms=arrival.at_ms, member=UNKNOWN_MEMBER)
         return basket
     return baskets.with_card(basket, at_ms=arrival.at_ms, member=member.id, is_silent=not is_known)
 
@@ -286,6 +289,6 @@ def _offer(draft: Draft, arrival: Arrival, basket: Basket) -> None:
 def _speaks_for(draft: Draft, basket: Basket) -> VisitorId | None:
     """Returns the card holder to whom a receipt speaks: who complained before anybody else."""
     for member in sorted(basket.first_readings):
-        if persons.is_silenced(draft, draft.visitor(member)):
+        if member == UNKNOWN_MEMBER or persons.is_silenced(draft, draft.visitor(member)):
             return member
     return basket.member

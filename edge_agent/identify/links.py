@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.domain.policy import LINKS_PER_CARD
 from edge_agent.domain.time import DAY_MS, SECOND_MS
-from edge_agent.domain.visitor import Link
+from edge_agent.domain.visitor import UNKNOWN_MEMBER, Link
 from edge_agent.identify.consent import has_any_consent, lapse_of
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def links_from(visitor: Visitor, baskets: Iterable[Basket]) -> tuple[Link, ...]:
         )
         for basket in sorted(baskets, key=lambda each: each.id)
         for member, since_ms in basket.first_readings.items()
-        if member != visitor.id
+        if member not in {visitor.id, UNKNOWN_MEMBER}
     }
     said = (link for link in visitor.links if link.basis == "unlink")
     return tuple(sorted((*found.values(), *said), key=lambda each: each.order))

@@ -172,6 +172,7 @@ class Road:
             closed_until_ms=self.closed_until_ms,
             exits=self._exits,
             register_zones=self._register_zones,
+            lost_at_ms=settings.lost_at_ms,
         )
 
     def use_scorer(self, scorer: Scorer) -> None:

@@ -27,6 +27,7 @@ class RoadSettings:
         has_hq: Whether there is an HQ to send anything to.
         outbox_max_bytes: Most bytes that wait for HQ.
         is_replay: Whether a replay's ticks are the clock.
+        lost_at_ms: When statements of people were lost that no copy held; None for never.
     """
 
     store: StoreId
@@ -46,3 +47,4 @@ class RoadSettings:
     has_hq: bool
     outbox_max_bytes: int
     is_replay: bool
+    lost_at_ms: int | None = None

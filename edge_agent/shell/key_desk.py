@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.domain.time import local_day_end_ms
 from edge_agent.domain.visitor import IDENTIFIED_KINDS
-from edge_agent.errors import RequestRefused
+from edge_agent.errors import ConfigError, RequestRefused
 from edge_agent.identify.pseudonyms import PSEUDONYM_HEX_DIGITS
 from edge_agent.shell.control import ROTATE_KEYS, SHOW_KEYS
-from edge_agent.shell.keyring import META_KEY, Keyring, key_id, sealed
+from edge_agent.shell.keyring import META_KEY, Keyring, Opened, key_id, sealed
 from edge_agent.shell.keys import KEY_BYTES, write_whole
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
     from pathlib import Path
 
+    from edge_agent.ports import SecondCopy
     from edge_agent.shell.keys import KeyStore
 
 Answer = dict[str, Any]
@@ -54,6 +55,7 @@ class KeyDesk:
         *,
         beside: Path,
         zone: tzinfo,
+        second_copy: SecondCopy | None = None,
     ) -> None:
         """Sets up the desk and opens the ring, if there is one.
 
@@ -62,6 +64,7 @@ class KeyDesk:
             keys: Opens the ring.
             beside: The file that holds the ring as well.
             zone: The store's, for the ends of days.
+            second_copy: Holds pseudonyms too, and is re-keyed with the database.
 
         Raises:
             ConfigError: The store's key does not open the ring.
@@ -70,6 +73,7 @@ class KeyDesk:
         self._keys = keys
         self._beside = beside
         self._zone = zone
+        self._second_copy = second_copy
         self._following: tuple[bytes, ...] = ()
         self._open()
 
@@ -162,19 +166,31 @@ class KeyDesk:
         row = self._db.execute(_GET_META, (META_KEY,)).fetchone()
         inside = None if row is None else str(row[0])
         beside = self._beside.read_text(encoding="utf-8") if self._beside.exists() else None
-        text = inside or beside
+        text, found = self._unlocked(inside, beside)
         self._n_slots = 1
-        if text is None:
+        if text is None or found is None:
             return
-        found = self._keys.unlock(text)
         self._n_slots = found.n_slots
-        if inside is None:
-            # A database that had to be begun anew: its people come back under the same ring.
+        if inside != text:
+            # A database that had to be begun anew, or whose ring is rotten: its people come back
+            # under the same ring.
             self._put(text)
         if inside != beside:
             write_whole(self._beside, text.encode())
         if found.is_newest and found.n_slots > 1:
             self._keep_newest()
+
+    def _unlocked(self, *rings: str | None) -> tuple[str | None, Opened | None]:
+        problem: ConfigError | None = None
+        for ring in rings:
+            if ring is not None:
+                try:
+                    return ring, self._keys.unlock(ring)
+                except ConfigError as error:
+                    problem = problem or error
+        if problem is not None:
+            raise problem
+        return None, None
 
     def _rekey(self, before: Keyring, after: Keyring, text: str) -> dict[str, int]:
         off, over = before.permutation(), after.permutation()
@@ -195,6 +211,8 @@ class KeyDesk:
                 )
                 counts[table] = cursor.rowcount
             self._db.execute(_PUT_META, (META_KEY, text))
+            if self._second_copy is not None:
+                self._second_copy.stage_anew()
             self._db.execute("COMMIT")
         except BaseException:
             if self._db.in_transaction:
@@ -202,6 +220,8 @@ class KeyDesk:
             raise
         finally:
             self._db.create_function("rekeyed", 1, None)
+        if self._second_copy is not None:
+            self._second_copy.committed()
         return counts
 
     def _keep_newest(self) -> None:

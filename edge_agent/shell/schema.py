@@ -359,6 +359,16 @@ def m005_revised_sales(database: Database) -> None:
     database.execute("UPDATE meta SET value = '5' WHERE key = 'schema_version'")
 
 
+@migrations()
+def m006_seals(database: Database) -> None:
+    """Adds the MAC of what each person stated; the first comparison makes those of today."""
+    database.execute(
+        "CREATE TABLE seal (visitor TEXT PRIMARY KEY REFERENCES visitor (id) ON DELETE CASCADE,"
+        " mac BLOB NOT NULL) STRICT, WITHOUT ROWID"
+    )
+    database.execute("UPDATE meta SET value = '6' WHERE key = 'schema_version'")
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is not applied yet, each migration in one transaction with its record."""
     migrations.apply(Database(connection))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # The newest of `shell.schema`'s migrations; a database of a higher version is refused.
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 # Small pages keep small commits small; measured against 4096: a third of the bytes an event.
 PAGE_BYTES: Final = 1_024
 # 4 MiB of log before it is folded back: each checkpoint costs two syncs.
@@ -23,6 +23,7 @@ JOURNAL_LIMIT_BYTES: Final = 8 * 1_024 * 1_024
 CACHE_KIB: Final = 2_048
 BUSY_TIMEOUT_MS: Final = 5_000
 
+_SET_ASIDE: Final = "the agent sets it aside and starts anew from its second copy"
 _SYNCHRONOUS: Final = {"power-loss": "FULL", "process-crash": "NORMAL"}
 
 
@@ -44,7 +45,13 @@ def open_for_writing(path: Path, *, durability: str = "power-loss") -> sqlite3.C
             _check(connection, path)
         _migrate(connection, path, is_new=is_new)
     except sqlite3.Error as error:
-        raise store_error(error, path) from error
+        found = store_error(error, path)
+        if not is_new and _is_of_rot(error):
+            raise StoreCorrupt(found.message, hint=_SET_ASIDE) from error
+        raise found from error
+    except ValueError as error:
+        # Its own tables' text is not text any more, or its version no number.
+        raise StoreCorrupt(f"{path}: {error}", hint=_SET_ASIDE) from error
     return connection
 
 
@@ -76,8 +83,13 @@ def store_error(error: sqlite3.Error, path: Path) -> StoreError:
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return StoreBusy(f"{path}: {error}", hint="is another agent running on this state folder?")
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return StoreCorrupt(f"{path}: {error}", hint="the agent sets it aside and starts anew")
+        return StoreCorrupt(f"{path}: {error}", hint=_SET_ASIDE)
     return StoreError(f"{path}: {error}", hint="see edge-agent doctor")
+
+
+def _is_of_rot(error: sqlite3.Error) -> bool:
+    # SQL of ours that was never wrong is wrong now: a table or a column has lost its name.
+    return getattr(error, "sqlite_errorname", "") == "SQLITE_ERROR"
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -106,6 +118,11 @@ def _set_pragmas(connection: sqlite3.Connection, *, durability: str) -> None:
 def _refuse_newer(connection: sqlite3.Connection, path: Path) -> None:
     version = _schema_version(connection)
     if version > SCHEMA_VERSION:
+        (n_applied,) = connection.execute("SELECT count(*) FROM _sqlite_migrations").fetchone()
+        if n_applied <= SCHEMA_VERSION:
+            raise StoreCorrupt(
+                f"{path} says that it has schema {version}, and has not", hint=_SET_ASIDE
+            )
         raise SchemaTooNew(
             f"{path} has schema {version}, this agent knows {SCHEMA_VERSION}",
             hint="install the newer agent again, or restore the backup beside the database",
@@ -125,7 +142,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     if found is None or found[0] != "ok":
         raise StoreCorrupt(
             f"{path} is damaged: {found[0] if found else 'no answer'}",
-            hint="the agent sets it aside and starts anew",
+            hint=_SET_ASIDE,
         )
 
 

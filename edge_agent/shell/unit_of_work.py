@@ -15,7 +15,8 @@ from edge_agent.domain import effects
 from edge_agent.domain.basket import Basket
 from edge_agent.domain.chain import values_of
 from edge_agent.domain.store import Showing
-from edge_agent.domain.visitor import Link, Visitor
+from edge_agent.domain.visitor import IDENTIFIED_KINDS, Link, Visitor
+from edge_agent.errors import StoreError
 from edge_agent.shell import rows
 from edge_agent.shell.sqlite_db import store_error
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from edge_agent.domain.ids import VisitId
     from edge_agent.domain.visitor import Visit
+    from edge_agent.ports import SecondCopy
     from edge_agent.shell.state_store import StateStore
 
 _SQL: Final = {
@@ -222,7 +224,15 @@ _JOIN: Final = (
 
 
 class UnitOfWork:
-    """Collects what a batch changes and writes it at once."""
+    """Collects what a batch changes and writes it at once.
+
+    Args:
+        connection: The writer's.
+        state: What is held in memory of it.
+        path: Of the database, for errors.
+        period_ms: Length of a summary's period.
+        second_copy: What people state goes there too, before it is committed; None keeps one copy.
+    """
 
     def __init__(
         self,
@@ -231,8 +241,10 @@ class UnitOfWork:
         *,
         path: Path,
         period_ms: int,
+        second_copy: SecondCopy | None = None,
     ) -> None:
         self._db = connection
+        self._second_copy = second_copy
         self._state = state
         self._path = path
         self._period_ms = period_ms
@@ -254,10 +266,18 @@ class UnitOfWork:
         self._baskets: dict[str, Basket] = {}
         self._showings: dict[str, Showing] = {}
         self._joins: list[effects.JoinPurchases] = []
+        # Whose statements, or identifiers, this batch touches.
+        self._stating: set[str] = set()
 
     def add(self, table: str, row: rows.Row) -> None:
         """Queues a row for one of the statements above."""
         self._pending.setdefault(table, []).append(row)
+        if table in {"consent", "complaint"}:
+            self._stating.add(row[0])
+        elif table == "link" and (row[0] == "visitor" or row[0] in IDENTIFIED_KINDS):
+            self._stating.update(row[1:3])
+        elif table == "link_moved":
+            self._stating.update(row[:2])
 
     def has_seen(self, mark: int) -> bool:
         """Returns whether an event was taken in before this batch."""
@@ -334,10 +354,16 @@ class UnitOfWork:
             self._db.execute("BEGIN IMMEDIATE")
             self._flush()
             outbox_ids = self._insert_outbox()
+            self._stage()
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             self.roll_back()
             raise store_error(error, self._path) from error
+        except StoreError:
+            self.roll_back()
+            raise
+        if self._second_copy is not None:
+            self._second_copy.committed()
         self._state.forget_unsaved()
         self._begin()
         return outbox_ids
@@ -346,6 +372,8 @@ class UnitOfWork:
         """Leaves the disk as it was and reads the state again from it."""
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
+        if self._second_copy is not None:
+            self._second_copy.rolled_back()
         self._begin()
         self._state.reload()
 
@@ -426,6 +454,12 @@ class UnitOfWork:
             self._state.note_alert(moment.cause.id, place.zone, decision.decided_at_ms)
 
     # --- writing ------------------------------------------------------------------------------
+
+    def _stage(self) -> None:
+        if self._second_copy is not None:
+            tombstones = self._pending.get("tombstone", ())
+            if self._stating or tombstones:
+                self._second_copy.stage(self._stating, [(row[0], row[1]) for row in tombstones])
 
     def _flush(self) -> None:  # noqa: C901 - one loop a kind of value
         for visitor in self._visitors.values():

@@ -1,0 +1,201 @@
+"""A store whose people were told to be left alone, and what becomes of it when its disk rots."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+from edge_agent.domain.time import DAY_MS, MINUTE_MS, SECOND_MS
+from edge_agent.wire import topics
+from tests.factories import T0
+from tests.integration.driven_agent import STORE, TILL, DrivenAgent, driven_agent, told
+
+CARDS: Final = tuple(f"64000000{n:05d}" for n in range(18))
+COMPLAINED: Final = CARDS[:6]
+"""They have an open complaint, and their telephones are known to be theirs."""
+WITHDREW: Final = CARDS[6:12]
+"""They consented once, and withdrew it; what they bought is still known."""
+BEFORE: Final = T0 - 3 * DAY_MS
+LATER: Final = T0 + 30 * MINUTE_MS
+DATABASE: Final = "state.db"
+LOG: Final = "state.db-wal"
+SECOND: Final = "state.db.second"
+MORE: Final = """
+[ingest]
+quiet_wait_ms = 1
+[screens.kiosk-1]
+zone = "dairy"
+audience = "private"
+"""
+
+
+def card(number: str) -> dict[str, str]:
+    """Returns a loyalty card as an event names it."""
+    return {"kind": "loyalty", "value": number}
+
+
+def phone(number: str) -> dict[str, str]:
+    """Returns the telephone of a card's holder."""
+    return {"kind": "ble", "value": f"AC233F{int(number) % 1_000_000:06d}"}
+
+
+def shop(agent: DrivenAgent, number: str, at_ms: int, *, when: str) -> None:
+    """Has a card's holder come to the till with his telephone, show the card and pay."""
+    basket = {"basket": f"{when}-{number}", "register": TILL}
+    sale = {"currency": "USD", "total": "1.00", "lines": [_LINE]}
+    here = {"visitor": phone(number), "zone": "checkout-2"}
+    whose = {"visitor": card(number)}
+    happens: list[tuple[str, str, dict[str, Any]]] = [
+        ("ble-gw-1", "zone.entered", here),
+        (TILL, "basket.opened", basket),
+        (TILL, "loyalty.scanned", basket | whose),
+        (TILL, "basket.item_added", basket | _ITEM),
+        (TILL, "sale.completed", basket | sale | whose),
+        ("ble-gw-1", "zone.left", here),
+    ]
+    for n, (source, kind, data) in enumerate(happens):
+        agent.raw(
+            topics.event(STORE, source),
+            json.dumps(told(source, kind, at_ms + n, f"{when}-{number}-{n}", **data)).encode(),
+        )
+    agent.turn()
+
+
+def make_store(folder: Path) -> Path:
+    """Fills a state folder and leaves it as a kill would, its log not folded back."""
+    live, left = folder / "live", folder / "left"
+    live.mkdir(parents=True)
+    with driven_agent(live, now_ms=BEFORE, extra=MORE) as agent:
+        for at, number in enumerate(CARDS):
+            at_ms = BEFORE + at * SECOND_MS
+            agent.take(told("desk", "consent.granted", at_ms, f"g{at}", **_consent(number)))
+        for at, number in enumerate(CARDS):
+            at_ms = T0 + at * MINUTE_MS // 2
+            agent.tick(at_ms)
+            shop(agent, number, at_ms, when="before")
+        # Half of what was said is in the file, the other half still in its log.
+        agent.agent._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        agent.tick(T0 + 10 * MINUTE_MS)
+        for at, number in enumerate(COMPLAINED):
+            data = {"visitor": card(number), "complaint": f"case-{at}"}
+            agent.take(told("desk", "complaint.opened", T0 + 10 * MINUTE_MS, f"c{at}", **data))
+            if at == len(COMPLAINED) // 2:
+                agent.agent._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        for at, number in enumerate(WITHDREW):
+            data = {"visitor": card(number)}
+            agent.take(told("desk", "consent.withdrawn", T0 + 10 * MINUTE_MS, f"w{at}", **data))
+        left.mkdir()
+        for name in (DATABASE, LOG, SECOND):
+            shutil.copyfile(live / name, left / name)
+        shutil.copytree(live / "keys", left / "keys")
+    return left
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What an agent did that was started on a rotten folder.
+
+    Attributes:
+        offers: What was said to people who must be left alone; empty is the promise.
+        n_others: Offers to everybody else.
+        n_personal: Those of them that used what somebody had bought before.
+        problems: What its state tells.
+        counters: What it counted.
+    """
+
+    offers: tuple[str, ...]
+    n_others: int
+    n_personal: int
+    problems: tuple[str, ...]
+    counters: dict[str, int]
+
+
+def rot(folder: Path, names: tuple[str, ...], *, seed: int, n_bytes: int = 1) -> None:
+    """Changes bytes at random places of files."""
+    chance = Random(seed)
+    for name in names:
+        path = folder / name
+        content = bytearray(path.read_bytes())
+        for _ in range(n_bytes):
+            content[chance.randrange(len(content))] ^= chance.randrange(1, 256)
+        path.write_bytes(content)
+
+
+def started_on(left: Path, folder: Path, *, at_ms: int = LATER) -> Outcome:
+    """Starts an agent on a copy of a folder, and lets everybody come again.
+
+    Args:
+        left: What is started on; it stays as it is.
+        folder: Where the copy goes; it is gone afterwards.
+        at_ms: When everybody comes.
+    """
+    shutil.copytree(left, folder)
+    try:
+        return start_in(folder, at_ms=at_ms)
+    finally:
+        shutil.rmtree(folder)
+
+
+def start_in(folder: Path, *, at_ms: int = LATER) -> Outcome:
+    """Starts an agent on a folder, and lets everybody come again."""
+    with driven_agent(folder, now_ms=at_ms, extra=MORE) as agent:
+        for at, number in enumerate(CARDS):
+            now_ms = at_ms + at * MINUTE_MS // 2
+            agent.tick(now_ms)
+            here = {"visitor": phone(number), "zone": "dairy"}
+            agent.take(told("ble-gw-1", "zone.entered", now_ms, f"again-{number}", **here))
+            shop(agent, number, now_ms + 2, when="again")
+        said = [*_on_screens(agent), *_on_receipts(agent)]
+        used = _histories(agent)
+        return Outcome(
+            offers=(
+                *(each for each in said if any(number in each for number in COMPLAINED)),
+                *(each for each in used if any(number in each for number in WITHDREW)),
+            ),
+            n_others=sum(any(number in each for number in CARDS[12:]) for each in said),
+            n_personal=sum(any(number in each for number in CARDS[12:]) for each in used),
+            problems=agent.agent._problems(),
+            counters=dict(agent.road.counters),
+        )
+
+
+_ITEM: Final = {"product": "1029743", "quantity": 1, "amount": "1.00"}
+_LINE: Final = {**_ITEM, "discount": "0.00"}
+
+
+def _consent(number: str) -> dict[str, Any]:
+    return {
+        "visitor": card(number),
+        "purposes": ["personal_recommendations", "profiling", "sending_to_hq"],
+    }
+
+
+def _on_screens(agent: DrivenAgent) -> list[str]:
+    """Returns the causes of what was shown to somebody; a store's default is for nobody."""
+    shown = [*agent.documents(topics.recommendation(STORE, "dairy-1"))]
+    shown += agent.documents(topics.recommendation(STORE, "kiosk-1"))
+    return [str(each["cause"]["id"]) for each in shown if not _is_default(agent, each)]
+
+
+def _is_default(agent: DrivenAgent, shown: dict[str, Any]) -> bool:
+    rows = agent.rows("SELECT moment FROM decision WHERE id = ?", shown["decision"])
+    return rows == [("store_default",)]
+
+
+def _on_receipts(agent: DrivenAgent) -> list[str]:
+    topic = topics.receipt_offer(STORE, TILL)
+    return [str(each["cause"]["id"]) for each in agent.documents(topic)]
+
+
+def _histories(agent: DrivenAgent) -> list[str]:
+    """Returns the causes of the decisions that used what somebody had bought before."""
+    records = [json.loads(record) for (record,) in agent.rows("SELECT record FROM decision")]
+    return [
+        str(each["cause"]["id"])
+        for each in records
+        if str(each["cause"]["id"]).startswith("again-") and (each["request"] or {}).get("history")
+    ]
