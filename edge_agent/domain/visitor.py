@@ -235,7 +235,10 @@ class Visitor:
 
         Who is identified may have stated anything before; a consent that he stated since is a new
         beginning. Who is not can be matched for a day alone: what he was first seen on is a day.
+
+        Args:
+            lost_at_ms: The instant; 0 when no clock knew it, which is never over.
         """
         if not self.is_identified:
-            return self.first_seen_at_ms <= lost_at_ms + DAY_MS
+            return lost_at_ms == 0 or self.first_seen_at_ms <= lost_at_ms + DAY_MS
         return not any(each.granted and each.stated_at_ms > lost_at_ms for each in self.consents)

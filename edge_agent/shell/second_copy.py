@@ -204,7 +204,9 @@ class SecondCopy:
         file, found = self._read()
         if not found.is_sound:
             file.rewrite(
-                _records(found.people.items(), found.tombstones, found.lost_at_ms or now_ms)
+                _records(
+                    found.people.items(), found.tombstones, _first_loss(found.lost_at_ms, now_ms)
+                )
             )
         file.close()
 
@@ -372,6 +374,11 @@ class SecondCopy:
         return StoreFull(
             f"{self._path}: {error.strerror}", hint="free space on the disk, or check the card"
         )
+
+
+def _first_loss(before_ms: int | None, now_ms: int) -> int:
+    # Of two losses the later one counts: nothing that was stated in between is sure.
+    return now_ms if before_ms is None else max(before_ms, now_ms)
 
 
 def _records(

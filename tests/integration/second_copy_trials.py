@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -14,13 +15,14 @@ from edge_agent.wire import topics
 from tests.factories import T0
 from tests.integration.driven_agent import STORE, TILL, DrivenAgent, driven_agent, told
 
-CARDS: Final = tuple(f"64000000{n:05d}" for n in range(18))
-COMPLAINED: Final = CARDS[:6]
+CARDS: Final = tuple(f"64000000{n:05d}" for n in range(12))
+COMPLAINED: Final = CARDS[:4]
 """They have an open complaint, and their telephones are known to be theirs."""
-WITHDREW: Final = CARDS[6:12]
+WITHDREW: Final = CARDS[4:8]
 """They consented once, and withdrew it; what they bought is still known."""
 BEFORE: Final = T0 - 3 * DAY_MS
 LATER: Final = T0 + 30 * MINUTE_MS
+N_PRODUCTS: Final = 5
 DATABASE: Final = "state.db"
 LOG: Final = "state.db-wal"
 SECOND: Final = "state.db.second"
@@ -31,6 +33,36 @@ quiet_wait_ms = 1
 zone = "dairy"
 audience = "private"
 """
+
+
+class SetClock:
+    """A gateway's clock that stands where it is put; nothing ever corrects it."""
+
+    present_ms = 0
+    is_trusted = True
+    is_in_step = True
+
+    def __init__(self, *, floor_ms: int = 0) -> None:
+        self._floor_ms = floor_ms
+
+    def now_ms(self) -> int:
+        """Returns the present instant."""
+        return max(self._floor_ms, SetClock.present_ms)
+
+    def monotonic_s(self) -> float:
+        """Returns the same in seconds."""
+        return self.now_ms() / SECOND_MS
+
+
+def running(folder: Path, at_ms: int) -> AbstractContextManager[DrivenAgent]:
+    """An agent on a folder, at an instant."""
+    SetClock.present_ms = at_ms
+    return driven_agent(folder, clock="system", extra=MORE, system_clock=SetClock)
+
+
+def at(now_ms: int) -> None:
+    """Moves every agent's clock on."""
+    SetClock.present_ms = now_ms
 
 
 def card(number: str) -> dict[str, str]:
@@ -46,14 +78,17 @@ def phone(number: str) -> dict[str, str]:
 def shop(agent: DrivenAgent, number: str, at_ms: int, *, when: str) -> None:
     """Has a card's holder come to the till with his telephone, show the card and pay."""
     basket = {"basket": f"{when}-{number}", "register": TILL}
-    sale = {"currency": "USD", "total": "1.00", "lines": [_LINE]}
+    # A receipt recommends what others buy.
+    item = {"product": f"102974{int(number) % N_PRODUCTS}", "quantity": 1, "amount": "1.00"}
+    line = {**item, "discount": "0.00"}
+    sale = {"currency": "USD", "total": "1.00", "lines": [line]}
     here = {"visitor": phone(number), "zone": "checkout-2"}
     whose = {"visitor": card(number)}
     happens: list[tuple[str, str, dict[str, Any]]] = [
         ("ble-gw-1", "zone.entered", here),
         (TILL, "basket.opened", basket),
         (TILL, "loyalty.scanned", basket | whose),
-        (TILL, "basket.item_added", basket | _ITEM),
+        (TILL, "basket.item_added", basket | item),
         (TILL, "sale.completed", basket | sale | whose),
         ("ble-gw-1", "zone.left", here),
     ]
@@ -69,25 +104,25 @@ def make_store(folder: Path) -> Path:
     """Fills a state folder and leaves it as a kill would, its log not folded back."""
     live, left = folder / "live", folder / "left"
     live.mkdir(parents=True)
-    with driven_agent(live, now_ms=BEFORE, extra=MORE) as agent:
-        for at, number in enumerate(CARDS):
-            at_ms = BEFORE + at * SECOND_MS
-            agent.take(told("desk", "consent.granted", at_ms, f"g{at}", **_consent(number)))
-        for at, number in enumerate(CARDS):
-            at_ms = T0 + at * MINUTE_MS // 2
-            agent.tick(at_ms)
+    with running(live, BEFORE) as agent:
+        for n, number in enumerate(CARDS):
+            at_ms = BEFORE + n * SECOND_MS
+            agent.take(told("desk", "consent.granted", at_ms, f"g{n}", **_consent(number)))
+        for n, number in enumerate(CARDS):
+            at_ms = T0 + n * MINUTE_MS // 2
+            at(at_ms)
             shop(agent, number, at_ms, when="before")
         # Half of what was said is in the file, the other half still in its log.
         agent.agent._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        agent.tick(T0 + 10 * MINUTE_MS)
-        for at, number in enumerate(COMPLAINED):
-            data = {"visitor": card(number), "complaint": f"case-{at}"}
-            agent.take(told("desk", "complaint.opened", T0 + 10 * MINUTE_MS, f"c{at}", **data))
-            if at == len(COMPLAINED) // 2:
+        at(T0 + 10 * MINUTE_MS)
+        for n, number in enumerate(COMPLAINED):
+            data = {"visitor": card(number), "complaint": f"case-{n}"}
+            agent.take(told("desk", "complaint.opened", T0 + 10 * MINUTE_MS, f"c{n}", **data))
+            if n == len(COMPLAINED) // 2:
                 agent.agent._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        for at, number in enumerate(WITHDREW):
+        for n, number in enumerate(WITHDREW):
             data = {"visitor": card(number)}
-            agent.take(told("desk", "consent.withdrawn", T0 + 10 * MINUTE_MS, f"w{at}", **data))
+            agent.take(told("desk", "consent.withdrawn", T0 + 10 * MINUTE_MS, f"w{n}", **data))
         left.mkdir()
         for name in (DATABASE, LOG, SECOND):
             shutil.copyfile(live / name, left / name)
@@ -105,6 +140,7 @@ class Outcome:
         n_personal: Those of them that used what somebody had bought before.
         problems: What its state tells.
         counters: What it counted.
+        receipts: Events that a receipt's offer answered.
     """
 
     offers: tuple[str, ...]
@@ -112,6 +148,7 @@ class Outcome:
     n_personal: int
     problems: tuple[str, ...]
     counters: dict[str, int]
+    receipts: tuple[str, ...]
 
 
 def rot(folder: Path, names: tuple[str, ...], *, seed: int, n_bytes: int = 1) -> None:
@@ -142,13 +179,13 @@ def started_on(left: Path, folder: Path, *, at_ms: int = LATER) -> Outcome:
 
 def start_in(folder: Path, *, at_ms: int = LATER) -> Outcome:
     """Starts an agent on a folder, and lets everybody come again."""
-    with driven_agent(folder, now_ms=at_ms, extra=MORE) as agent:
-        for at, number in enumerate(CARDS):
-            now_ms = at_ms + at * MINUTE_MS // 2
-            agent.tick(now_ms)
+    with running(folder, at_ms) as agent:
+        for n, number in enumerate(CARDS):
+            now_ms = at_ms + n * MINUTE_MS // 2
+            at(now_ms)
             here = {"visitor": phone(number), "zone": "dairy"}
-            agent.take(told("ble-gw-1", "zone.entered", now_ms, f"again-{number}", **here))
-            shop(agent, number, now_ms + 2, when="again")
+            agent.take(told("ble-gw-1", "zone.entered", now_ms, f"again-{at_ms}-{number}", **here))
+            shop(agent, number, now_ms + 2, when=f"again-{at_ms}")
         said = [*_on_screens(agent), *_on_receipts(agent)]
         used = _histories(agent)
         return Outcome(
@@ -156,15 +193,12 @@ def start_in(folder: Path, *, at_ms: int = LATER) -> Outcome:
                 *(each for each in said if any(number in each for number in COMPLAINED)),
                 *(each for each in used if any(number in each for number in WITHDREW)),
             ),
-            n_others=sum(any(number in each for number in CARDS[12:]) for each in said),
-            n_personal=sum(any(number in each for number in CARDS[12:]) for each in used),
+            n_others=sum(any(number in each for number in CARDS[8:]) for each in said),
+            n_personal=sum(any(number in each for number in CARDS[8:]) for each in used),
             problems=agent.agent._problems(),
             counters=dict(agent.road.counters),
+            receipts=tuple(_on_receipts(agent)),
         )
-
-
-_ITEM: Final = {"product": "1029743", "quantity": 1, "amount": "1.00"}
-_LINE: Final = {**_ITEM, "discount": "0.00"}
 
 
 def _consent(number: str) -> dict[str, Any]:

@@ -1,0 +1,248 @@
+"""A rotten disk: who must be left alone is left alone, whatever byte of whatever file changed."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from secrets import randbits
+from typing import Final
+
+import pytest
+
+from edge_agent.domain.time import DAY_MS, MINUTE_MS
+from tests.integration.driven_agent import told
+from tests.integration.second_copy_trials import (
+    CARDS,
+    COMPLAINED,
+    DATABASE,
+    LATER,
+    LOG,
+    SECOND,
+    WITHDREW,
+    Outcome,
+    card,
+    make_store,
+    rot,
+    running,
+    start_in,
+    started_on,
+)
+
+TRIALS: Final = 2
+SOAK_TRIALS: Final = 100
+"""Of each of the seven kinds: at full size, ten times the hundred starts that are promised."""
+KINDS: Final = (
+    (DATABASE,),
+    (LOG,),
+    (SECOND,),
+    (DATABASE, LOG),
+    (DATABASE, SECOND),
+    (LOG, SECOND),
+    (DATABASE, LOG, SECOND),
+)
+
+
+@pytest.fixture(scope="module")
+def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The state folder of a store that was killed."""
+    return make_store(tmp_path_factory.mktemp("store"))
+
+
+def copied(left: Path, folder: Path) -> Path:
+    """Returns a copy of a state folder."""
+    shutil.copytree(left, folder)
+    return folder
+
+
+# --- any byte of any file -----------------------------------------------------------------------
+
+
+def test_a_sound_disk_is_the_measure(left: Path, tmp_path: Path) -> None:
+    """Without rot the same people are left alone, and the others get what they consented to."""
+    outcome = started_on(left, tmp_path / "state")
+    assert outcome.offers == ()
+    assert outcome.n_others > 0
+    assert outcome.n_personal > 0
+    assert any(CARDS[-1] in each for each in outcome.receipts)
+    assert not any(name.startswith("second_copy") for name in outcome.counters)
+
+
+@pytest.mark.parametrize("names", KINDS, ids="+".join)
+def test_whatever_rots_the_agent_starts_and_leaves_them_alone(
+    left: Path, tmp_path: Path, names: tuple[str, ...], *, soak: bool
+) -> None:
+    """Random bytes of the database, its log and the second copy: it starts, and offers nothing."""
+    first = randbits(32)
+    print(f"first seed {first}")
+    told_of: list[str] = []
+    for seed in range(first, first + (SOAK_TRIALS if soak else TRIALS)):
+        folder = copied(left, tmp_path / "state")
+        # One byte is the least that is seen, many are what a dying card gives back.
+        rot(folder, names, seed=seed, n_bytes=1 + seed % 3 * 20)
+        outcome = start_in(folder)
+        told_of += [f"seed {seed}: {offer}" for offer in outcome.offers]
+        shutil.rmtree(folder)
+    assert not told_of
+
+
+# --- what is restored from what -----------------------------------------------------------------
+
+
+def test_a_database_that_is_gone_comes_back_with_its_suppressions(
+    left: Path, tmp_path: Path
+) -> None:
+    """Of a database that is no database any more, all that people stated is restored."""
+    folder = copied(left, tmp_path / "state")
+    (folder / LOG).unlink()
+    (folder / DATABASE).write_bytes(b"no database" * 1_000)
+    outcome = start_in(folder)
+    assert outcome.offers == ()
+    assert outcome.counters["databases_set_aside"] == 1
+    assert outcome.counters["second_copy_restored"] == len(CARDS)
+    assert "database_set_aside" in outcome.problems
+    assert (folder / f"{DATABASE}.damaged").exists()
+    again = start_in(folder, at_ms=LATER + 20 * MINUTE_MS)
+    assert again.offers == ()
+    assert "database_set_aside" not in again.problems
+
+
+def test_a_row_that_rot_turned_is_restored(left: Path, tmp_path: Path) -> None:
+    """A complaint closed, a refusal granted, an identifier changed by no hand of ours."""
+    folder = copied(left, tmp_path / "state")
+    with closing(sqlite3.connect(folder / DATABASE)) as rotten:
+        rotten.execute("UPDATE complaint SET closed_at_ms = opened_at_ms + 1")
+        rotten.execute("UPDATE consent SET stated_at_ms = 0 WHERE NOT granted")
+        rotten.execute("UPDATE link SET pseudonym = 'x' || substr(pseudonym, 2)")
+        rotten.commit()
+    outcome = start_in(folder)
+    assert outcome.offers == ()
+    assert outcome.counters["second_copy_restored"] == len(CARDS)
+
+
+def test_rows_that_are_gone_are_restored(left: Path, tmp_path: Path) -> None:
+    """Whole people missing from a database that is sound otherwise."""
+    folder = copied(left, tmp_path / "state")
+    with closing(sqlite3.connect(folder / DATABASE)) as rotten:
+        rotten.execute("PRAGMA foreign_keys = ON")
+        rotten.execute("DELETE FROM visitor WHERE id IN (SELECT visitor FROM complaint)")
+        rotten.commit()
+    outcome = start_in(folder)
+    assert outcome.offers == ()
+    assert outcome.counters["second_copy_restored"] >= len(COMPLAINED)
+
+
+def test_a_grant_that_nothing_vouches_for_is_none(left: Path, tmp_path: Path) -> None:
+    """A consent that turns up in the database, and in no copy, is not obeyed."""
+    folder = copied(left, tmp_path / "state")
+    with closing(sqlite3.connect(folder / DATABASE)) as forged:
+        forged.execute(
+            "INSERT INTO visitor (id, kind, first_seen_at_ms, last_seen_at_ms)"
+            " VALUES ('stranger', 'loyalty', 0, 0)"
+        )
+        forged.execute(
+            "INSERT INTO consent (visitor, purpose, stated_at_ms, granted, source)"
+            " VALUES ('stranger', 'profiling', 0, 1, 'desk')"
+        )
+        forged.commit()
+    with running(folder, LATER) as agent:
+        assert agent.rows("SELECT 1 FROM consent WHERE visitor = 'stranger'") == []
+        assert agent.road.counters["second_copy_refused"] == 1
+
+
+def test_a_missing_second_copy_is_made_again(left: Path, tmp_path: Path) -> None:
+    """With a sound database a lost file costs nothing, and is there again after the start."""
+    folder = copied(left, tmp_path / "state")
+    (folder / SECOND).unlink()
+    outcome = start_in(folder)
+    assert outcome.offers == ()
+    assert outcome.n_personal > 0
+    assert outcome.counters["second_copy_damaged"] == 1
+    (folder / DATABASE).write_bytes(b"no database" * 1_000)
+    assert start_in(folder, at_ms=LATER + 20 * MINUTE_MS).offers == ()
+
+
+# --- both are rotten ----------------------------------------------------------------------------
+
+
+def both_rotten(left: Path, folder: Path) -> Path:
+    """Returns a folder of which neither file says what people stated."""
+    copied(left, folder)
+    (folder / LOG).unlink()
+    (folder / DATABASE).write_bytes(b"no database" * 1_000)
+    (folder / SECOND).write_bytes(b"nor a second copy")
+    return folder
+
+
+def test_when_nothing_is_known_everybody_identified_is_left_alone(
+    left: Path, tmp_path: Path
+) -> None:
+    """Both files lost: no word to anybody known or just seen, at this start and at the next."""
+    folder = both_rotten(left, tmp_path / "state")
+    outcome = start_in(folder)
+    assert_silent(outcome)
+    assert_silent(start_in(folder, at_ms=LATER + 20 * MINUTE_MS))
+
+
+def test_a_consent_stated_anew_ends_the_silence_for_its_person_alone(
+    left: Path, tmp_path: Path
+) -> None:
+    """Weeks later: strangers are served again, and whoever stated a consent since; nobody else."""
+    folder = both_rotten(left, tmp_path / "state")
+    start_in(folder)
+    at_ms = LATER + 14 * DAY_MS
+    with running(folder, at_ms) as agent:
+        grant = {"visitor": card(CARDS[-1]), "purposes": ["personal_recommendations"]}
+        agent.take(told("desk", "consent.granted", at_ms, "anew", **grant))
+    outcome = start_in(folder, at_ms=at_ms + MINUTE_MS)
+    assert any(CARDS[-1] in each for each in outcome.receipts)
+    assert not any(number in each for each in outcome.receipts for number in CARDS[:-1])
+    assert outcome.n_others > outcome.n_personal == 0
+    assert "statements_lost" in outcome.problems
+
+
+def test_a_store_key_that_is_gone_is_told_as_a_loss(left: Path, tmp_path: Path) -> None:
+    """Under another key nothing is vouched for: everybody fails closed."""
+    folder = copied(left, tmp_path / "state")
+    (folder / "keys" / "store.key").write_bytes(bytes(32))
+    outcome = start_in(folder)
+    assert outcome.offers == ()
+    assert "statements_lost" in outcome.problems
+
+
+def assert_silent(outcome: Outcome) -> None:
+    """Asserts that nobody was told anything, and that the agent says why."""
+    assert (outcome.offers, outcome.n_others, outcome.n_personal) == ((), 0, 0)
+    assert "statements_lost" in outcome.problems
+
+
+# --- in use -------------------------------------------------------------------------------------
+
+
+def test_quiet_events_write_no_second_file(tmp_path: Path) -> None:
+    """Only what people state is written twice, not where they go."""
+    second = tmp_path / SECOND
+    with running(tmp_path, LATER) as agent:
+        before = second.read_bytes()
+        agent.take(told("cam-1", "zone.entered", LATER, "e1", visitor=WALKER, zone="dairy"))
+        assert second.read_bytes() == before
+        data = {"visitor": card(WITHDREW[0])}
+        agent.take(told("desk", "consent.withdrawn", LATER, "w1", **data))
+        assert second.stat().st_size > len(before)
+
+
+def test_whoever_is_purged_leaves_the_second_file_too(left: Path, tmp_path: Path) -> None:
+    """A customer whose period is over is in neither file, and does not come back."""
+    folder = copied(left, tmp_path / "state")
+    at_ms = LATER + 401 * DAY_MS
+    with running(folder, at_ms) as agent:
+        for _ in range(20):
+            agent.idle()
+        kept = {visitor for (visitor,) in agent.rows("SELECT id FROM visitor")}
+        assert kept == {v for (v,) in agent.rows("SELECT DISTINCT visitor FROM complaint")}
+    persons = [line.split(b"\t") for line in (folder / SECOND).read_bytes().splitlines()]
+    assert {line[2].decode() for line in persons if line[1] == b"p"} == kept
+
+
+WALKER: Final = {"kind": "track", "value": "t1"}
