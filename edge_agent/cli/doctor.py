@@ -104,6 +104,25 @@ def _database(loaded: configuration.Config) -> Finding:
     return Finding("database", found, mend)
 
 
+def _statements(loaded: configuration.Config) -> Finding:
+    try:
+        lost_at = read_health(loaded.database).statements_lost_at
+    except EdgeAgentError as error:
+        return Finding("statements", error.message, error.hint)
+    if lost_at is not None:
+        return Finding(
+            "statements",
+            f"consents and complaints were lost at {lost_at}, in both copies",
+            "have HQ and the desk state consents anew and open complaints again: until then"
+            " everybody identified is left alone (README, limits)",
+        )
+    damaged = loaded.database.with_name(f"{loaded.database.name}.damaged")
+    if damaged.exists():
+        mend = f"have {damaged} looked into, then delete it and the files beside it"
+        return Finding("statements", "restored after the database was set aside", mend)
+    return Finding("statements", "kept twice", "")
+
+
 def _sqlite(_loaded: configuration.Config) -> Finding:
     good = sqlite3.sqlite_version_info >= SQLITE_MIN
     mend = "" if good else "install SQLite 3.40 or newer"
@@ -122,6 +141,7 @@ CHECKS: Final[tuple[Callable[[configuration.Config], Finding], ...]] = (
     _hq,
     _disk,
     _database,
+    _statements,
     _sqlite,
     _keys,
 )

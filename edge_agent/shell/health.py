@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.domain.time import rfc3339_from_ms
+from edge_agent.shell.second_copy import LOST_AT
 from edge_agent.shell.sqlite_db import open_for_reading
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Health:
     counters: dict[str, int]
     mappings: tuple[MappingHealth, ...] = ()
     mappings_problem: str | None = None
+    statements_lost_at: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the reading as plain values."""
@@ -67,6 +69,7 @@ class Health:
             "counters": self.counters,
             "mappings": [asdict(each) for each in self.mappings],
             "mappings_problem": self.mappings_problem,
+            "statements_lost_at": self.statements_lost_at,
         }
 
 
@@ -93,14 +96,19 @@ def read_health(path: Path) -> Health:
             },
             mappings=_mappings(connection),
             mappings_problem=_meta(connection, MAPPING_PROBLEM) or None,
+            statements_lost_at=_instant(connection, LOST_AT),
         )
     finally:
         connection.close()
 
 
 def _last_seen(connection: sqlite3.Connection) -> str | None:
-    now_ms = _meta(connection, "now_ms")
-    return None if now_ms is None else rfc3339_from_ms(int(now_ms))
+    return _instant(connection, "now_ms")
+
+
+def _instant(connection: sqlite3.Connection, key: str) -> str | None:
+    at_ms = _meta(connection, key)
+    return None if at_ms is None else rfc3339_from_ms(int(at_ms))
 
 
 def _meta(connection: sqlite3.Connection, key: str) -> str | None:

@@ -93,8 +93,8 @@ KEPT: Final = (
         oldest=f"SELECT min(last_seen_at_ms) FROM visitor WHERE {_ANONYMOUS}",  # noqa: S608 - literal SQL of ours
     ),
     Kept(
-        tables=("visitor", "link", "consent", "complaint"),
-        holds="identified: a pseudonym, what its person said",
+        tables=("visitor", "link", "consent", "complaint", "seal"),
+        holds="identified: a pseudonym, what its person said, a MAC of that",
         period="visitors_days",
         since="last seen",
         note="an open complaint stays",
