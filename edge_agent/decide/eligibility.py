@@ -27,9 +27,7 @@ UNKNOWN: Final = Suppression(
 )
 
 
-def silence_for(
-    *, has_open_complaint: bool, may_be_unknown: bool = False
-) -> Suppression | None:
+def silence_for(*, has_open_complaint: bool, may_be_unknown: bool = False) -> Suppression | None:
     """Returns why nothing may be said to somebody; None when something may.
 
     Args:

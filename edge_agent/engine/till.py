@@ -129,7 +129,8 @@ def _with_people(draft: Draft, arrival: Arrival, basket: Basket) -> Basket:
         draft.add(Count("card_without_consent"))
         if draft.context.lost_at_ms is not None:
             # He may be one of those: that a card was shown is kept, and not whose.
-            return baskets.with_card(basket, at_ms=arrival.at_ms, member=UNKNOWN_MEMBER)
+            whose = UNKNOWN_MEMBER
+            return baskets.with_card(basket, at_ms=arrival.at_ms, member=whose, is_silent=True)
         return basket
     return baskets.with_card(basket, at_ms=arrival.at_ms, member=member.id, is_silent=not is_known)
 

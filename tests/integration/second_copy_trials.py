@@ -187,7 +187,7 @@ def start_in(folder: Path, *, at_ms: int = LATER) -> Outcome:
             agent.take(told("ble-gw-1", "zone.entered", now_ms, f"again-{at_ms}-{number}", **here))
             shop(agent, number, now_ms + 2, when=f"again-{at_ms}")
         said = [*_on_screens(agent), *_on_receipts(agent)]
-        used = _histories(agent)
+        used = _histories(agent, since_ms=at_ms)
         return Outcome(
             offers=(
                 *(each for each in said if any(number in each for number in COMPLAINED)),
@@ -225,9 +225,10 @@ def _on_receipts(agent: DrivenAgent) -> list[str]:
     return [str(each["cause"]["id"]) for each in agent.documents(topic)]
 
 
-def _histories(agent: DrivenAgent) -> list[str]:
+def _histories(agent: DrivenAgent, *, since_ms: int) -> list[str]:
     """Returns the causes of the decisions that used what somebody had bought before."""
-    records = [json.loads(record) for (record,) in agent.rows("SELECT record FROM decision")]
+    rows = agent.rows("SELECT record FROM decision WHERE at_ms >= ?", since_ms)
+    records = [json.loads(record) for (record,) in rows]
     return [
         str(each["cause"]["id"])
         for each in records
