@@ -135,7 +135,6 @@ class Message:
         }
         row = Row(names, self._run, rule.spec.name, rule.lets, "")
         row.texts = candidate.texts
-        spec = self._mapping.spec
         for path, step in rule.inner:
             row.setdefault("outer", document)
             inner = path(row)
@@ -144,6 +143,7 @@ class Message:
                     continue
                 raise Unreadable("invalid", "nothing to unpack")
             for packing in step.format:
+                spec = self._mapping.spec
                 inner = unpacked(inner, packing, delimiter=spec.delimiter, lines=spec.csv)
             row[ROW] = row["message"] = inner
         return row
@@ -158,18 +158,24 @@ class Message:
 
     def _read(self, form: Format) -> Any:
         if form not in self._documents:
-            spec, bad = self._mapping.spec, list[MappingRefusal]()
-
-            def bad_line(number: int, detail: str) -> None:
-                place = f"line {number}"
-                bad.append(MappingRefusal(reason="invalid", detail=detail, place=place))
-
-            self._documents[form] = document_of(
-                self._run.payload, form, delimiter=spec.delimiter, lines=spec.csv,
-                bad_line=bad_line,
-            )  # fmt: skip
-            self._run.refusals += bad
+            payload = self._run.payload
+            is_csv = form == "csv"
+            self._documents[form] = self._lines() if is_csv else document_of(payload, form)
         return self._documents[form]
+
+    def _lines(self) -> Any:
+        spec, bad = self._mapping.spec, list[MappingRefusal]()
+
+        def bad_line(number: int, detail: str) -> None:
+            place = f"line {number}"
+            bad.append(MappingRefusal(reason="invalid", detail=detail, place=place))
+
+        found = document_of(
+            self._run.payload, "csv", delimiter=spec.delimiter, lines=spec.csv, bad_line=bad_line
+        )
+        # Only of a text that could be read as this: another form may be tried yet.
+        self._run.refusals += bad
+        return found
 
     def _follow(self, rule: CompiledRule, row: Row) -> None:
         if rule.each:
