@@ -12,6 +12,7 @@ from typing import Final, Literal, get_args
 
 from edge_agent.wire import topics
 from edge_agent.wire.base import SCHEMA_VERSION, Message
+from edge_agent.wire.consents import ConsentReceipt
 from edge_agent.wire.downlink import COMMAND_TYPES, Command
 from edge_agent.wire.events import (
     EVENT_TYPES,
@@ -58,6 +59,7 @@ _OWN_NAMES: Final[dict[type[Message], str]] = {
     CustomerUpdate: "up.customer",
     GatewayState: "up.state",
     Confirmation: "up.confirm",
+    ConsentReceipt: "consent.receipt",
 }
 
 
@@ -305,6 +307,10 @@ def _hq_downward() -> tuple[Channel, ...]:
 
 CHANNELS: Final = (*_store_inward(), *_store_outward(), *_hq_upward(), *_hq_downward())
 
-MESSAGES: Final[tuple[type[Message], ...]] = tuple(
-    dict.fromkeys(model for channel in CHANNELS for model in channel.messages)
+# Handed to a person, and on no topic.
+PAPERS: Final[tuple[type[Message], ...]] = (ConsentReceipt,)
+
+MESSAGES: Final[tuple[type[Message], ...]] = (
+    *dict.fromkeys(model for channel in CHANNELS for model in channel.messages),
+    *PAPERS,
 )

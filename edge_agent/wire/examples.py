@@ -197,6 +197,36 @@ _STORE: Final[dict[str, Json]] = {
         "received_at": "2017-12-02T15:20:12Z",
         "schema_version": 1,
     },
+    "consent.receipt": {
+        "record_id": "01601485-c800-75e4-910b-7297fee0fe2a-1512227402000",
+        "standard": "ISO/IEC TS 27560:2023",
+        "pii_principal_id": "01601485-c800-75e4-910b-7297fee0fe2a",
+        "issued": "2017-12-02T15:10:02Z",
+        "parties": [{"party_id": "s42", "party_role": "dpv:DataController"}],
+        "purposes": [
+            {
+                "purpose": "profiling",
+                "purpose_type": "dpv:Personalisation",
+                "processing": "dpv:Profiling",
+                "lawful_basis": "dpv:Consent",
+                "recipients": [],
+                "status": "dpv:ConsentGiven",
+                "events": [
+                    {
+                        "event_time": "2017-12-01T09:00:00Z",
+                        "event_type": "given",
+                        "event_state": "dpv:ConsentGiven",
+                        "entity_id": "consent-desk",
+                        "channel": "desk",
+                        "notice_version": "2017-11",
+                        "valid_until": None,
+                    }
+                ],
+            }
+        ],
+        "withdrawal_method": "At any till or desk, in the app, or at head office.",
+        "schema_version": 1,
+    },
     "clock": {"now": "2017-12-02T15:20:00Z", "schema_version": 1},
 }
 

@@ -242,6 +242,7 @@ class Silence(Shop):
         self.folder = Path(tempfile.mkdtemp(prefix="edge-agent-law-"))
         self.disk = DiskWorld(self.folder / "state.db", world(audience="private"))
         self.claims: set[tuple[Who, Who]] = set()
+        self.read: set[tuple[str, Who]] = set()
         self.opened: dict[Who, dict[str, bool]] = {who: {} for who in ALL}
         self.allowed: dict[tuple[Who, str], bool] = {}
 
@@ -304,7 +305,13 @@ class Silence(Shop):
             for person in self.circle(who) if made.type == "complaint.closed" else (who,):
                 self.opened[person][data["complaint"]] = made.type == "complaint.opened"
         elif made.type == "loyalty.scanned" and who is not None and self.is_recognised(who):
-            self.claims.add((("ble", self.carriers[data["basket"]]), who))
+            self.read_card(data["basket"], who)
+
+    def read_card(self, basket: str, card: Who) -> None:
+        """Takes in a card; read once more with the same basket it tells nothing new."""
+        if (basket, card) not in self.read:
+            self.read.add((basket, card))
+            self.claims.add((("ble", self.carriers[basket]), card))
 
     def is_recognised(self, card: Who) -> bool:
         """Whether a card is heeded: it allows something, or its holder is to be left alone."""
