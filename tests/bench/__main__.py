@@ -20,7 +20,16 @@ from rich.table import Table
 from tests.bench.measured import Measured, Measurement
 from tests.bench.setting import CACHE, Setting, machine
 
-NAMES: Final = ("quiet", "recommending", "latency", "memory", "disk", "scored", "mapping")
+NAMES: Final = (
+    "quiet",
+    "mapped",
+    "recommending",
+    "latency",
+    "memory",
+    "disk",
+    "scored",
+    "mapping",
+)
 VERDICTS: Final = {True: "[green]met[/]", False: "[red]missed[/]", None: ""}
 MISSED: Final = 1
 

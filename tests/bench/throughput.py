@@ -34,6 +34,8 @@ from tests.bench.wire_client import flood
 from tests.integration.broker import running_broker
 
 COUNTING: Final = "paho 5 counting"
+# The store's name under which the counting client's events are asked for.
+COUNTED: Final = "counted"
 
 Events = Callable[[str], Iterable[tuple[str, bytes]]]
 
@@ -49,6 +51,8 @@ class Flood:
         asks: Whether each of them asks for a decision.
         before: What is sent to the agent first, and not measured.
         n_before: How many events that is.
+        layout: The agent's zones, screens and mappings, in TOML.
+        counted_on: The filter that brings the counting client's events.
     """
 
     name: str
@@ -57,6 +61,8 @@ class Flood:
     asks: bool = False
     before: Events | None = None
     n_before: int = 0
+    layout: str = NO_SCREEN
+    counted_on: str = f"store/{COUNTED}/event/+"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,7 @@ class Pace:
 
 
 def measured(
-    setting: Setting, given: Flood, *, name: str, note: str, n_rounds: int, aim: Aim
+    setting: Setting, given: Flood, *, name: str, note: str, n_rounds: int, aim: Aim | None
 ) -> tuple[Measured, ...]:
     """Returns the rate and the processor time of the agent beside the counting client's.
 
@@ -101,7 +107,7 @@ def agent_pace(setting: Setting, port: int, given: Flood, *, profile: Path | Non
     made = BenchedAgent(
         folder=setting.place(given.name),
         port=port,
-        layout=ONE_SCREEN if given.asks else NO_SCREEN,
+        layout=ONE_SCREEN if given.asks else given.layout,
         profile=profile,
     )
     with benched_agent(made) as agent:
@@ -125,9 +131,9 @@ def agent_pace(setting: Setting, port: int, given: Flood, *, profile: Path | Non
 
 def counted_pace(port: int, given: Flood) -> Pace:
     """Returns the pace at which the counting client takes them."""
-    with paho_peer("count", port, "store/counted/event/+", str(given.n_events)) as process:
+    with paho_peer("count", port, given.counted_on, str(given.n_events)) as process:
         os.kill(process.pid, signal.SIGSTOP)
-        flood(port, given.events("counted"))
+        flood(port, given.events(COUNTED))
         before_s, began_s = processor_s(process.pid), time.monotonic()
         os.kill(process.pid, signal.SIGCONT)
         ended_s = float(said(process, "done"))
@@ -138,12 +144,13 @@ def counted_pace(port: int, given: Flood) -> Pace:
 def _paces(setting: Setting, given: Flood, *, n_rounds: int) -> tuple[list[Pace], list[Pace]]:
     ours: list[Pace] = []
     theirs: list[Pace] = []
-    with running_broker(setting.place("broker"), config=BROKER) as broker:
-        for number in range(1, n_rounds + 1):
+    for number in range(1, n_rounds + 1):
+        # A broker of its own: it would keep a vendor's messages for the agents of earlier rounds.
+        with running_broker(setting.place("broker"), config=BROKER) as broker:
             theirs.append(counted_pace(broker.port, given))
             ours.append(agent_pace(setting, broker.port, given))
-            shown = f"{ours[-1].events_s:,.0f} of {theirs[-1].events_s:,.0f}/s"
-            setting.say(f"{given.name} {number}/{n_rounds}: {shown}")
+        shown = f"{ours[-1].events_s:,.0f} of {theirs[-1].events_s:,.0f}/s"
+        setting.say(f"{given.name} {number}/{n_rounds}: {shown}")
     return ours, theirs
 
 
