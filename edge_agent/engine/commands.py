@@ -16,6 +16,7 @@ from edge_agent.domain.ids import ProductId
 from edge_agent.domain.store import Product
 from edge_agent.domain.time import SECOND_MS, ms_from_datetime
 from edge_agent.domain.visitor import ConsentStatement
+from edge_agent.engine.help_by_staff import tell_story
 from edge_agent.engine.persons import circle_of
 from edge_agent.engine.rights import silence_screens, state_consent, with_complaint
 from edge_agent.identify.consent import (
@@ -137,6 +138,8 @@ def _complaint(draft: Draft, commanded: Commanded, body: downlink.ComplaintBody)
     draft.put_visitor(visitor)
     cause = Cause(source=HQ_SOURCE, id=commanded.command.command)
     silence_screens(draft, cause=cause)
+    if opened:
+        tell_story(draft, visitor, body.story, cause=cause)
     return None
 
 

@@ -15,6 +15,7 @@ from edge_agent.wire import topics
 if TYPE_CHECKING:
     from edge_agent.domain.inputs import Arrival
     from edge_agent.domain.store import Zone
+    from edge_agent.domain.visitor import Visitor
     from edge_agent.engine.draft import Draft
 
 
@@ -40,11 +41,36 @@ def requested(draft: Draft, arrival: Arrival) -> None:
     call_staff(draft, moment, zone)
 
 
-def call_staff(draft: Draft, moment: Moment, zone: Zone) -> None:
+def tell_story(draft: Draft, visitor: Visitor, story: str | None, *, cause: Cause) -> None:
+    """Calls staff to where somebody stands who complained, and tells them his story, if any.
+
+    The story is told once and kept nowhere; of who is not in the store nothing is told.
+    """
+    zone = _zone_of(draft, visitor)
+    if not story:
+        return
+    if zone is None:
+        draft.add(Count("story_of_nobody_here"))
+        return
+    place = Place(channel="staff", team=zone.team, zone=zone.id)
+    call_staff(draft, Moment(kind="complaint", cause=cause, place=place, limit=0), zone, story)
+
+
+def _zone_of(draft: Draft, visitor: Visitor) -> Zone | None:
+    links = (*visitor.links, *(draft.links_to(visitor.id) if visitor.is_identified else ()))
+    near = {visitor.id, *(link.of for link in links if link.is_claim)}
+    visits = [draft.visit_of(each) for each in sorted(near)]
+    here = [each for each in visits if each is not None and each.is_open and each.zone is not None]
+    newest = max(here, key=lambda each: each.last_order, default=None)
+    known = draft.context.layout.zones
+    return None if newest is None or newest.zone is None else known.get(newest.zone)
+
+
+def call_staff(draft: Draft, moment: Moment, zone: Zone, story: str | None = None) -> None:
     """Decides by rule to call a zone's team, and tells its handhelds."""
     decision = deciding.rule_decision(draft, moment)
     draft.add(RecordDecision(decision=decision))
-    alert = alert_of(decision, zone=zone, locale=draft.context.locale)
+    alert = alert_of(decision, zone=zone, locale=draft.context.locale, story=story)
     draft.add(
         Publish(
             topic=topics.alert(draft.context.store, zone.team),

@@ -10,7 +10,7 @@ from edge_agent.domain.decisions import Cause
 from edge_agent.domain.effects import Count
 from edge_agent.domain.time import SECOND_MS, ms_from_datetime
 from edge_agent.domain.visitor import Complaint, ConsentStatement
-from edge_agent.engine import deciding, persons
+from edge_agent.engine import deciding, help_by_staff, persons
 from edge_agent.identify.consent import PURPOSES, with_statements
 from edge_agent.wire import events as wire
 
@@ -44,6 +44,8 @@ def stated(draft: Draft, arrival: Arrival) -> None:
         at_ms = _not_outrun(draft, arrival, known) if opened else arrival.at_ms
         draft.put_visitor(with_complaint(visitor, arrival.case, at_ms=at_ms, opened=opened))
         silence_screens(draft, cause=cause)
+        if isinstance(event, wire.ComplaintOpened) and arrival.may_decide:
+            help_by_staff.tell_story(draft, visitor, event.data.story, cause=cause)
 
 
 def _not_outrun(draft: Draft, arrival: Arrival, known: Iterable[int]) -> int:

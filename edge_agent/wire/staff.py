@@ -8,11 +8,14 @@ from pydantic import Field
 
 from edge_agent.wire.base import SCHEMA_VERSION, Cause, Instant, Message, Name, Text
 
-AlertKind = Literal["long_dwell", "help_requested", "long_queue"]
+AlertKind = Literal["long_dwell", "help_requested", "long_queue", "complaint"]
 
 
 class StaffAlert(Message):
-    """`store/{store}/staff/{team}/alert`: somebody may want help. Says where, never who."""
+    """`store/{store}/staff/{team}/alert`: somebody may want help. Says where, never who.
+
+    Of a complaint `text` is the story, if it came with one: nobody has to repeat himself.
+    """
 
     decision: Name
     cause: Cause

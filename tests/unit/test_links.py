@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from edge_agent.domain.effects import Effect
 from edge_agent.domain.ids import VisitorId
 from edge_agent.domain.time import DAY_MS
 from edge_agent.wire.events import Event
+from edge_agent.wire.staff import StaffAlert
 from tests.factories import (
     CARD,
     PHONE,
@@ -261,6 +265,40 @@ def test_links_of_another_day_do_not_count_towards_a_house_card() -> None:
         heard.now_ms = at(n * (DAY_MS // 1000 + 60))
         linked(heard, n * (DAY_MS // 1000 + 60))
         assert heard.person_behind("ble", PHONE) == card_of(heard)
+
+
+def alerts(heard: World, found: list[Effect]) -> list[StaffAlert]:
+    """Returns what staff were told."""
+    told = [each for each in heard.published(found) if "/staff/" in each.topic]
+    return [StaffAlert.model_validate_json(each.payload) for each in told]
+
+
+def test_a_complaint_reaches_the_staff_of_his_zone_with_its_story() -> None:
+    """Known by his card, found by his phone, also when head office heard it."""
+    heard = consenting()
+    linked(heard)
+    heard.take(entered("wine", 5))
+    said: dict[str, Any] = {
+        "visitor": ref("loyalty", CARD),
+        "complaint": "c1",
+        "story": "The scale is wrong.",
+    }
+    (told,) = alerts(heard, heard.take(event("complaint.opened", 6, source="desk", **said)))
+    assert (told.kind, told.zone, told.team) == ("complaint", "wine", "cellar")
+    assert told.text == "The scale is wrong."
+    assert told.dwell_s is None
+    body = {**said, "action": "open", "stated_at": "2017-12-02T14:00:00Z", "complaint": "c2"}
+    (from_hq,) = alerts(heard, heard.command(command("complaint", body)))
+    assert (from_hq.zone, from_hq.text) == ("wine", "The scale is wrong.")
+
+
+def test_no_staff_are_called_without_a_story_or_for_who_is_not_here() -> None:
+    """Nobody runs after somebody who is at home, or without knowing why."""
+    heard = consenting()
+    said: dict[str, Any] = {"visitor": ref(), "complaint": "c1", "story": "It is broken."}
+    assert alerts(heard, heard.take(event("complaint.opened", 1, source="desk", **said))) == []
+    heard.take(entered("dairy", 2))
+    assert alerts(heard, heard.take(complained(3, who=ref(), case="c2"))) == []
 
 
 def _phone_says_no(seconds: float) -> Event:
