@@ -45,6 +45,7 @@ from edge_agent.runner.retries import Retries, retried
 from edge_agent.runner.road import Road
 from edge_agent.runner.settings import RoadSettings
 from edge_agent.runner.summarise import Summariser
+from edge_agent.runner.tombstones import Tombstones
 from edge_agent.runner.wakes import rebuilt
 from edge_agent.runner.watch import DeviceWatch
 from edge_agent.shell.catalogue import BundleDepartments, StoreCatalogue
@@ -63,6 +64,7 @@ from edge_agent.shell.mqtt_client import Incoming, MqttLink, Subscription, Will
 from edge_agent.shell.opening import Opening
 from edge_agent.shell.reserve import Reserve
 from edge_agent.shell.retention import APART, purge
+from edge_agent.shell.rights_desk import RightsDesk, StoreOf, Ways
 from edge_agent.shell.scorers import ModelScorer, PopularityScorer
 from edge_agent.shell.second_copy import SecondCopy
 from edge_agent.shell.shadow import Shadow
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge_agent.config import Config
+    from edge_agent.domain.ids import VisitorId
     from edge_agent.domain.store import Layout
     from edge_agent.shell.bundles import Bundle
     from edge_agent.state.devices import Standing
@@ -241,12 +244,14 @@ class Agent:
         last_now_ms = self._meta("now_ms")
         clock_type = ReplayClock if config.clock == "replay" else SystemClock
         self._clock = clock_type(floor_ms=last_now_ms)
-        self._people = People(self._keys, config.zone_info)
+        self._make_people()
         secret = secret_of(self._keys.store_key())
         self._label_key = secret
         self._desk = MappingDesk(config, self._path, secret=secret)
         self._desk.start(self._unit, now_ms=self._clock.now_ms() or last_now_ms)
-        memory = MappingMemory(self._unit, DayCipher(), secret, today_key=self._people.today_key)
+        self._memory = memory = MappingMemory(
+            self._unit, DayCipher(), secret, today_key=self._people.today_key
+        )
         self._mapper = Mapper(
             memory,
             Redeliveries(self._unit),
@@ -272,6 +277,7 @@ class Agent:
         self._control = ControlServer(config.control_socket, self._asked)
         self._model_switch = ModelSwitch(self._models, self._shadow, use=self._use_bundle)
         self._model_switch.begin(saved=self._meta_text("shadow"))
+        self._rights = self._make_rights_desk(period_ms)
         self._queue_waiting()
 
     def _make_hq_outbox(self, layout: Layout) -> None:
@@ -297,6 +303,11 @@ class Agent:
             saved=self._meta_text(EGRESS),
         )
 
+    def _make_people(self) -> None:
+        self._people = People(self._keys, self.config.zone_info)
+        key = self._keys.store_key()
+        self._tombstones = Tombstones(self._unit, key, lasting=self._people.uncovered)
+
     def _make_road(self, last_now_ms: int) -> Road:
         now_ms = self._clock.now_ms() or last_now_ms
         keys = {} if self.config.hq is None else _public_keys(self.config.hq.keys)
@@ -314,6 +325,7 @@ class Agent:
             ),
             wakes=self._wakes(now_ms),
             guard=NameGuard(self._is_known, secrets.token_bytes(GUARD_KEY_BYTES)),
+            tombstones=self._tombstones,
             verify=partial(verify_command, keys=keys),
             now_ms=now_ms,
             watermark_ms=self._meta("watermark_ms"),
@@ -369,6 +381,44 @@ class Agent:
             now_ms=self._road.now_ms,
             counters=self._road.counters,
         )
+
+    def _make_rights_desk(self, period_ms: int) -> RightsDesk:
+        config = self.config
+        store = StoreOf(
+            name=config.store,
+            zone=config.zone_info,
+            database=config.database,
+            policy=config.policy,
+            retention=config.retention,
+            period_ms=period_ms,
+            has_hq=config.hq is not None,
+        )
+        ways = Ways(
+            unit=self._unit,
+            state=self._state,
+            connection=self._db,
+            tombstones=self._tombstones,
+            known_as=self._people.known_as,
+            run=self._road.run_called,
+            send_to_hq=self._road.send_to_hq,
+            let_go=self._let_go,
+            now_ms=self.now_ms,
+            title_of=self._title_of,
+        )
+        call = partial(self._loop.calls.call, timeout_s=CALL_TIMEOUT_S)
+        desk = RightsDesk(store, ways, call=call)
+        desk.begin()
+        return desk
+
+    def _let_go(self, visitors: tuple[VisitorId, ...]) -> None:
+        self._shadow.forget(visitors)
+        self._memory.read_again()
+        if self._hq_gate is not None:
+            self._hq_gate.forget_texts()
+
+    def _title_of(self, product: ProductId) -> str | None:
+        found = self._catalogue.product(product)
+        return None if found is None else found.title
 
     def _make_scorer(self) -> ModelScorer | PopularityScorer:
         if self._bundle is not None:
@@ -497,6 +547,7 @@ class Agent:
                 now_ms=self.now_ms,
                 rekeyed=self._rekeyed,
             ),
+            **self._rights.answers,
         }
         answer = answers.get(str(request.get("do")))
         if answer is None:
@@ -566,6 +617,7 @@ class Agent:
 
     def _progressed(self) -> None:
         now_s = self._clock.monotonic_s()
+        self._rights.look(now_s)
         every_s = self._service.watchdog_every_s
         if every_s is not None and now_s >= self._next_alive_s:
             self._next_alive_s = now_s + every_s
@@ -609,6 +661,7 @@ class Agent:
                 self._state.reload()
                 self._rebuild()
                 self._dead_letters.count_again()
+                self._tombstones.read_again()
             self._next_purge_s = now_s
 
     def _copy_after(self, deleted: dict[str, int]) -> None:

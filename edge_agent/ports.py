@@ -199,6 +199,10 @@ class UnitOfWork(Protocol):
         """Returns rows of the state as it was before this batch."""
         ...
 
+    def erase(self, statements: Iterable[tuple[str, tuple[Any, ...]]]) -> None:
+        """Queues deletions that come after all else; the state is read again after them."""
+        ...
+
     def commit(self) -> list[int]:
         """Writes everything and returns the ids of the new outbox rows, in order."""
         ...
@@ -234,6 +238,14 @@ class SecondCopy(Protocol):
 
     def rolled_back(self) -> None:
         """Takes out what was staged."""
+        ...
+
+
+class Tombstones(Protocol):
+    """Marks of whoever was forgotten of late."""
+
+    def put(self, subjects: Iterable[Subject], *, at_ms: int) -> None:
+        """Marks identifiers as those of somebody forgotten, with the batch that is open."""
         ...
 
 

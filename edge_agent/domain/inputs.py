@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_agent.domain.decisions import Cause
-from edge_agent.domain.ids import BasketId
+from edge_agent.domain.ids import BasketId, VisitorId
 from edge_agent.domain.visitor import Subject
 
 if TYPE_CHECKING:
@@ -95,4 +95,29 @@ class Unlink:
     source: str = "staff"
 
 
-Input = Arrival | Wake | Asked | StaffAnswered | Commanded | Unlink
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restricted:
+    """Somebody's data is to be held and not used, or used again.
+
+    Attributes:
+        visitors: All that he is known as; empty for somebody of whom nothing is held.
+        subject: His identifier, under which a restriction is noted if nothing is held.
+        is_lifted: Whether it ends.
+    """
+
+    visitors: tuple[VisitorId, ...]
+    subject: Subject
+    day: str
+    at_ms: int
+    is_lifted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """Somebody is about to be erased: whatever shows something for him goes back to the store."""
+
+    visitors: tuple[VisitorId, ...]
+    at_ms: int
+
+
+Input = Arrival | Wake | Asked | StaffAnswered | Commanded | Unlink | Restricted | Forgotten

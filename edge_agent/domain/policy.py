@@ -126,6 +126,8 @@ class Retention:
     mapping_days: int = 400
     devices_days: int = 30
     outbox_days: int = 90
+    tombstones_days: int = 8
+    audits_days: int = 400
 
     def __post_init__(self) -> None:
         """Refuses periods that would break a promise.
@@ -139,6 +141,9 @@ class Retention:
                 raise ValueError(msg)
         if self.inbox_days < REPEAT_HORIZON_DAYS:
             msg = "inbox_days must be at least 7: sources may repeat an event for that long"
+            raise ValueError(msg)
+        if self.tombstones_days < REPEAT_HORIZON_DAYS:
+            msg = "tombstones_days must be at least 7: a repeat would bring a forgotten one back"
             raise ValueError(msg)
         if self.dead_letters_days > 1:
             msg = "dead_letters_days must be 1: a refused payload may hold personal data"

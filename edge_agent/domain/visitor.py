@@ -35,6 +35,9 @@ class Subject:
 
 # In a basket's `member`: a card was shown of whom nothing certain is known.
 UNKNOWN_MEMBER: Final = VisitorId("unknown")
+# The case under which a person's own order to leave his data unused is kept: it silences as a
+# complaint does, follows him as one does, and can be lifted in the store alone.
+RESTRICTION_CASE: Final = "restriction"
 
 # Marks of the same instant stand in the order in which such things happen: sensors that tell
 # whole seconds report leaving one zone and entering the next at the same time.
@@ -242,3 +245,8 @@ class Visitor:
         if not self.is_identified:
             return lost_at_ms == 0 or self.first_seen_at_ms <= lost_at_ms + DAY_MS
         return not any(each.granted and each.stated_at_ms > lost_at_ms for each in self.consents)
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether what is held of him must not be used for anything."""
+        return any(each.is_open and each.case == RESTRICTION_CASE for each in self.complaints)

@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from edge_agent.domain.inputs import Arrival, Asked, Commanded, StaffAnswered, Unlink, Wake
+from edge_agent.domain.inputs import (
+    Arrival,
+    Asked,
+    Commanded,
+    Forgotten,
+    Restricted,
+    StaffAnswered,
+    Unlink,
+    Wake,
+)
 from edge_agent.engine import (
     answers,
     commands,
@@ -60,7 +69,7 @@ _RIGHTS = (
 _FEEDBACK = (wire.ScreenShown, wire.ScreenTapped, wire.ScreenDismissed, wire.OfferRedeemed)
 
 
-def step(state: State, given: Input, context: Context) -> Step:
+def step(state: State, given: Input, context: Context) -> Step:  # noqa: C901 - one case an input
     """Returns what one input leads to.
 
     Args:
@@ -82,6 +91,10 @@ def step(state: State, given: Input, context: Context) -> Step:
             commands.obey(draft, given)
         case Unlink():
             rights.unlink(draft, given)
+        case Restricted():
+            rights.restrict(draft, given)
+        case Forgotten():
+            rights.leave_screens(draft, given)
         case _:
             assert_never(given)
     return draft.finished()

@@ -9,7 +9,7 @@ from edge_agent.decide.moments import store_default
 from edge_agent.domain.decisions import Cause
 from edge_agent.domain.effects import Count
 from edge_agent.domain.time import SECOND_MS, ms_from_datetime
-from edge_agent.domain.visitor import Complaint, ConsentStatement
+from edge_agent.domain.visitor import RESTRICTION_CASE, Complaint, ConsentStatement
 from edge_agent.engine import deciding, help_by_staff, persons
 from edge_agent.identify.consent import PURPOSES, with_statements
 from edge_agent.wire import events as wire
@@ -17,12 +17,14 @@ from edge_agent.wire import events as wire
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from edge_agent.domain.inputs import Arrival, Unlink
+    from edge_agent.domain.inputs import Arrival, Forgotten, Restricted, Unlink
     from edge_agent.domain.visitor import Visitor
     from edge_agent.engine.draft import Draft
 
 # Names the cause of what an unlink reverts.
 UNLINK_SOURCE: Final = "edge-agent"
+# In whose name the store's own staff act.
+OPERATOR_SOURCE: Final = "operator"
 
 
 def stated(draft: Draft, arrival: Arrival) -> None:
@@ -111,6 +113,36 @@ def silence_screens(draft: Draft, *, cause: Cause) -> None:
         shown_to = None if showing is None else draft.visitor(showing.visitor)
         if shown_to is not None and persons.is_silenced(draft, shown_to):
             deciding.decide(draft, store_default(screen, cause=cause, policy=draft.context.policy))
+
+
+def restrict(draft: Draft, given: Restricted) -> None:
+    """Has what is held of somebody left unused under all that he is known as, or used again."""
+    known = tuple(draft.visitor(each) for each in given.visitors)
+    persons = [each for each in known if each is not None]
+    if not persons and not given.is_lifted:
+        persons = [draft.visitor_for(given.subject, day=given.day, at_ms=given.at_ms)]
+    for person in persons:
+        draft.put_visitor(_with_restriction(person, given))
+    silence_screens(draft, cause=Cause(source=OPERATOR_SOURCE, id=f"restriction-{given.at_ms}"))
+
+
+def leave_screens(draft: Draft, given: Forgotten) -> None:
+    """Gives back every screen that shows something for somebody who is forgotten."""
+    for screen in draft.context.layout.screens.values():
+        showing = draft.showing(screen.id)
+        if showing is not None and showing.visitor in given.visitors:
+            cause = Cause(source=OPERATOR_SOURCE, id=f"back-{screen.id}-{given.at_ms}")
+            deciding.decide(draft, store_default(screen, cause=cause, policy=draft.context.policy))
+
+
+def _with_restriction(visitor: Visitor, given: Restricted) -> Visitor:
+    known = next((each for each in visitor.complaints if each.case == RESTRICTION_CASE), None)
+    if known is None and given.is_lifted:
+        return visitor
+    # The operator's word is the latest, whatever the clock did since the one before.
+    before_ms = 0 if known is None else max(known.opened_at_ms or 0, known.closed_at_ms or 0)
+    at_ms = max(given.at_ms, before_ms + 1)
+    return with_complaint(visitor, RESTRICTION_CASE, at_ms=at_ms, opened=not given.is_lifted)
 
 
 def _statements(

@@ -14,7 +14,7 @@ from edge_agent.domain.decisions import Cause, Moment, Place
 from edge_agent.domain.effects import Count, ScheduleWake
 from edge_agent.domain.ids import ScreenId, VisitorId
 from edge_agent.domain.time import SECOND_MS
-from edge_agent.engine import deciding, help_by_staff
+from edge_agent.engine import deciding, help_by_staff, persons
 from edge_agent.state.visits import timed_out
 
 if TYPE_CHECKING:
@@ -62,8 +62,14 @@ def _long_dwell(draft: Draft, visitor: VisitorId) -> None:
     due_ms = visit.zone_entered_at_ms + zone.long_dwell_s * SECOND_MS
     if draft.context.now_ms < due_ms:
         draft.add(ScheduleWake(due_ms=due_ms, kind="long_dwell", key=visitor))
-    elif visit.n_handled_in_zone == 0 and not visit.has_paid:
+    elif visit.n_handled_in_zone == 0 and not visit.has_paid and not _is_restricted(draft, visit):
         _alert(draft, visit, zone)
+
+
+def _is_restricted(draft: Draft, visit: Visit) -> bool:
+    visitor = draft.visitor(visit.visitor)
+    people = () if visitor is None else persons.circle_of(draft, (visitor,))
+    return any(each.is_restricted for each in people)
 
 
 def _alert(draft: Draft, visit: Visit, zone: Zone) -> None:

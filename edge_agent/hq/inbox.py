@@ -17,13 +17,14 @@ from edge_agent.wire.base import NAME_MAX
 from edge_agent.wire.summaries import (
     Confirmation,
     CustomerUpdate,
+    Erasure,
     GatewayState,
     Summary,
     SummaryCell,
 )
 
-UpMessage = Summary | CustomerUpdate | GatewayState | Confirmation
-Kind = Literal["summary", "customer", "state", "confirm"]
+UpMessage = Summary | CustomerUpdate | GatewayState | Confirmation | Erasure
+Kind = Literal["summary", "customer", "state", "confirm", "erasure"]
 RefusalReason = Literal[
     "unknown_topic",
     "too_large",
@@ -50,6 +51,7 @@ _MODELS: Final[dict[str, type[UpMessage]]] = {
     "customer": CustomerUpdate,
     "state": GatewayState,
     "confirm": Confirmation,
+    "erasure": Erasure,
 }
 _DECIMAL: Final = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,6})?", re.ASCII)
 _TOPIC_LEVELS: Final = 4
@@ -122,6 +124,8 @@ def kind_of_message(message: UpMessage) -> Kind:
             return "state"
         case Confirmation():
             return "confirm"
+        case Erasure():
+            return "erasure"
         case _:
             assert_never(message)
 
@@ -137,6 +141,8 @@ def message_id(message: UpMessage) -> str:
             return message.state_id
         case Confirmation():
             return message.confirm_id
+        case Erasure():
+            return message.erasure_id
         case _:
             assert_never(message)
 

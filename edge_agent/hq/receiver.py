@@ -70,7 +70,8 @@ class ReceiverCounters:
     """What a receiver did since it started; repeats are counted as often as they came.
 
     Attributes:
-        bytes_by_kind: Payload bytes by `summary`, `customer`, `state`, `confirm` and `other`.
+        bytes_by_kind: Payload bytes by `summary`, `customer`, `state`, `confirm`, `erasure` and
+            `other`.
     """
 
     n_messages: int

@@ -134,6 +134,19 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         ) {strict}
         """,
     ),
+    (
+        # Whom a store had forgotten: not who, only what recognises a late message about him.
+        """
+        CREATE TABLE erasures (
+            store TEXT NOT NULL,
+            erasure_id TEXT NOT NULL,
+            mark TEXT NOT NULL,
+            until_date TEXT NOT NULL,
+            received_at_ms {integer} NOT NULL,
+            PRIMARY KEY (store, erasure_id)
+        ) {strict}
+        """,
+    ),
 )
 
 CREATE_SCHEMA_VERSION: Final = (
@@ -209,6 +222,14 @@ INSERT_CONFIRMATION: Final = """
     VALUES (:store, :confirm_id, :command, :outcome, :reason, :received_at_ms)
     ON CONFLICT (store, confirm_id) DO NOTHING
 """
+INSERT_ERASURE: Final = """
+    INSERT INTO erasures (store, erasure_id, mark, until_date, received_at_ms)
+    VALUES (:store, :erasure_id, :mark, :until_date, :received_at_ms)
+    ON CONFLICT (store, erasure_id) DO NOTHING
+"""
+ERASE_CUSTOMER: Final = "DELETE FROM customers WHERE reference = :reference"
+SELECT_ERASURES: Final = "SELECT erasure_id, mark, until_date FROM erasures"
+TRIM_ERASURES: Final = "DELETE FROM erasures WHERE received_at_ms < :before_ms"
 INSERT_REFUSED: Final = """
     INSERT INTO refused (topic, reason, detail, n_bytes, received_at_ms)
     VALUES (:topic, :reason, :detail, :n_bytes, :received_at_ms)
@@ -284,6 +305,7 @@ SELECT_COUNTS: Final = """
     UNION ALL SELECT 'customer', COUNT(*) FROM customers
     UNION ALL SELECT 'state', COUNT(*) FROM gateway_states
     UNION ALL SELECT 'confirm', COUNT(*) FROM confirmations
+    UNION ALL SELECT 'erasure', COUNT(*) FROM erasures
     UNION ALL SELECT 'refused', COUNT(*) FROM refused
 """
 SELECT_SUMMARIES: Final = """

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, assert_never
 
@@ -31,6 +32,7 @@ from edge_agent.wire.downlink import AnyCommand
 from edge_agent.wire.summaries import (
     Confirmation,
     CustomerUpdate,
+    Erasure,
     GatewayState,
     Summary,
     SummaryCell,
@@ -39,6 +41,8 @@ from edge_agent.wire.summaries import (
 # A state every minute makes some 1,400 a day; older ones tell nothing that summaries do not.
 STATES_KEPT_PER_STORE: Final = 2_000
 REFUSALS_KEPT: Final = 10_000
+# As long as a store may repeat what it sent before: the mark of an erasure is forgotten too.
+ERASURES_KEPT_MS: Final = 8 * 24 * 3_600 * 1_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _POSTGRES_SCHEMES: Final = ("postgresql://", "postgres://")
@@ -146,7 +150,10 @@ class HqStore:
             case Summary():
                 self._keep_summary(message, at_ms)
             case CustomerUpdate():
-                self._database.execute(schema.UPSERT_CUSTOMER, _customer_row(message, at_ms))
+                if not self._is_erased(message):
+                    self._database.execute(schema.UPSERT_CUSTOMER, _customer_row(message, at_ms))
+            case Erasure():
+                self._erase(message, at_ms)
             case GatewayState():
                 self._keep_state(message, at_ms)
             case Confirmation():
@@ -188,6 +195,27 @@ class HqStore:
             self._database.execute_many(schema.UPSERT_DEVICE, devices)
         self._database.execute(
             schema.TRIM_DEVICES, {"store": state.store, "kept_ms": DEVICES_KEPT_MS}
+        )
+
+    def _erase(self, erasure: Erasure, at_ms: int) -> None:
+        """Deletes a customer's rows, whichever store they came from."""
+        self._database.execute(schema.ERASE_CUSTOMER, {"reference": erasure.reference})
+        row: Row = {
+            "store": erasure.store,
+            "erasure_id": erasure.erasure_id,
+            "mark": _mark_of(erasure.reference, erasure.erasure_id),
+            "until_date": erasure.at.date().isoformat(),
+            "received_at_ms": at_ms,
+        }
+        self._database.execute(schema.INSERT_ERASURE, row)
+        self._database.execute(schema.TRIM_ERASURES, {"before_ms": at_ms - ERASURES_KEPT_MS})
+
+    def _is_erased(self, update: CustomerUpdate) -> bool:
+        """Whether a customer's day is of somebody who had himself forgotten since."""
+        return any(
+            update.activity_date <= str(row["until_date"])
+            and _mark_of(update.reference, str(row["erasure_id"])) == row["mark"]
+            for row in self._database.query(schema.SELECT_ERASURES, {})
         )
 
     def _keep_refusals(self, refusals: Iterable[Refused], at_ms: int) -> None:
@@ -284,6 +312,11 @@ def _confirmation_row(confirmation: Confirmation, at_ms: int) -> Row:
         "reason": printable(confirmation.reason),
         "received_at_ms": at_ms,
     }
+
+
+def _mark_of(reference: str, erasure_id: str) -> str:
+    # Under the erasure's own chance id, so that no list of handles can be made ahead.
+    return blake2b(reference.encode(), key=erasure_id.encode()[:64], digest_size=16).hexdigest()
 
 
 def _cell_values(cell: SummaryCell) -> Iterable[dict[str, Any]]:

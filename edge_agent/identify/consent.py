@@ -24,7 +24,9 @@ PURPOSES: Final = (
 
 
 def has_consent(visitor: Visitor, purpose: str, *, now_ms: int) -> bool:
-    """Returns whether consent for a purpose is in force at an instant."""
+    """Returns whether consent for a purpose is in force at an instant, and not suspended."""
+    if visitor.complaints and visitor.is_restricted:
+        return False
     newest = _newest(visitor, purpose)
     if newest is None or not newest.granted:
         return False

@@ -82,6 +82,10 @@ class MappingMemory:
         if len(self._entries) > CACHED_ENTRIES:
             self._entries.clear()
 
+    def read_again(self) -> None:
+        """Lets go of what is in memory, after rows of people were deleted."""
+        self._entries.clear()
+
     def note_committed(self) -> None:
         """Notes that what was put is on the disk."""
         self._unsaved.clear()

@@ -141,6 +141,7 @@ class HqOutbox:
             else:
                 # What must not leave does not wait either.
                 unit.add("outbox_acked", (message_id,))
+                unit.add("customer_unsent", (message_id,))
         self._gate.save(unit)
         return n_aside
 

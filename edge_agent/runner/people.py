@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.domain.time import HOUR_MS, local_day_end_ms, local_time
+from edge_agent.domain.visitor import IDENTIFIED_KINDS
 from edge_agent.identify.pseudonyms import Pseudonymiser
 
 if TYPE_CHECKING:
@@ -50,6 +51,12 @@ class People:
     def uncovered(self, subject: Subject) -> str:
         """Returns what of a pseudonym a rotation of the store's key does not change."""
         return self._pseudonymiser.uncovered(subject)
+
+    def known_as(self, reference: VisitorRef) -> tuple[Subject, ...]:
+        """Returns what an identifier is known as now: under the store's key, or each day's."""
+        days = ("",) if reference.kind in IDENTIFIED_KINDS else tuple(sorted(self._days))
+        found = (self._pseudonymiser.subject(reference, day=day) for day in days)
+        return tuple(subject for subject in found if subject is not None)
 
     def case(self, number: str) -> str:
         """Returns a complaint case's keyed hash."""

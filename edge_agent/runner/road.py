@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from edge_agent.runner.name_guard import NameGuard
     from edge_agent.runner.people import People
     from edge_agent.runner.settings import RoadSettings
+    from edge_agent.runner.tombstones import Tombstones
     from edge_agent.runner.wakes import Wakes
     from edge_agent.wire.base import VisitorRef
     from edge_agent.wire.downlink import AnyCommand
@@ -78,6 +79,7 @@ class Road:
         devices: Devices,
         wakes: Wakes,
         guard: NameGuard,
+        tombstones: Tombstones,
         verify: Callable[[bytes], AnyCommand | str],
         now_ms: int,
         watermark_ms: int,
@@ -95,6 +97,7 @@ class Road:
         self.devices = devices
         self.wakes = wakes
         self._guard = guard
+        self._tombstones = tombstones
         self._verify = verify
         self.watermark_ms = watermark_ms
         self.closed_until_ms = 0
@@ -272,12 +275,18 @@ class Road:
         day = self._context.local.day
         visitor = getattr(command.body, "visitor", None)
         case = getattr(command.body, "complaint", None)
+        subject = self._people.subject(visitor, day=day, now_ms=self.now_ms)
+        stated_at = getattr(command.body, "stated_at", command.issued_at)
+        if self._tombstones.covers(subject, None, at_ms=ms_from_datetime(stated_at)):
+            self.counters["of_forgotten"] += 1
+            self._confirm(command.command, "this customer was forgotten after that")
+            return
         self.counters["command_taken"] += 1
         self._run(
             Commanded(
                 command=command,
                 day=day,
-                subject=self._people.subject(visitor, day=day, now_ms=self.now_ms),
+                subject=subject,
                 case=None if case is None else self._people.case(case),
             )
         )
@@ -399,7 +408,11 @@ class Road:
         self, delivery: Delivery, event: Event, mark: int, at_ms: int, *, may_decide: bool
     ) -> bool:
         try:
-            self._run(self._arrival(event, mark, at_ms, may_decide=may_decide))
+            arrival = self._arrival(event, mark, at_ms, may_decide=may_decide)
+            if self._tombstones and self._is_of_forgotten(arrival):
+                self.counters["of_forgotten"] += 1
+            else:
+                self._run(arrival)
         except Exception:
             # The per-event boundary: nothing of this event was applied, its neighbours go on.
             log.exception("event_failed", extra={"fields": {"type": event.type}})
@@ -433,6 +446,13 @@ class Road:
             people.basket(basket, day=day, now_ms=now_ms),
             None if case is None else people.case(case),
         )
+
+    def _is_of_forgotten(self, arrival: Arrival) -> bool:
+        told = arrival.event.time
+        own_ms = None if told is None else ms_from_datetime(told)
+        # A time that was replaced by the arrival's says nothing of when it happened.
+        at_ms = own_ms if own_ms == arrival.at_ms else None
+        return self._tombstones.covers(arrival.subject, arrival.basket, at_ms=at_ms)
 
     def _day(self, at_ms: int) -> str:
         # A local day begins at a whole quarter of an hour everywhere on earth.
@@ -496,6 +516,10 @@ class Road:
                 basket=people.basket(request.basket, day=day, now_ms=now_ms),
             ),
         )
+
+    def run_called(self, given: Input) -> None:
+        """Takes in what somebody in the store ordered; called within a batch of its own."""
+        self._run(given)
 
     def _take_staff_feedback(self, delivery: Delivery) -> None:
         feedback = decode_staff_feedback(
@@ -595,6 +619,9 @@ class Road:
             return
         row = ("hq", message.topic, message.payload, 0, None, None)
         self._unit.add("outbox", (*row, message.message_id, message.kind, message.visitor))
+        if message.visitor is not None:
+            sent = (message.visitor, self.now_ms, message.message_id, message.payload)
+            self._unit.add("customer_sent", sent)
         self.publishes.append(None)
 
     def _confirm(self, command: str, reason: str | None) -> None:

@@ -3,7 +3,8 @@
 Only the agent writes its database and switches its model, so commands ask it. The socket is
 called `control`, lies in the state folder and belongs to the agent (mode 0600): whoever may not
 read the agent's state cannot ask it either. A request is an object whose `do` names what is
-wanted; the answer has `ok`, and `error` and `hint` when that is false.
+wanted; the answer has `ok`, and `error` and `hint` when that is false. Who asks is told by the
+system and not by the request: whatever it says under `uid` is replaced.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import logging
 import os
 import socket
+import struct
 import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,8 +28,8 @@ log = logging.getLogger(__name__)
 
 # A request names files and ids; it never carries them.
 MAX_LINE_BYTES: Final = 64 * 1024
-# An answer may list what it is about.
-MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
+# An answer may list what it is about: all that is held of one person, for one.
+MAX_ANSWER_BYTES: Final = 32 * 1024 * 1024
 # Whoever connects and says nothing must not keep the next one waiting.
 READ_TIMEOUT_S: Final = 5.0
 ANSWER_TIMEOUT_S: Final = 60.0
@@ -35,6 +37,8 @@ BACKLOG: Final = 8
 OWNER_ONLY: Final = 0o600
 # unix(7): an address has room for 107 bytes and its end.
 MAX_ADDRESS_BYTES: Final = 107
+# Process, user and group.
+_CREDENTIALS: Final = "3i"
 NOT_RUNNING: Final = (
     "is the agent running, and may you read its state folder? systemctl status edge-agent"
 )
@@ -46,6 +50,11 @@ ROLL_MODEL_BACK: Final = "model.rollback"
 SHOW_KEYS: Final = "keys.show"
 ROTATE_KEYS: Final = "keys.rotate"
 SHOW_EGRESS: Final = "privacy.egress"
+SHOW_VISITOR: Final = "visitor.show"
+EXPORT_VISITOR: Final = "visitor.export"
+FORGET_VISITOR: Final = "visitor.forget"
+RESTRICT_VISITOR: Final = "visitor.restrict"
+UNLINK_VISITOR: Final = "visitor.unlink"
 
 Answer = dict[str, Any]
 
@@ -107,7 +116,7 @@ class ControlServer:
             request = json.loads(_read_line(connection, MAX_LINE_BYTES))
             if not isinstance(request, dict):
                 return _refusal("a request is a JSON object on one line")
-            return {"ok": True, **self._handle(request)}
+            return {"ok": True, **self._handle({**request, "uid": _uid_of(connection)})}
         except (ValueError, RecursionError):
             return _refusal("a request is a JSON object on one line")
         except EdgeAgentError as error:
@@ -145,6 +154,13 @@ def ask(path: Path, request: Answer, *, timeout_s: float = ANSWER_TIMEOUT_S) -> 
     if not answer.pop("ok", False):
         raise RequestRefused(str(answer.get("error", "refused")), hint=str(answer.get("hint", "")))
     return dict(answer)
+
+
+def _uid_of(connection: socket.socket) -> int:
+    """Returns the user at the other end, as the system knows him; unix(7), SO_PEERCRED."""
+    size = struct.calcsize(_CREDENTIALS)
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    return int(struct.unpack(_CREDENTIALS, credentials)[1])
 
 
 def _refusal(error: str, hint: str = "") -> Answer:

@@ -61,6 +61,9 @@ _OUTCOME = _plain("outcome", "at_ms")
 _ALERT = _plain("alert", "at_ms")
 _SHOWING = _plain("showing", "valid_until_ms")
 _COUNT = _plain("people_count", "period_start_ms")
+_SENT = _plain("customer_sent", "at_ms")
+_TOMBSTONE = _plain("tombstone", "at_ms")
+_AUDIT = _plain("audit", "at_ms")
 _WATERMARK = _plain("summary_watermark", "period_start_ms")
 _LETTER = _plain("dead_letter", "at_ms")
 _MAPPING = _plain("mapping_state", "updated_at_ms")
@@ -220,6 +223,30 @@ KEPT: Final = (
         rows="SELECT count(*) FROM outbox",
         oldest="SELECT min(strftime('%s', json_extract(CAST(payload AS TEXT), '$.activity_date'))"
         " * 1000) FROM outbox WHERE kind = 'customer'",
+    ),
+    Kept(
+        tables=("customer_sent",),
+        holds="what HQ was sent of a consenting customer, so that he can be told",
+        period="sales_days",
+        since="sending",
+        rows=_SENT[0],
+        oldest=_SENT[1],
+    ),
+    Kept(
+        tables=("tombstone",),
+        holds="keyed marks that keep late messages from bringing somebody forgotten back",
+        period="tombstones_days",
+        since="the forgetting",
+        rows=_TOMBSTONE[0],
+        oldest=_TOMBSTONE[1],
+    ),
+    Kept(
+        tables=("audit",),
+        holds="who looked at, erased or restricted somebody's data, and when; never whose",
+        period="audits_days",
+        since="the act",
+        rows=_AUDIT[0],
+        oldest=_AUDIT[1],
     ),
 )
 

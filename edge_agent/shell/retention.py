@@ -19,7 +19,15 @@ ROWS_AT_A_TIME: Final = 500
 MAPPING_ROWS_MAX: Final = 200_000
 # Tables that the engine's state does not rest on.
 APART: Final = frozenset(
-    {"mapping_state", "mapping_state (over its bound)", "device", "outbox", "outbox (expired)"}
+    {
+        "mapping_state",
+        "mapping_state (over its bound)",
+        "device",
+        "outbox",
+        "outbox (expired)",
+        "audit",
+        "customer_sent",
+    }
 )
 
 # Every table that holds something of a person or an event: which period, and the rows past it.
@@ -139,6 +147,14 @@ RULES: Final = (
         "outbox_days",
         "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE"
         " expires_at_ms < :before_ms LIMIT :limit)",
+    ),
+    ("tombstone", "tombstones_days", "DELETE FROM tombstone WHERE at_ms < :before_ms"),
+    ("audit", "audits_days", "DELETE FROM audit WHERE at_ms < :before_ms"),
+    (
+        "customer_sent",
+        "sales_days",
+        "DELETE FROM customer_sent WHERE (visitor, message_id) IN (SELECT visitor, message_id"
+        " FROM customer_sent WHERE at_ms < :before_ms LIMIT :limit)",
     ),
 )
 

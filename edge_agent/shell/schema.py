@@ -369,6 +369,43 @@ def m006_seals(database: Database) -> None:
     database.execute("UPDATE meta SET value = '6' WHERE key = 'schema_version'")
 
 
+_RIGHTS: Final = """
+-- Whom the store had to forget: keyed marks that keep late messages from bringing him back.
+CREATE TABLE tombstone (
+    mark TEXT PRIMARY KEY,
+    at_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What was done with somebody's data at his wish: by which user, and never whose it was.
+CREATE TABLE audit (
+    id INTEGER PRIMARY KEY,
+    at_ms INTEGER NOT NULL,
+    uid INTEGER NOT NULL,
+    act TEXT NOT NULL,
+    outcome TEXT NOT NULL
+) STRICT;
+
+-- What HQ was sent of a consenting customer, so that he can be told.
+CREATE TABLE customer_sent (
+    visitor TEXT NOT NULL REFERENCES visitor (id) ON DELETE CASCADE,
+    at_ms INTEGER NOT NULL,
+    message_id TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    PRIMARY KEY (visitor, message_id)
+) STRICT, WITHOUT ROWID;
+
+UPDATE meta SET value = '7' WHERE key = 'schema_version'
+"""
+
+
+@migrations()
+def m007_rights(database: Database) -> None:
+    """Adds what people's rights need."""
+    for statement in _RIGHTS.split(";"):
+        if statement.strip():
+            database.execute(statement)
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is not applied yet, each migration in one transaction with its record."""
     migrations.apply(Database(connection))

@@ -193,6 +193,12 @@ class Shadow:
         self._counts["live_only"] += live and not other
         self._counts["other_only"] += other and not live
 
+    def forget(self, visitors: tuple[VisitorId, ...]) -> None:
+        """Drops the cases of somebody who is forgotten."""
+        with self._lock:
+            for decision in [d for d, c in self._cases.items() if c.visitor in visitors]:
+                del self._cases[decision]
+
     # --- the shadow's thread ------------------------------------------------------------------
 
     def _run(self) -> None:

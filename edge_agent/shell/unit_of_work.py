@@ -170,6 +170,13 @@ _SQL: Final = {
         " version = excluded.version, command = excluded.command, reason = excluded.reason,"
         " at_ms = excluded.at_ms"
     ),
+    "tombstone": "INSERT OR REPLACE INTO tombstone (mark, at_ms) VALUES (?, ?)",
+    "audit": "INSERT INTO audit (at_ms, uid, act, outcome) VALUES (?, ?, ?, ?)",
+    "customer_sent": (
+        "INSERT OR REPLACE INTO customer_sent (visitor, at_ms, message_id, payload)"
+        " VALUES (?, ?, ?, ?)"
+    ),
+    "customer_unsent": "DELETE FROM customer_sent WHERE message_id = ?",
     "meta": "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)",
 }
 # Deletions before insertions of the same table, parents before what refers to them.
@@ -213,6 +220,10 @@ _ORDER: Final = (
     "summary",
     "dirty",
     "command",
+    "tombstone",
+    "audit",
+    "customer_sent",
+    "customer_unsent",
     "meta",
 )
 _JOIN: Final = (
@@ -268,6 +279,15 @@ class UnitOfWork:
         self._joins: list[effects.JoinPurchases] = []
         # Whose statements, or identifiers, this batch touches.
         self._stating: set[str] = set()
+        self._erased: list[tuple[str, rows.Row]] = []
+
+    def erase(self, statements: Iterable[tuple[str, rows.Row]]) -> None:
+        """Queues deletions that come after all else of this batch; literal SQL of ours only.
+
+        What is held in memory is read again right after the commit, before anything else is
+        taken in: a cached visit of somebody who is gone must not be written again.
+        """
+        self._erased.extend(statements)
 
     def add(self, table: str, row: rows.Row) -> None:
         """Queues a row for one of the statements above."""
@@ -365,6 +385,8 @@ class UnitOfWork:
         if self._second_copy is not None:
             self._second_copy.committed()
         self._state.forget_unsaved()
+        if self._erased:
+            self._state.reload()
         self._begin()
         return outbox_ids
 
@@ -388,6 +410,7 @@ class UnitOfWork:
             or self._showings
             or self._visitors
             or self._joins
+            or self._erased
         )
 
     # --- collecting ---------------------------------------------------------------------------
@@ -458,7 +481,10 @@ class UnitOfWork:
     def _stage(self) -> None:
         if self._second_copy is not None:
             tombstones = self._pending.get("tombstone", ())
-            if self._stating or tombstones:
+            if self._erased:
+                # Whoever is gone leaves the second copy too, as soon as this is committed.
+                self._second_copy.stage_anew()
+            elif self._stating or tombstones:
                 self._second_copy.stage(self._stating, [(row[0], row[1]) for row in tombstones])
 
     def _flush(self) -> None:  # noqa: C901 - one loop a kind of value
@@ -481,6 +507,8 @@ class UnitOfWork:
                 self._db.executemany(_SQL[table], pending)
         for join in self._joins:
             self._join(join)
+        for statement, parameters in self._erased:
+            self._db.execute(statement, parameters)
 
     def _write_links(self, before: tuple[Link, ...], links: tuple[Link, ...]) -> None:
         kept = {(link.visitor, link.since_ms, link.basis) for link in links}

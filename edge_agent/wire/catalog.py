@@ -32,6 +32,7 @@ from edge_agent.wire.staff import StaffAlert, StaffFeedback
 from edge_agent.wire.summaries import (
     Confirmation,
     CustomerUpdate,
+    Erasure,
     GatewayState,
     Summary,
     SummaryKind,
@@ -60,6 +61,7 @@ _OWN_NAMES: Final[dict[type[Message], str]] = {
     GatewayState: "up.state",
     Confirmation: "up.confirm",
     ConsentReceipt: "consent.receipt",
+    Erasure: "up.erasure",
 }
 
 
@@ -262,6 +264,7 @@ def _hq_upward() -> tuple[Channel, ...]:
         ("Customer", "customer", CustomerUpdate, "A consenting, identified customer's day."),
         ("State", "state", GatewayState, "The gateway's health and versions."),
         ("Confirm", "confirm", Confirmation, "Which commands were taken, refused and why."),
+        ("Erasure", "erasure", Erasure, "A customer to be forgotten; repeated until the ack."),
     )
     summary = Channel(
         name="upSummary",

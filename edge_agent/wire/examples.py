@@ -292,6 +292,13 @@ _UP: Final[dict[str, Json]] = {
         "reason": "expired",
         "schema_version": 1,
     },
+    "up.erasure": {
+        "erasure_id": "5f0c9f0a0c9b4f5d8c1e2a3b4c5d6e7f",
+        "store": "s42",
+        "reference": "crm-000123",
+        "at": "2026-11-02T17:05:00Z",
+        "schema_version": 1,
+    },
 }
 
 

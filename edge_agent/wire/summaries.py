@@ -1,4 +1,4 @@
-"""What goes up to HQ: summaries, consented customers' updates, gateway state, confirmations.
+"""What goes up to HQ: summaries, consented customers' updates, erasures, state, confirmations.
 
 Nothing else leaves a store. Cells hold counts, sums and fixed-bucket histograms, so that stores
 and days add up exactly.
@@ -130,4 +130,22 @@ class Confirmation(Message):
     command: Name
     outcome: Literal["taken", "refused"]
     reason: Text = ""
+    schema_version: Literal[1] = SCHEMA_VERSION
+
+
+class Erasure(Message):
+    """`hq/{store}/up/erasure`: a customer had himself forgotten; HQ deletes its rows of him.
+
+    It is repeated until HQ's `ack` names it, and then forgotten itself.
+
+    Attributes:
+        erasure_id: Made by chance; tells nothing of whom it is about.
+        reference: The handle that HQ gave with this customer's profile.
+        at: What HQ has of him until then goes, and does not come back with a late message.
+    """
+
+    erasure_id: Name
+    store: Name
+    reference: Name
+    at: Instant
     schema_version: Literal[1] = SCHEMA_VERSION

@@ -376,7 +376,14 @@ def test_impossible_value_spares_its_neighbours(open_store: OpenStore) -> None:
     )
     kept = hq.take([giant, summary(), state(1)], received_at=NOW)
     assert {message.store for message in kept} == {"s42"}
-    assert hq.counts() == {"summary": 1, "customer": 0, "state": 1, "confirm": 0, "refused": 1}
+    assert hq.counts() == {
+        "summary": 1,
+        "customer": 0,
+        "state": 1,
+        "confirm": 0,
+        "erasure": 0,
+        "refused": 1,
+    }
 
 
 def test_versions_rise_over_processes_and_clock_steps(open_store: OpenStore) -> None:

@@ -45,7 +45,8 @@ STORE_OUT = {
     "store/{store}/event/{source}/receipt",
     "store/{store}/deadletter",
 }
-UP = {f"hq/{{store}}/up/{kind}" for kind in ("summary/{kind}", "customer", "state", "confirm")}
+UP_KINDS = ("summary/{kind}", "customer", "state", "confirm", "erasure")
+UP = {f"hq/{{store}}/up/{kind}" for kind in UP_KINDS}
 DOWN_KINDS = (
     *("campaign", "journey", "segment", "consent", "complaint", "profile", "catalogue", "stock"),
     *("promotion", "fact", "model", "config", "ack"),
@@ -55,7 +56,7 @@ DOWN = {f"hq/{{store}}/down/{kind}" for kind in DOWN_KINDS}
 NOT_A_TOPIC = {"last_level", "level", "hq_down_filters", "reply", "is_event"}
 # Several topics of one function.
 KINDS: dict[str, tuple[str, ...]] = {
-    "hq_up": ("customer", "state", "confirm"),
+    "hq_up": ("customer", "state", "confirm", "erasure"),
     "hq_down": DOWN_KINDS,
     "hq_summary": ("{kind}",),
 }

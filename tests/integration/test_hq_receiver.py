@@ -26,6 +26,7 @@ from edge_agent.wire.downlink import AckCommand
 from edge_agent.wire.summaries import (
     Confirmation,
     CustomerUpdate,
+    Erasure,
     GatewayState,
     Summary,
     SummaryCell,
@@ -95,6 +96,8 @@ def topic_of(message: UpMessage) -> str:
             return topics.hq_up(message.store, "state")
         case Confirmation():
             return topics.hq_up(message.store, "confirm")
+        case Erasure():
+            return topics.hq_up(message.store, "erasure")
 
 
 def summary(hour: int, *, store: str = "s42", revision: int = 1) -> Summary:
@@ -172,7 +175,14 @@ def test_every_kind_is_kept_and_acknowledged_by_id(
         wait_for(lambda: len(agent.acked) == 4)
         agent.link.stop()
     assert sorted(agent.acked) == sorted(message_id(each) for each in one_of_each())
-    assert hq.counts() == {"summary": 1, "customer": 1, "state": 1, "confirm": 1, "refused": 0}
+    assert hq.counts() == {
+        "summary": 1,
+        "customer": 1,
+        "state": 1,
+        "confirm": 1,
+        "erasure": 0,
+        "refused": 0,
+    }
     counters = receiver.counters()
     assert (counters.n_summaries, counters.n_customers, counters.n_messages) == (1, 1, 4)
     assert counters.n_bytes == sum(len(each.model_dump_json().encode()) for each in one_of_each())
