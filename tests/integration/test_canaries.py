@@ -3,7 +3,8 @@
 Looked through: every byte of every file in the state folder, what the store's topics and HQ were
 sent (the pages show nothing else), and the log; for each identifier in all its spellings,
 encodings and bare hashes. The name under which a device's account publishes (`source`) is given
-at enrolment and bound to its topic by the broker; it is the one field without a canary.
+at enrolment and bound to its topic by the broker; it is the one field without a canary. A
+complaint's story is meant for the team where its person stands, as typed: this floor has none.
 """
 
 from __future__ import annotations
