@@ -208,8 +208,9 @@ def running_bridge(
     more: str = "",
     http_more: str = "",
     port: int = 0,
+    has_broker: bool = True,
 ) -> Iterator[BridgeProcess]:
-    """A bridge that listens, ended when the block ends."""
+    """A bridge that listens, linked if its broker is there; ended when the block ends."""
     bridge = BridgeProcess(
         folder=folder,
         sections=sections,
@@ -221,6 +222,8 @@ def running_bridge(
     folder.mkdir(parents=True, exist_ok=True)
     bridge.start()
     try:
+        if has_broker:
+            bridge.wait_linked()
         yield bridge
     finally:
         bridge.kill()

@@ -124,7 +124,6 @@ def bridge(tmp_path: Path, broker: Broker) -> Iterator[BridgeProcess]:
     with running_bridge(
         tmp_path / "bridge", HOOKS, broker_port=broker.port, http_more=limit
     ) as running:
-        running.wait_linked()
         yield running
 
 
@@ -139,7 +138,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BridgeProcess]:
             folder / "bridge", HOOKS, broker_port=broker.port, http_more=limit
         ) as running,
     ):
-        running.wait_linked()
         yield running
 
 
@@ -431,7 +429,7 @@ def test_without_the_broker_the_vendor_is_asked_to_repeat(tmp_path: Path) -> Non
     """503 with Retry-After while the broker is away; the repeat is delivered once it is back."""
     port = free_port()
     body = b'{"order":{"id":"1"}}'
-    with running_bridge(tmp_path / "bridge", HOOKS, broker_port=port) as bridge:
+    with running_bridge(tmp_path / "bridge", HOOKS, broker_port=port, has_broker=False) as bridge:
         answered = bridge.post_square(body)
         assert (answered.status, answered.reason) == (503, "no_broker")
         assert int(answered.headers["retry-after"]) > 0
@@ -452,7 +450,6 @@ def test_a_frozen_broker_is_no_broker(tmp_path: Path, broker: Broker) -> None:
         ) as bridge,
         watcher(broker, "#") as client,
     ):
-        bridge.wait_linked()
         broker.freeze()
         try:
             answered = bridge.post_square(body)
@@ -467,12 +464,10 @@ def test_a_frozen_broker_is_no_broker(tmp_path: Path, broker: Broker) -> None:
 def test_what_the_broker_takes_for_nobody_is_not_delivered(tmp_path: Path, broker: Broker) -> None:
     """The broker acknowledges and drops what nobody subscribes: then there is no 200."""
     with running_bridge(tmp_path / "a", HOOKS, broker_port=broker.port) as bridge:
-        bridge.wait_linked()
         answered = bridge.post_square(b"{}")
         assert (answered.status, answered.reason) == (503, "nobody_subscribes")
     more = "needs_subscriber = false"
     with running_bridge(tmp_path / "b", HOOKS, broker_port=broker.port, more=more) as bridge:
-        bridge.wait_linked()
         assert bridge.post_square(b"{}").status == 200
 
 
@@ -486,7 +481,6 @@ def test_what_the_broker_refuses_is_not_delivered(tmp_path: Path) -> None:
         running_bridge(tmp_path / "bridge", HOOKS, broker_port=broker.port) as bridge,
         watcher(broker, "#") as client,
     ):
-        bridge.wait_linked()
         answered = bridge.post("/open", b"1")
         assert (answered.status, answered.reason) == (503, "refused_by_broker")
         assert bridge.post_square(b"2").status == 200
@@ -501,7 +495,6 @@ def test_a_body_larger_than_the_broker_takes_does_not_cut_the_link(tmp_path: Pat
         running_bridge(tmp_path / "bridge", HOOKS, broker_port=broker.port) as bridge,
         watcher(broker, "#") as client,
     ):
-        bridge.wait_linked()
         answered = bridge.post_square(b"x" * 3_000)
         assert (answered.status, answered.reason) == (413, "too_large_for_broker")
         assert bridge.post_square(b"x" * 1_000).status == 200
@@ -616,7 +609,6 @@ def test_a_webhook_that_is_told_twice_is_one_sale_in_the_agent(
         running_agent(tmp_path / "agent", broker.port, extra=extra) as agent,
         running_bridge(tmp_path / "bridge", HOOKS, broker_port=broker.port) as bridge,
     ):
-        bridge.wait_linked()
         assert bridge.post_square(bodies[0]).status == 200
         wait_for(lambda: _n_sales(agent) == 1, "the first sale")
         agent.kill()
@@ -658,6 +650,7 @@ def test_over_tls_too(tmp_path: Path, broker: Broker) -> None:
         broker_port=broker.port,
         http_more=f'cert_file = "{cert}"\nkey_file = "{key}"\n',
         port=port,
+        has_broker=False,
     ) as bridge:
         with watcher(broker, "#") as client:
             wait_for(lambda: _status(bridge)["broker"]["connected"] is True, "it has its broker")

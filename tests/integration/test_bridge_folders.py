@@ -46,7 +46,6 @@ RENAMES_A_FILE: Final = 2
 def bridge(tmp_path: Path, broker: Broker) -> Iterator[BridgeProcess]:
     """A bridge that watches a folder, linked to its broker."""
     with running_bridge(tmp_path / "bridge", FOLDER, broker_port=broker.port) as running:
-        running.wait_linked()
         yield running
 
 
@@ -86,7 +85,6 @@ def test_a_file_is_left_alone_until_it_has_settled(tmp_path: Path, broker: Broke
         watcher(broker, "#") as client,
         (bridge.drop / "3-slow.xml").open("wb") as file,
     ):
-        bridge.wait_linked()
         for start in range(0, len(content), 400):
             file.write(content[start : start + 400])
             file.flush()
@@ -103,7 +101,6 @@ def test_half_a_document_waits_for_its_other_half(tmp_path: Path, broker: Broker
         running_bridge(tmp_path / "bridge", PATIENT, broker_port=broker.port) as bridge,
         watcher(broker, "#") as client,
     ):
-        bridge.wait_linked()
         path = bridge.drop / "3-slow.xml"
         path.write_bytes(content[:500])
         bridge.drop_file("3-other.xml", _receipt(2))
@@ -237,7 +234,6 @@ def test_names_in_any_script_and_none_are_taken(tmp_path: Path, broker: Broker) 
         "-rf",
     ]
     with running_bridge(tmp_path / "bridge", sections, broker_port=broker.port) as bridge:
-        bridge.wait_linked()
         with watcher(broker, "#") as client:
             for number, name in enumerate(names):
                 bridge.drop_file(name, _receipt(number))
@@ -267,7 +263,9 @@ def test_without_the_broker_files_wait_where_they_are(tmp_path: Path) -> None:
     with Client(login, session_s=3_600) as client:
         client.subscribe(["#"])
     broker.stop()
-    with running_bridge(tmp_path / "bridge", EAGER, broker_port=broker.port) as bridge:
+    with running_bridge(
+        tmp_path / "bridge", EAGER, broker_port=broker.port, has_broker=False
+    ) as bridge:
         for number in range(5):
             path = bridge.drop_file(f"3-{9 - number}.xml", _receipt(number))
             os.utime(path, (1_000_000 + number, 1_000_000 + number))
@@ -291,7 +289,6 @@ def _waiting(bridge: BridgeProcess) -> int:
 def test_a_message_that_nobody_gets_keeps_its_file(tmp_path: Path, broker: Broker) -> None:
     """Without a subscriber a file stays in `working`, until there is one."""
     with running_bridge(tmp_path / "bridge", EAGER, broker_port=broker.port) as bridge:
-        bridge.wait_linked()
         bridge.drop_file("3-a.xml", _receipt(1))
         wait_for(
             lambda: "nobody_subscribes" in bridge.health()["folders"]["poslog"], "it was tried"
@@ -383,7 +380,6 @@ def test_done_and_refused_are_kept_within_bounds(tmp_path: Path, broker: Broker)
     """Older or more than allowed are deleted at the next start; 0 days keep nothing at all."""
     sections = EAGER + "done_keep_files = 3\nrefused_keep_files = 2\n"
     with running_bridge(tmp_path / "bridge", sections, broker_port=broker.port) as bridge:
-        bridge.wait_linked()
         with watcher(broker, "#") as client:
             for number in range(6):
                 bridge.drop_file(f"3-{number}.xml", _receipt(number))
@@ -413,7 +409,6 @@ def test_a_second_bridge_keeps_off_the_folder(bridge: BridgeProcess, broker: Bro
     """Two bridges on one folder would publish everything twice: the second says so and waits."""
     more = bridge.filled(bridge.sections)
     with running_bridge(bridge.folder / "second", more, broker_port=broker.port) as second:
-        second.wait_linked()
         wait_for(
             lambda: "another bridge" in (second.health()["folders"]["poslog"]["trouble"] or ""),
             "it says who has the folder",
@@ -426,7 +421,6 @@ def test_a_missing_folder_stops_nothing_and_is_found_when_it_comes(
 ) -> None:
     """A share that is not mounted yet is told, and watched once it is there."""
     with running_bridge(tmp_path / "bridge", EAGER, broker_port=broker.port) as bridge:
-        bridge.wait_linked()
         wait_for((bridge.drop / "done").is_dir, "the folder is watched")
         shutil.rmtree(bridge.drop)
         wait_for(lambda: bridge.health()["folders"]["poslog"]["trouble"] is not None, "it is told")
@@ -444,7 +438,6 @@ def test_a_link_in_the_place_of_a_folder_is_not_followed(tmp_path: Path, broker:
     (folder / "drop").mkdir(parents=True)
     (folder / "drop" / "done").symlink_to(elsewhere)
     with running_bridge(folder, EAGER, broker_port=broker.port) as bridge:
-        bridge.wait_linked()
         bridge.drop_file("3-a.xml", _receipt(1))
         wait_for(lambda: bridge.health()["folders"]["poslog"]["trouble"] is not None, "it is told")
         assert (bridge.drop / "3-a.xml").is_file()
