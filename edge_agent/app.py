@@ -73,6 +73,7 @@ from edge_agent.shell.sqlite_db import store_error
 from edge_agent.shell.state_store import StateStore
 from edge_agent.shell.systemd import ServiceManager
 from edge_agent.shell.unit_of_work import UnitOfWork
+from edge_agent.state.alarms import kinds_of
 from edge_agent.sync.egress import Names
 from edge_agent.wire import topics
 from edge_agent.wire.notices import AgentState
@@ -719,7 +720,7 @@ class Agent:
             version=__version__,
             model=None if self._bundle is None else self._bundle.version,
             health="degraded" if problems else "good",
-            problems=problems,
+            problems=kinds_of(problems),
             counters=counters,
             devices=() if is_replay else self._told_devices(now_ms),
         )

@@ -80,6 +80,16 @@ def problems_of(alarms: Iterable[Alarm], *, n_devices: int) -> tuple[str, ...]:
     return tuple(told)
 
 
+def kinds_of(problems: Iterable[str]) -> tuple[str, ...]:
+    """Returns problems without the devices' names: HQ is told those in its list of devices.
+
+    Example:
+        >>> kinds_of(["no_model", "device_silent:door-7", "device_silent:all"])
+        ('no_model', 'device_silent')
+    """
+    return tuple(dict.fromkeys(each.partition(":")[0] for each in problems))
+
+
 def is_clock_wrong(skew_s: float | None, *, was_wrong: bool = False) -> bool:
     """Returns whether a device's clock is wrong, or not yet right again."""
     if skew_s is None:

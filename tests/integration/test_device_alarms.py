@@ -68,7 +68,10 @@ def test_a_silent_device_and_a_wrong_clock_are_told_once_and_their_end_too(
             _speak(store, "ble-2", 2, ahead_s=250)
             wrong = ("degraded", (SILENT, CLOCK))
             wait_for(lambda: wrong in _states(store, STATE), what="a state that tells of both")
-            wait_for(lambda: wrong in _states(store, HQ_STATE), what="the same at HQ")
+            kinds = ("degraded", ("device_silent", "device_clock"))
+            wait_for(lambda: kinds in _states(store, HQ_STATE), what="the same at HQ")
+            devices = store.documents(HQ_STATE)[-1]["devices"]
+            assert [each["device"] for each in devices if each["is_silent"]] == ["ble-1"]
             code, text = _status(agent, "--json")
             told: dict[str, Any] = json.loads(text)
             assert (code, told["health"], told["problems"]) == (1, *wrong[:1], [SILENT, CLOCK])
