@@ -52,10 +52,11 @@ _LINKS_OF: Final = (
     "SELECT ?, pseudonym, visitor, since_ms, until_ms, basis, ended_by, source, confidence"
     " FROM link WHERE kind = 'visitor' AND pseudonym = ?"
 )
+# The plus keeps SQLite from looking through every link between visitors instead of the person's.
 _LINKS_TO: Final = (
     "SELECT v.kind, l.pseudonym, l.visitor, l.since_ms, l.until_ms, l.basis, l.ended_by,"
     " l.source, l.confidence FROM link l JOIN visitor v ON v.id = l.pseudonym"
-    " WHERE l.visitor = ? AND l.kind = 'visitor'"
+    " WHERE l.visitor = ? AND +l.kind = 'visitor'"
 )
 
 _CLOSED: Final = (
@@ -171,8 +172,6 @@ class StateStore:
             for row in self._db.execute(_LINKS_TO, (person,)):
                 link = rows.link_from(tuple(row))
                 known[link.of] = (*known.get(link.of, ()), link)
-            if len(self._links_to) >= CACHED_PERSONS:
-                self._links_to.popitem(last=False)
             self._links_to[person] = known
         return tuple(link for links in known.values() for link in links)
 
@@ -366,6 +365,8 @@ class StateStore:
         self._superseded.clear()
         self._alerts.clear()
         self._registers.prune()
+        while len(self._links_to) > CACHED_PERSONS:
+            self._links_to.popitem(last=False)
         while len(self._baskets) > CACHED_BASKETS:
             self._baskets.popitem(last=False)
         while len(self._visitors) > CACHED_VISITORS:
