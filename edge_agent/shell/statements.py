@@ -27,10 +27,12 @@ _AROUND: Final = """SELECT * FROM link WHERE kind = 'visitor' AND pseudonym = v.
         UNION SELECT visitor FROM link WHERE kind = 'visitor' AND pseudonym = v.id)"""
 _CIRCLE: Final = f"""(SELECT coalesce(group_concat(json_array({_LINK})), '')
     FROM (SELECT * FROM ({_AROUND}) ORDER BY pseudonym, visitor, since_ms, basis))"""  # noqa: S608
+# CROSS JOIN keeps SQLite from going through every visitor there is.
 _OTHERS: Final = f"""(SELECT coalesce(group_concat(json_array(whose_kind, {_LINK})), '')
-    FROM (SELECT o.kind AS whose_kind, l.* FROM visitor o JOIN link l ON l.visitor = o.id
-        WHERE l.kind <> 'visitor' AND o.id <> v.id AND o.id IN (
-            SELECT pseudonym FROM ({_AROUND}) UNION SELECT visitor FROM ({_AROUND}))
+    FROM (SELECT o.kind AS whose_kind, l.* FROM (SELECT pseudonym AS id FROM ({_AROUND})
+            UNION SELECT visitor FROM ({_AROUND})) AS i
+        CROSS JOIN visitor o ON o.id = i.id CROSS JOIN link l ON l.visitor = o.id
+        WHERE l.kind <> 'visitor' AND o.id <> v.id
         ORDER BY o.id, l.kind, l.pseudonym, l.since_ms, l.basis))"""  # noqa: S608
 _CONSENTS: Final = """(SELECT coalesce(group_concat(json_array(purpose, stated_at_ms, granted,
         source, text_version, channel, expires_at_ms)), '')
@@ -48,12 +50,14 @@ _PERSON: Final = f"""SELECT CAST(v.id AS BLOB),
     || ',[' || {_LINKS} || '],[' || iif({_IS_SUPPRESSED}, {_CIRCLE}, '')
     || '],[' || iif({_IS_SUPPRESSED}, {_OTHERS}, '')
     || '],[' || {_CONSENTS} || '],[' || {_COMPLAINTS} || ']]' AS BLOB), s.mac, {_IS_SUPPRESSED}
-FROM visitor v LEFT JOIN seal s ON s.visitor = v.id WHERE {_HAS_STATED}"""  # noqa: S608
-_ALL: Final = f"{_PERSON} ORDER BY v.id"
+FROM asked CROSS JOIN visitor v ON v.id = asked.id LEFT JOIN seal s ON s.visitor = v.id
+WHERE {_HAS_STATED} ORDER BY v.id"""  # noqa: S608
+_ALL: Final = f"""WITH asked (id) AS (SELECT visitor FROM consent
+    UNION SELECT visitor FROM complaint UNION SELECT visitor FROM seal) {_PERSON}"""  # noqa: S608
 # A link that leads to somebody is also around all the others who were taken for him.
-_SOME: Final = f"""{_PERSON} AND (v.id IN (SELECT value FROM json_each(?1)) OR v.id IN (
-    SELECT pseudonym FROM link WHERE kind = 'visitor' AND visitor IN (
-        SELECT value FROM json_each(?1)))) ORDER BY v.id"""  # noqa: S608
+_SOME: Final = f"""WITH asked (id) AS (SELECT value FROM json_each(?1)
+    UNION SELECT l.pseudonym FROM json_each(?1) j CROSS JOIN link l ON l.visitor = j.value
+        WHERE l.kind = 'visitor') {_PERSON}"""  # noqa: S608
 
 _PUT_VISITOR: Final = (
     "INSERT INTO visitor (id, kind, first_seen_at_ms, last_seen_at_ms, profile)"
