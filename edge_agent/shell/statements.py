@@ -23,7 +23,7 @@ _LINKS: Final = f"""(SELECT coalesce(group_concat(json_array({_LINK})), '')
         ORDER BY kind, pseudonym, since_ms, basis))"""  # noqa: S608 - text of this file only
 # Links of his own, and all that lead to him or to whom he was taken for.
 _AROUND: Final = """SELECT * FROM link WHERE kind = 'visitor' AND pseudonym = v.id
-    UNION SELECT * FROM link WHERE kind = 'visitor' AND visitor IN (SELECT v.id
+    UNION SELECT * FROM link WHERE +kind = 'visitor' AND visitor IN (SELECT v.id
         UNION SELECT visitor FROM link WHERE kind = 'visitor' AND pseudonym = v.id)"""
 _CIRCLE: Final = f"""(SELECT coalesce(group_concat(json_array({_LINK})), '')
     FROM (SELECT * FROM ({_AROUND}) ORDER BY pseudonym, visitor, since_ms, basis))"""  # noqa: S608
@@ -57,7 +57,7 @@ _ALL: Final = f"""WITH asked (id) AS (SELECT visitor FROM consent
 # A link that leads to somebody is also around all the others who were taken for him.
 _SOME: Final = f"""WITH asked (id) AS (SELECT value FROM json_each(?1)
     UNION SELECT l.pseudonym FROM json_each(?1) j CROSS JOIN link l ON l.visitor = j.value
-        WHERE l.kind = 'visitor') {_PERSON}"""  # noqa: S608
+        WHERE +l.kind = 'visitor') {_PERSON}"""  # noqa: S608
 
 _PUT_VISITOR: Final = (
     "INSERT INTO visitor (id, kind, first_seen_at_ms, last_seen_at_ms, profile)"
