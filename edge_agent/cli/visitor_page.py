@@ -25,7 +25,7 @@ dt { color: #555; } dd { margin: 0; }
 table { border-collapse: collapse; width: 100%; font-size: .85rem; }
 th, td { text-align: left; vertical-align: top; padding: .25rem .5rem .25rem 0;
   border-bottom: 1px solid #ddd; overflow-wrap: anywhere; }
-th { color: #555; font-weight: 600; }
+th { color: #555; font-weight: 600; overflow-wrap: normal; }
 ul { margin: 0; padding-left: 1rem; }
 .none { color: #555; font-style: italic; }
 .note { border-left: 4px solid #b45309; padding-left: .8rem; }
