@@ -82,7 +82,9 @@ def store_error(error: sqlite3.Error, path: Path) -> StoreError:
         return StoreFull(f"{path}: {error}", hint="free space on the disk, or check the card")
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return StoreBusy(f"{path}: {error}", hint="is another agent running on this state folder?")
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+    # Python's own word for a text that is none any more comes without a name of SQLite's.
+    is_no_text = str(error).startswith("Could not decode to UTF-8")
+    if is_no_text or name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return StoreCorrupt(f"{path}: {error}", hint=_SET_ASIDE)
     return StoreError(f"{path}: {error}", hint="see edge-agent doctor")
 

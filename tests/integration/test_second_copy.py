@@ -121,6 +121,17 @@ def test_a_row_that_rot_turned_is_restored(left: Path, tmp_path: Path) -> None:
     assert outcome.counters["second_copy_restored"] == len(CARDS)
 
 
+def test_a_text_that_is_none_any_more_ends_no_start(left: Path, tmp_path: Path) -> None:
+    """Bytes that are no UTF-8, in a table that is read at the start: it is set aside."""
+    folder = copied(left, tmp_path / "state")
+    with closing(sqlite3.connect(folder / DATABASE)) as rotten:
+        rotten.execute("UPDATE mark SET visit = CAST(x'ff' || substr(visit, 2) AS TEXT)")
+        rotten.commit()
+    outcome = start_in(folder)
+    assert outcome.offers == ()
+    assert outcome.counters["databases_set_aside"] == 1
+
+
 def test_rows_that_are_gone_are_restored(left: Path, tmp_path: Path) -> None:
     """Whole people missing from a database that is sound otherwise."""
     folder = copied(left, tmp_path / "state")
