@@ -149,6 +149,12 @@ def visitor_of(text: bytes) -> str:
     return str(json.loads(text)[0])
 
 
+def has_stated(text: bytes) -> bool:
+    """Returns whether there is anything that a person stated."""
+    *_, consents, complaints = json.loads(text)
+    return bool(consents or complaints)
+
+
 def is_suppressed(text: bytes) -> bool:
     """Returns whether a person complained or refused anything, ever."""
     *_, consents, complaints = json.loads(text)

@@ -196,6 +196,19 @@ def test_when_nothing_is_known_everybody_identified_is_left_alone(
     assert_silent(start_in(folder, at_ms=LATER + 20 * MINUTE_MS))
 
 
+def test_after_a_loss_a_database_that_rots_again_ends_no_start(left: Path, tmp_path: Path) -> None:
+    """Nothing known but complaints and refusals, and then the database is gone as well."""
+    folder = copied(left, tmp_path / "state")
+    (folder / LOG).unlink()
+    (folder / SECOND).write_bytes(b"no second copy")
+    with closing(sqlite3.connect(folder / DATABASE)) as rotten:
+        rotten.execute("UPDATE seal SET mac = x'00'")
+        rotten.commit()
+    assert_silent(start_in(folder))
+    (folder / DATABASE).write_bytes(b"no database" * 1_000)
+    assert_silent(start_in(folder, at_ms=LATER + 20 * MINUTE_MS))
+
+
 def test_a_consent_stated_anew_ends_the_silence_for_its_person_alone(
     left: Path, tmp_path: Path
 ) -> None:
