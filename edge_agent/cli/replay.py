@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from edge_agent.cli import replay_verify
 from edge_agent.replay import play as playing
 from edge_agent.replay.dataset import DEFAULT_DAY, DEFAULT_TIMEZONE
 from edge_agent.replay.publisher import BrokerPublisher
@@ -123,9 +124,18 @@ def replay(
     ca_file: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="CA of the broker; means TLS.")
     ] = None,
+    verify: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="Publish nothing: take every decision in this state folder again, from its"
+            " record, and list what comes out in another way.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
-    """Publish one real day of a supermarket onto a broker.
+    """Publish one real day of a supermarket onto a broker; or verify a recorded one.
 
     The receipts are real (84.51°, "The Complete Journey", 2017): products, amounts, discounts,
     times, households. The way through the store, the dwell, the beacons and cameras, the people
@@ -140,11 +150,15 @@ def replay(
       edge-agent replay --until 10:00 --speed max        a morning, as fast as it goes
       edge-agent replay --duplicates 0.05 --shuffle      over a bad network
       edge-agent replay --loop --speed 60                day after day, a minute a second
+      edge-agent replay --verify DIR                     what `demo --state DIR` decided, again
 
     \b
-    Exit codes: 0 all of it is published, 1 stopped before the end, 2 wrong use,
-    3 no broker or no data set.
+    Exit codes: 0 all of it is published, or every decision comes out as recorded; 1 stopped
+    before the end, or one differs; 2 wrong use; 3 no broker or no data set.
     """  # noqa: D301 - click wants the control character itself
+    if verify is not None:
+        replay_verify.verify(verify, as_json=as_json)
+        return
     options = playing.ReplayOptions(
         day=day.date(),
         timezone=timezone,
