@@ -24,6 +24,7 @@ from edge_agent.ingest.mapping import (
     Entry,
     Lookups,
     Mapped,
+    MappingRefusal,
     applied,
     interpret,
     read_mapping,
@@ -41,6 +42,18 @@ class Message:
     topic: str
     payload: bytes
     received_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line of standard input that is no message."""
+
+    refusal: MappingRefusal
+
+    @classmethod
+    def of(cls, reason: str, detail: str, place: str) -> BadLine:
+        """Returns a line with the reason why it is none."""
+        return cls(MappingRefusal(reason=reason, detail=detail, rule=None, place=place))
 
 
 def load_mapping(path: Path) -> CompiledMapping:
@@ -99,6 +112,10 @@ def map(  # noqa: A001 - the command's name, and its options
     remembered = _read_state(state)
     is_refused = False
     for message in _messages(sys.stdin.buffer.read(), topic, _arrival(received_at)):
+        if isinstance(message, BadLine):
+            _print_refusal(message.refusal, None)
+            is_refused = True
+            continue
         if explain:
             sys.stderr.write(f"{message.topic}\n")
         mapped = interpret(
@@ -127,14 +144,18 @@ def _print(mapped: Mapped, topic: str) -> None:
     for event in mapped.events:
         sys.stdout.write(f"{line_of(event)}\n")
     for refusal in mapped.refusals:
-        row = {
-            "reason": refusal.reason,
-            "detail": refusal.detail,
-            "rule": refusal.rule,
-            "place": refusal.place,
-            "topic": topic,
-        }
-        sys.stderr.write(f"{json.dumps(row, ensure_ascii=False)}\n")
+        _print_refusal(refusal, topic)
+
+
+def _print_refusal(refusal: MappingRefusal, topic: str | None) -> None:
+    row = {
+        "reason": refusal.reason,
+        "detail": refusal.detail,
+        "rule": refusal.rule,
+        "place": refusal.place,
+        "topic": topic,
+    }
+    sys.stderr.write(f"{json.dumps(row, ensure_ascii=False)}\n")
 
 
 def line_of(event: Event) -> str:
@@ -157,30 +178,49 @@ def _arrival(text: str | None) -> int:
     return moment.at_ms
 
 
-def _messages(data: bytes, topic: str | None, now_ms: int) -> Iterator[Message]:
+def _messages(data: bytes, topic: str | None, now_ms: int) -> Iterator[Message | BadLine]:
     if topic is not None:
         yield Message(topic=topic, payload=data, received_at_ms=now_ms)
         return
-    for row in _rows(data):
-        if not isinstance(row, dict) or not isinstance(row.get("topic"), str):
-            raise ConfigError("a line is no message", hint='write {"topic": …, "payload": …}')
-        arrival = row.get("received_at")
-        at_ms = now_ms if arrival is None else moment_of(arrival, received_at_ms=now_ms).at_ms
-        yield Message(
-            topic=row["topic"], payload=payload_bytes(row.get("payload")), received_at_ms=at_ms
-        )
+    for place, row in _rows(data):
+        if isinstance(row, BadLine):
+            yield row
+        elif not isinstance(row, dict) or not isinstance(row.get("topic"), str):
+            yield BadLine.of(
+                "invalid", 'no message: write {"topic": …, "payload": …}, or give --topic', place
+            )
+        else:
+            arrival = row.get("received_at")
+            at_ms = now_ms if arrival is None else moment_of(arrival, received_at_ms=now_ms).at_ms
+            yield Message(
+                topic=row["topic"], payload=payload_bytes(row.get("payload")), received_at_ms=at_ms
+            )
 
 
-def _rows(data: bytes) -> list[Any]:
+def _rows(data: bytes) -> list[tuple[str, Any]]:
+    """Messages with their places; a line that is none spoils nothing, unless it is the first."""
     try:
         if data.lstrip()[:1] == b"[":
             found = json.loads(data)
-            return found if isinstance(found, list) else []
-        return [json.loads(line) for line in data.splitlines() if line.strip()]
-    except ValueError as error:
+            return [(f"message {n}", row) for n, row in enumerate(found, 1)]
+        rows: list[tuple[str, Any]] = []
+        for number, line in enumerate(data.splitlines(), 1):
+            if line.strip():
+                rows.append((f"line {number}", _row(line, f"line {number}", first=not rows)))
+    except (ValueError, RecursionError) as error:
         raise ConfigError(
             "standard input is not JSON lines", hint="give --topic for a single payload"
         ) from error
+    return rows
+
+
+def _row(line: bytes, place: str, *, first: bool) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        if first:
+            raise
+        return BadLine.of("not_json", "not JSON", place)
 
 
 def payload_bytes(payload: Any) -> bytes:

@@ -348,6 +348,25 @@ def test_command_takes_lines_and_tells_refusals(tmp_path: Path) -> None:
     assert (refusal["reason"], refusal["rule"], refusal["place"]) == ("invalid", "rows", "row 1")
 
 
+@pytest.mark.parametrize("bad", ["broken", '{"payload": 1}', "7", "[" * 100_000])
+def test_a_line_that_is_no_message_spoils_no_other(tmp_path: Path, bad: str) -> None:
+    """It is refused with its number; the recording goes on."""
+    good = [
+        json.dumps({"topic": "a/b", "payload": {"rows": [{"id": "a", "n": n}]}}) for n in (1, 3)
+    ]
+    result = invoke(tmp_path, [], "\n".join([good[0], bad, "", good[1]]))
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["data"]["entries"] == 2
+    assert json.loads(result.stderr)["place"] == "line 2"
+
+
+def test_what_is_no_lines_at_all_is_wrong_use(tmp_path: Path) -> None:
+    """A payload without its topic: exit code 2, with a hint."""
+    result = invoke(tmp_path, [], '{\n "a": 1\n}')
+    assert result.exit_code == 2
+    assert "--topic" in result.stderr
+
+
 def test_command_refuses_a_wrong_file(tmp_path: Path) -> None:
     """A mapping that is wrong is wrong use: exit code 2, with its lines."""
     path = tmp_path / "mapping.toml"
