@@ -280,6 +280,11 @@ class Draft:
         """Returns a basket."""
         return self._baskets.get(basket) or self.state.basket(basket)
 
+    def baskets_of(self, visitor: VisitorId) -> tuple[Basket, ...]:
+        """Returns the baskets that a visitor carries, as this step leaves them."""
+        found = {each.id: each for each in self.state.baskets_of(visitor)} | self._baskets
+        return tuple(each for each in found.values() if each.carrier == visitor)
+
     def put_basket(self, basket: Basket) -> None:
         """Replaces a basket."""
         self._baskets[basket.id] = basket

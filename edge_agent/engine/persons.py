@@ -11,7 +11,6 @@ from edge_agent.identify.links import links_from, person_among, unlinked, with_e
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from edge_agent.domain.basket import Basket
     from edge_agent.domain.ids import VisitorId
     from edge_agent.domain.visitor import Visitor
     from edge_agent.engine.draft import Draft
@@ -69,9 +68,10 @@ def may_be_unknown(draft: Draft, *visitors: Visitor | None) -> bool:
     return any(each.may_be_unknown(lost_at_ms) for each in circle_of(draft, known))
 
 
-def link_by_baskets(draft: Draft, visitor: Visitor, baskets: Iterable[Basket]) -> None:
+def link_by_baskets(draft: Draft, visitor: Visitor) -> None:
     """Derives a visitor's links anew from the baskets that are his."""
-    _put_links(draft, visitor, replace(visitor, links=links_from(visitor, baskets)))
+    links = links_from(visitor, draft.baskets_of(visitor.id))
+    _put_links(draft, visitor, replace(visitor, links=links))
 
 
 def end_links(draft: Draft, visitor: Visitor) -> tuple[Visitor, ...]:

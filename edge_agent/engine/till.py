@@ -151,7 +151,7 @@ def _resolve(draft: Draft, basket: Basket, *, fresh: VisitorId | None) -> Basket
     draft.put_basket(basket)
     for visitor in (carrier, previous):
         if visitor not in {None, own}:
-            _link(draft, basket, visitor)
+            _link(draft, visitor)
     return basket
 
 
@@ -236,15 +236,11 @@ def _with_paid_mark(draft: Draft, basket: Basket, carrier: VisitorId) -> Basket:
     return replace(basket, paid_mark_at_ms=at_ms)
 
 
-def _link(draft: Draft, basket: Basket, visitor_id: VisitorId | None) -> None:
+def _link(draft: Draft, visitor_id: VisitorId | None) -> None:
     visitor = draft.visitor(visitor_id)
     if visitor is None or visitor_id is None or visitor.kind == "loyalty":
         return
-    current = {each.id: each for each in draft.state.baskets_of(visitor_id)}
-    current[basket.id] = basket
-    persons.link_by_baskets(
-        draft, visitor, (each for each in current.values() if each.carrier == visitor_id)
-    )
+    persons.link_by_baskets(draft, visitor)
 
 
 def _card_away_from_till(draft: Draft, arrival: Arrival) -> None:

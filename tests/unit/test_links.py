@@ -67,6 +67,23 @@ def test_a_link_says_what_it_rests_on() -> None:
     assert heard.person_behind("ble", PHONE) == card_of(heard)
 
 
+def test_one_late_entry_tells_of_both_baskets_at_the_register() -> None:
+    """Two cards with the baskets of one who stood there, told last or first: neither's phone."""
+    heard = consenting(CARD, OTHER_CARD)
+    heard.tick(at(60))
+    heard.take(
+        till("basket.opened", 10, basket="x"),
+        scanned_card(11, basket="x"),
+        till("basket.opened", 40, basket="y"),
+        scanned_card(41, card=OTHER_CARD, basket="y"),
+        entered("checkout", 0),
+    )
+    phone = heard.visitor("ble", PHONE)
+    assert phone is not None
+    assert [link.since_ms for link in phone.links] == [at(11), at(41)]
+    assert heard.person_behind("ble", PHONE) is None
+
+
 def test_a_withdrawal_ends_the_link_and_a_later_grant_begins_no_old_one() -> None:
     """Un-merged at the withdrawal; known again only when the card is read again."""
     heard = consenting()
