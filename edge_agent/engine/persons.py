@@ -70,7 +70,8 @@ def may_be_unknown(draft: Draft, *visitors: Visitor | None) -> bool:
 
 def link_by_baskets(draft: Draft, visitor: Visitor) -> None:
     """Derives a visitor's links anew from the baskets that are his."""
-    links = links_from(visitor, draft.baskets_of(visitor.id))
+    before = draft.state.baskets_of(visitor.id)
+    links = links_from(visitor, draft.baskets_of(visitor.id), before=before)
     _put_links(draft, visitor, replace(visitor, links=links))
 
 

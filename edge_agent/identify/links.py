@@ -66,9 +66,17 @@ def may_link(member: Visitor, *, now_ms: int) -> bool:
     return member.is_identified and has_any_consent(member, now_ms=now_ms)
 
 
-def links_from(visitor: Visitor, baskets: Iterable[Basket]) -> tuple[Link, ...]:
-    """Returns a visitor's links as his baskets tell them, and what was said against them."""
-    found = {
+def links_from(
+    visitor: Visitor, baskets: Iterable[Basket], *, before: Iterable[Basket]
+) -> tuple[Link, ...]:
+    """Returns a visitor's links as his baskets tell them, and what was said against them.
+
+    Evidence outlives its basket: a link that none of the baskets of before told is of one that was
+    kept long enough, or is lost with a database. It stays, and so does the silence that it passes.
+    """
+    told = {reading for basket in before for reading in basket.first_readings.items()}
+    stays = (each for each in visitor.links if (each.visitor, each.since_ms) not in told)
+    found = {(each.visitor, each.since_ms): each for each in stays if each.basis != "unlink"} | {
         (member, since_ms): Link(
             kind=visitor.kind,
             of=visitor.id,

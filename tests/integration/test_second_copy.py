@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from edge_agent.domain.time import DAY_MS, MINUTE_MS
-from tests.integration.driven_agent import told
+from tests.integration.driven_agent import TILL, told
 from tests.integration.second_copy_trials import (
     CARDS,
     COMPLAINED,
@@ -106,6 +106,28 @@ def test_a_database_that_is_gone_comes_back_with_its_suppressions(
     again = start_in(folder, at_ms=LATER + 20 * MINUTE_MS)
     assert again.offers == ()
     assert "database_set_aside" not in again.problems
+
+
+def test_a_link_from_the_second_copy_outlasts_a_basket_without_the_card(tmp_path: Path) -> None:
+    """The app of whoever complained by card stays silent when it next comes without the card."""
+    app, whose = {"kind": "app", "value": "app-77"}, {"visitor": card(COMPLAINED[0])}
+    with running(tmp_path, LATER) as agent:
+        consent = {**whose, "purposes": ["profiling"]}
+        agent.take(told("desk", "consent.granted", LATER, "g", **consent))
+        agent.take(told(TILL, "basket.opened", LATER + 1, "b1", basket="x", visitor=app))
+        agent.take(told(TILL, "loyalty.scanned", LATER + 2, "b2", basket="x", **whose))
+        agent.take(told("desk", "complaint.opened", LATER + 3, "c", **whose, complaint="c1"))
+    (tmp_path / LOG).unlink(missing_ok=True)
+    (tmp_path / DATABASE).write_bytes(b"no database" * 1_000)
+    at_ms = LATER + MINUTE_MS
+    with running(tmp_path, at_ms) as agent:
+        item = {"basket": "y", "visitor": app, "product": "1029740", "quantity": 1}
+        agent.take(told(TILL, "basket.opened", at_ms, "b3", basket="y", visitor=app))
+        agent.take(told(TILL, "basket.item_added", at_ms + 1, "b4", **item, amount="1.00"))
+        agent.take(told(TILL, "basket.item_added", at_ms + 2, "b5", **item, amount="1.00"))
+        assert set(agent.rows("SELECT level FROM decision WHERE channel = 'receipt'")) == {
+            ("silence",)
+        }
 
 
 def test_a_row_that_rot_turned_is_restored(left: Path, tmp_path: Path) -> None:

@@ -84,6 +84,20 @@ def test_one_late_entry_tells_of_both_baskets_at_the_register() -> None:
     assert heard.person_behind("ble", PHONE) is None
 
 
+def test_evidence_outlives_its_basket() -> None:
+    """A link whose basket was kept long enough, or is lost, still tells whom it leads to."""
+    heard = consenting()
+    linked(heard)
+    heard.take(complained(10))
+    heard.memory.baskets.clear()
+    heard.take(till("basket.opened", 200, basket="next", visitor=ref()))
+    assert heard.person_behind("ble", PHONE) == card_of(heard)
+    assert heard.is_silenced("ble", PHONE)
+    heard.unlink("ble", PHONE)
+    heard.take(till("basket.item_added", 210, product="d0", basket="next", visitor=ref()))
+    assert not heard.is_silenced("ble", PHONE)
+
+
 def test_a_withdrawal_ends_the_link_and_a_later_grant_begins_no_old_one() -> None:
     """Un-merged at the withdrawal; known again only when the card is read again."""
     heard = consenting()
