@@ -92,7 +92,7 @@ def map(  # noqa: A001 - the command's name, and its options
         Path | None, typer.Option(help="Where to remember totals and levels between calls.")
     ] = None,
     store: Annotated[
-        Path | None, typer.Option(help="TOML with the store's [settings] and [tables.…].")
+        Path | None, typer.Option(help="TOML with the store's \\[settings] and \\[tables.…].")
     ] = None,
     received_at: Annotated[
         str | None, typer.Option(help="Arrival time, RFC 3339; now when absent.")
