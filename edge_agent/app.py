@@ -137,7 +137,7 @@ class Agent:
             today=lambda: datetime_from_ms(self._clock.now_ms()).date(),
         )
         self._models.load()
-        self._build()
+        self._build_on_what_is_there()
 
     def reload(self) -> None:
         """Asks for the mappings to be loaded again; may be called from a signal handler."""
@@ -198,9 +198,9 @@ class Agent:
             second_copy=self._second_copy,
         )
 
-    def _read_state(self, layout: Layout) -> StateStore:
+    def _build_on_what_is_there(self) -> None:
         try:
-            return self._state_in_database(layout)
+            self._build()
         except (StoreCorrupt, sqlite3.DatabaseError) as error:
             path = self.config.database
             found = store_error(error, path) if isinstance(error, sqlite3.Error) else error
@@ -209,12 +209,7 @@ class Agent:
             # SQLite's check passes over what only shows when it is read.
             self._db.close()
             self._db = self._opening.begin_anew(found.message)
-            return self._state_in_database(layout)
-
-    def _state_in_database(self, layout: Layout) -> StateStore:
-        return StateStore(
-            self._db, layout=layout, policy=self.config.policy, departments=self._departments
-        )
+            self._build()
 
     def _build(self) -> None:
         config = self.config
@@ -223,7 +218,9 @@ class Agent:
         self._bundle = self._models.in_use.live
         catalogue = None if self._bundle is None else self._bundle.catalogue
         self._departments = BundleDepartments(catalogue)
-        self._state = self._read_state(layout)
+        self._state = StateStore(
+            self._db, layout=layout, policy=config.policy, departments=self._departments
+        )
         lost_at_ms = self._opening.found.compared.lost_at_ms
         self._settings = replace(self._settings, lost_at_ms=lost_at_ms)
         self._shadow = Shadow(self._state, config.policy)
@@ -519,6 +516,8 @@ class Agent:
                 correlation=correlation,
             )
             self._store_outbox.send(row_id, message)
+        # What waits for HQ is read for its rot alone: later, that would end the agent each time.
+        self._db.execute("SELECT topic, message_id, kind FROM outbox").fetchall()
 
     # --- called back --------------------------------------------------------------------------
 

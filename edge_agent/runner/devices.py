@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -170,8 +171,11 @@ class Devices:
         self._busy_ms = int(found[0][0]) if found else 0
         self._people_at_ms = now_ms
         for source, last_at_ms, text in unit.query(_READ):
-            device = self._devices[str(source)] = Device(now_ms, self._busy_ms)
-            device.restore(int(last_at_ms), str(text))
+            device = Device(now_ms, self._busy_ms)
+            # What rot made of a record ends no start: its device is got to know anew.
+            with suppress(ValueError, TypeError):
+                device.restore(int(last_at_ms), str(text))
+                self._devices[str(source)] = device
 
     def heard(
         self,

@@ -77,7 +77,7 @@ def visitor_from(
             Complaint(case=case, opened_at_ms=opened, closed_at_ms=closed)
             for case, opened, closed in complaints
         ),
-        profile=Profile() if profile is None else _profile(json.loads(profile)),
+        profile=Profile() if profile is None else _profile_in(profile),
     )
 
 
@@ -299,6 +299,14 @@ def _profile_document(profile: Profile) -> dict[str, Any]:
         "segments": list(profile.segments),
         "interests": [list(each) for each in profile.interests],
     }
+
+
+def _profile_in(text: bytes) -> Profile:
+    # Derived, and so no reason not to know who it is: what somebody stated silences him still.
+    try:
+        return _profile(json.loads(text))
+    except (ValueError, LookupError, TypeError, ArithmeticError):
+        return Profile()
 
 
 def _profile(document: dict[str, Any]) -> Profile:

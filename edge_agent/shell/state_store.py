@@ -449,8 +449,8 @@ class StateStore:
 
     def _load_visitor(self, visitor: VisitorId) -> Visitor | None:
         row = self._db.execute(
-            "SELECT id, kind, first_seen_at_ms, last_seen_at_ms, profile FROM visitor"
-            " WHERE id = ?",
+            "SELECT id, kind, first_seen_at_ms, last_seen_at_ms, CAST(profile AS BLOB)"
+            " FROM visitor WHERE id = ?",
             (visitor,),
         ).fetchone()
         if row is None:

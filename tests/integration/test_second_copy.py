@@ -154,6 +154,29 @@ def test_a_text_that_is_none_any_more_ends_no_start(left: Path, tmp_path: Path) 
     assert outcome.counters["databases_set_aside"] == 1
 
 
+@pytest.mark.parametrize("byte", [0xFF, ord("x")])
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("sale_line", "product"),
+        ("outbox", "topic"),
+        ("outbox", "message_id"),
+        ("device", "record"),
+        ("visitor", "profile"),
+    ],
+)
+def test_no_text_that_cannot_be_read_ends_a_start_or_a_silence(
+    left: Path, tmp_path: Path, table: str, column: str, byte: int
+) -> None:
+    """Wherever it is read: the agent starts, and leaves alone who is to be left alone."""
+    folder = copied(left, tmp_path / "state")
+    with closing(sqlite3.connect(folder / DATABASE)) as rotten:
+        spoilt = f"UPDATE {table} SET {column} = CAST(? || {column} AS TEXT)"  # noqa: S608
+        rotten.execute(spoilt, (bytes([byte]),))
+        rotten.commit()
+    assert start_in(folder).offers == ()
+
+
 def test_rows_that_are_gone_are_restored(left: Path, tmp_path: Path) -> None:
     """Whole people missing from a database that is sound otherwise."""
     folder = copied(left, tmp_path / "state")
