@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edge_agent.domain.effects import SendToHq
 from edge_agent.domain.time import SECOND_MS, local_time, ms_from_datetime
-from edge_agent.identify.consent import has_consent
+from edge_agent.identify.consent import has_consent, refuses
 from edge_agent.state.profile import interests_from, with_purchase, without_purchase
 from edge_agent.sync.customers import update_for
 from edge_agent.sync.egress import may_name
@@ -29,7 +29,9 @@ def remember(draft: Draft, basket: Basket) -> None:
         return
     at_ms = basket.sale.completed_at_ms
     context = draft.context
-    if _may(draft, member, "profiling", at_ms=at_ms):
+    carrier = draft.visitor(basket.carrier)
+    is_profiled = _may(draft, member, carrier, "profiling", at_ms=at_ms)
+    if is_profiled:
         profile = with_purchase(
             member.profile,
             at_ms=at_ms,
@@ -38,7 +40,9 @@ def remember(draft: Draft, basket: Basket) -> None:
         )
         member = replace(member, profile=profile)
         draft.put_visitor(member)
-    if _may(draft, member, "sending_to_hq", at_ms=at_ms):
+    if _may(draft, member, carrier, "sending_to_hq", at_ms=at_ms):
+        # To work out what he likes is profiling, whoever hears of it.
+        history = member.profile.history if is_profiled else ()
         update = update_for(
             member,
             store=context.store,
@@ -46,7 +50,7 @@ def remember(draft: Draft, basket: Basket) -> None:
             revision=_revision(at_ms),
             choices=(*_bought_on(member, basket.day, zone=context.zone), *basket.products),
             may_tell=lambda each: context.catalogue.product(each) is not None or may_name(each),
-            interests=interests_from(member.profile.history, draft.state.departments()),
+            interests=interests_from(history, draft.state.departments()),
         )
         if update is not None:
             draft.add(
@@ -75,9 +79,13 @@ def forget(draft: Draft, basket: Basket) -> None:
         draft.put_visitor(replace(member, profile=profile))
 
 
-def _may(draft: Draft, member: Visitor, purpose: str, *, at_ms: int) -> bool:
-    """Returns whether he allowed it when he bought, and still does."""
+def _may(
+    draft: Draft, member: Visitor, carrier: Visitor | None, purpose: str, *, at_ms: int
+) -> bool:
+    """Returns whether he allowed it when he bought, and still does; his telephone's no is his."""
     now_ms = draft.context.now_ms
+    if carrier is not None and refuses(carrier, purpose, now_ms=now_ms):
+        return False
     return all(has_consent(member, purpose, now_ms=each) for each in (at_ms, now_ms))
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from edge_agent.domain.effects import Effect
+from edge_agent.domain.effects import Effect, SendToHq
 from edge_agent.domain.ids import VisitorId
 from edge_agent.domain.time import DAY_MS
 from edge_agent.wire.events import Event
@@ -289,6 +290,45 @@ def test_the_phones_own_no_is_the_stricter() -> None:
     assert '"you_often_buy"' not in chosen[1]
 
 
+def test_the_phones_no_keeps_a_sale_out_of_the_profile_and_from_hq() -> None:
+    """What the card allows and the phone that carried the basket refuses is not done."""
+    for refused in ((), ("profiling",), ("sending_to_hq",)):
+        heard = with_handle()
+        heard.take(*(_phone_says_no(-50, purpose=each) for each in refused))
+        linked(heard)
+        found = heard.take(sale(2, "d5", basket=f"b-{PHONE}-{CARD}-0", visitor=ref()))
+        member = heard.visitor("loyalty", CARD)
+        assert member is not None
+        assert bool(member.profile.history) == ("profiling" not in refused)
+        assert bool(updates(found)) == ("sending_to_hq" not in refused)
+
+
+def test_hq_hears_no_interests_of_who_is_not_to_be_profiled() -> None:
+    """To work them out anew for headquarters alone would be profiling all the same."""
+    heard = with_handle()
+    for n in range(3):
+        heard.take(till("basket.opened", 100 * n, basket=f"s{n}"))
+        heard.take(scanned_card(100 * n + 1, basket=f"s{n}"))
+        heard.tick(at(100 * n + 2))
+        if n == 2:
+            heard.take(withdrawn(201, purposes=("profiling",)))
+        (update,) = updates(heard.take(sale(100 * n + 2, "d5", basket=f"s{n}")))
+        assert bool(update["interests"]) == (n == 1)
+
+
+def with_handle() -> World:
+    """Returns a store in which a card holder consented, and HQ gave a handle for him."""
+    heard = consenting()
+    body = {"visitor": ref("loyalty", CARD), "reference": "crm-1"}
+    heard.command(command("profile", body))
+    return heard
+
+
+def updates(found: list[Effect]) -> list[dict[str, Any]]:
+    """Returns what HQ is to hear of customers."""
+    return [json.loads(each.payload) for each in found if isinstance(each, SendToHq)]
+
+
 def test_links_of_another_day_do_not_count_towards_a_house_card() -> None:
     """A customer with a new pseudonym every day is no crowd."""
     heard = consenting()
@@ -332,11 +372,11 @@ def test_no_staff_are_called_without_a_story_or_for_who_is_not_here() -> None:
     assert alerts(heard, heard.take(complained(3, who=ref(), case="c2"))) == []
 
 
-def _phone_says_no(seconds: float) -> Event:
+def _phone_says_no(seconds: float, *, purpose: str = "personal_recommendations") -> Event:
     return event(
         "consent.withdrawn",
         seconds,
         source="desk",
         visitor=ref(),
-        purposes=["personal_recommendations"],
+        purposes=[purpose],
     )
