@@ -161,8 +161,9 @@ class _Reader:
     def identifiers(self) -> Table:
         """Returns how he is recognised."""
         rows = self._of_visitors(
-            "SELECT kind, pseudonym, since_ms, until_ms, basis FROM link WHERE visitor IN"
-            " (SELECT value FROM json_each(?1)) ORDER BY since_ms, kind, pseudonym"
+            "SELECT kind, pseudonym, since_ms, until_ms, basis, source, confidence FROM link"
+            " WHERE visitor IN (SELECT value FROM json_each(?1))"
+            " ORDER BY since_ms, kind, pseudonym"
         )
         return [
             {
@@ -171,8 +172,10 @@ class _Reader:
                 "since": _when(since),
                 "until": _when(until),
                 "basis": basis,
+                "source": source,
+                "confidence": confidence,
             }
-            for kind, pseudonym, since, until, basis in rows
+            for kind, pseudonym, since, until, basis, source, confidence in rows
         ]
 
     def statements(self) -> Table:

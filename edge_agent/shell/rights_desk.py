@@ -25,6 +25,7 @@ from edge_agent.domain.time import datetime_from_ms, local_time
 from edge_agent.domain.visitor import Link, Subject
 from edge_agent.errors import RequestRefused, StoreBusy
 from edge_agent.identify.pseudonyms import normalised
+from edge_agent.identify.receipts import consent_receipt
 from edge_agent.shell import erasing
 from edge_agent.shell.control import (
     EXPORT_VISITOR,
@@ -209,18 +210,27 @@ class RightsDesk:
     # --- in the core thread -------------------------------------------------------------------
 
     def _read(self, asked: _Asked, act: str, uid: int) -> Answer:
+        ways, now_ms = self._ways, self._ways.now_ms()
         person = self._person(asked)
         self._note(uid, act, "nothing_held" if person.is_nobody else "told")
-        return {
-            "held": held_of(
-                person,
-                query=self._ways.unit.query,
-                retention=self._store.retention,
-                title_of=self._ways.title_of,
-                store=self._store.name,
-                now_ms=self._ways.now_ms(),
-            )
-        }
+        held = held_of(
+            person,
+            query=ways.unit.query,
+            retention=self._store.retention,
+            title_of=ways.title_of,
+            store=self._store.name,
+            now_ms=now_ms,
+        )
+        return {"held": {**held, "consent_receipts": self._consent_receipts(person, now_ms)}}
+
+    def _consent_receipts(self, person: Person, now_ms: int) -> list[Answer]:
+        """Returns a receipt for each that he is known as and under which he stated something."""
+        known = (self._ways.state.visitor(each) for each in person.visitors)
+        return [
+            consent_receipt(each, store=self._store.name, now_ms=now_ms).model_dump(mode="json")
+            for each in known
+            if each is not None and each.consents
+        ]
 
     def _set_restriction(self, asked: _Asked, uid: int, *, is_lifted: bool) -> Answer:
         person = self._person(asked)

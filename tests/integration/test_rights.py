@@ -437,7 +437,14 @@ def test_an_export_tells_all_and_of_nobody_else(chain: Chain, tmp_path: Path) ->
     rows = {each["name"]: each["rows"] for each in document["sections"]}
     kinds = {row["kind"] for row in rows["identifiers"]}
     assert kinds == {"loyalty", "ble", "linked to your card"}
+    evidence = [row for row in rows["identifiers"] if row["kind"] == "linked to your card"]
+    assert [(row["source"], row["confidence"]) for row in evidence] == [("pos-2", 1.0)]
     assert len(rows["statements"]) == len(EVERYTHING)
+    (receipt,) = document["consent_receipts"]
+    assert receipt["standard"] == "ISO/IEC TS 27560:2023"
+    assert {each["purpose"]: each["status"] for each in receipt["purposes"]} == dict.fromkeys(
+        EVERYTHING, "dpv:ConsentGiven"
+    )
     assert rows["profile"][0]["headquarters_handle"] == HANDLE
     assert [line["product"] for line in rows["purchases"][0]["lines"]] == [MILK]
     assert rows["visits"][0]["zones"]
