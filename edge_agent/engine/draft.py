@@ -141,7 +141,7 @@ class Draft:
         self.put_visits(visitor.id, visits, mark=mark)
         if newest is None or newest.id != visit.id:
             self.watch((visit,))
-        self._see(visitor, mark.at_ms)
+        self.see(visitor, mark.at_ms)
         self.touch_summaries(mark.at_ms)
         return visit
 
@@ -152,7 +152,8 @@ class Draft:
         gap_ms = mark.at_ms - newest.last_at_ms
         return gap_ms <= self.context.policy.visit_timeout_s * SECOND_MS
 
-    def _see(self, visitor: Visitor, at_ms: int) -> None:
+    def see(self, visitor: Visitor, at_ms: int) -> None:
+        """Notes that somebody was here: what is kept of him counts from the last time."""
         # To the day: the same in whatever order marks arrive, and seldom a row to write.
         day_ms = at_ms - at_ms % DAY_MS
         if visitor.first_seen_at_ms <= day_ms <= visitor.last_seen_at_ms:

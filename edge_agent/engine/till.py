@@ -132,6 +132,8 @@ def _with_people(draft: Draft, arrival: Arrival, basket: Basket) -> Basket:
             whose = UNKNOWN_MEMBER
             return baskets.with_card(basket, at_ms=arrival.at_ms, member=whose, is_silent=True)
         return basket
+    if is_known:
+        draft.see(member, arrival.at_ms)
     return baskets.with_card(basket, at_ms=arrival.at_ms, member=member.id, is_silent=not is_known)
 
 

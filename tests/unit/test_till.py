@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edge_agent.domain.effects import SendToHq
+from edge_agent.domain.time import DAY_MS, SECOND_MS
 from tests.factories import (
     CARD,
     PHONE,
@@ -24,6 +25,7 @@ from tests.factories import (
 from tests.fakes import World
 
 OTHER_PHONE = "AC:23:3F:A0:11:33"
+DAY_S = DAY_MS // SECOND_MS
 
 
 def at_the_till(*phones: str) -> World:
@@ -229,3 +231,14 @@ def test_goods_that_came_back_are_an_event_of_their_own() -> None:
     )
     assert len(heard.memory.returns) == 1
     assert heard.basket("b1").sale is not None  # type: ignore[union-attr]  # it was just sold
+
+
+def test_a_card_at_the_till_is_its_holder_seen() -> None:
+    """Who shops by card alone is no customer of long ago: his period counts from his last card."""
+    heard = world()
+    heard.take(granted(-60))
+    heard.now_ms = at(3 * DAY_S)
+    heard.take(till("basket.opened", 3 * DAY_S), scanned_card(3 * DAY_S + 1))
+    member = heard.visitor("loyalty", CARD)
+    assert member is not None
+    assert member.last_seen_at_ms == at(3 * DAY_S) // DAY_MS * DAY_MS
