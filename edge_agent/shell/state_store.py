@@ -226,7 +226,9 @@ class StateStore:
             )
         found = (self.basket(each) for each in self._carried[visitor])
         # One that changed hands in this batch is still the other's on the disk.
-        return tuple(each for each in found if each is not None and each.carrier == visitor)
+        carried = (each for each in found if each is not None and each.carrier == visitor)
+        # A late line makes a basket older than it was when it came.
+        return tuple(sorted(carried, key=lambda each: (each.first_at_ms, each.id)))
 
     def baskets_near(self, zone: ZoneId, *, from_ms: int, to_ms: int) -> tuple[Basket, ...]:
         """Returns baskets opened in an interval at the registers of a zone."""

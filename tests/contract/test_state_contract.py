@@ -142,6 +142,20 @@ def test_a_corrected_sale_is_no_second_purchase(heard: World, kind: str) -> None
     assert len(card.profile.history) == 1
 
 
+def test_baskets_come_oldest_first_also_after_a_late_line(heard: World, kind: str) -> None:
+    """What is in hand is told in one order, whether the agent was restarted or not."""
+    heard.take(
+        till("basket.opened", 5, basket="b1", visitor=ref()),
+        till("basket.opened", 6, basket="b2", visitor=ref()),
+        till("basket.item_added", 3, basket="b2", product="d1"),
+    )
+    known = settled(heard, kind)
+    phone = known.visitor("ble", PHONE)
+    assert phone is not None
+    found = [basket.first_at_ms for basket in known.state.baskets_of(phone.id)]
+    assert found == [at(3), at(5)]
+
+
 def test_who_stood_at_the_till_is_known(heard: World, kind: str) -> None:
     """Those who are there still, and those who left within the interval."""
     other = "AC:23:3F:A0:11:33"
