@@ -496,6 +496,8 @@ class World:
         visitor: VisitorRef | None = getattr(data, "visitor", None)
         basket: str | None = getattr(data, "basket", None)
         case: str | None = getattr(data, "complaint", None)
+        if basket is None and visitor is not None and visitor.kind == "basket":
+            basket = visitor.value
         return Arrival(
             event,
             timing.at_ms,

@@ -33,7 +33,9 @@ def stated(draft: Draft, arrival: Arrival) -> None:
     if arrival.subject is None:
         draft.add(Count("event_of_nobody"))
         return
-    visitor = draft.visitor_for(arrival.subject, day=arrival.day, at_ms=arrival.at_ms)
+    visitor = _whose_basket(draft, arrival) or draft.visitor_for(
+        arrival.subject, day=arrival.day, at_ms=arrival.at_ms
+    )
     cause = Cause(source=event.source, id=event.id)
     if isinstance(event, (wire.ConsentGranted, wire.ConsentWithdrawn)):
         granted = isinstance(event, wire.ConsentGranted)
@@ -48,6 +50,20 @@ def stated(draft: Draft, arrival: Arrival) -> None:
         silence_screens(draft, cause=cause)
         if isinstance(event, wire.ComplaintOpened) and arrival.may_decide:
             help_by_staff.tell_story(draft, visitor, event.data.story, cause=cause)
+
+
+def _whose_basket(draft: Draft, arrival: Arrival) -> Visitor | None:
+    """Returns who speaks when a basket is named: its carrier, or else who showed a card with it.
+
+    Nobody who is known allows anything by a basket's number: it is no identifier of his.
+    """
+    if arrival.basket is None or isinstance(arrival.event, wire.ConsentGranted):
+        return None
+    basket = draft.basket(arrival.basket)
+    if basket is None:
+        return None
+    known = (draft.visitor(each) for each in (basket.carrier, basket.member))
+    return next((each for each in known if each is not None and each.kind != "basket"), None)
 
 
 def _not_outrun(draft: Draft, arrival: Arrival, known: Iterable[int]) -> int:

@@ -242,3 +242,27 @@ def test_a_card_at_the_till_is_its_holder_seen() -> None:
     member = heard.visitor("loyalty", CARD)
     assert member is not None
     assert member.last_seen_at_ms == at(3 * DAY_S) // DAY_MS * DAY_MS
+
+
+def test_a_complaint_about_a_basket_is_of_whoever_carries_it_or_showed_a_card() -> None:
+    """The desk has the basket's number alone: its person is silent, and stays so elsewhere."""
+    for by_phone in (True, False):
+        heard = world()
+        heard.take(granted(-60))
+        carrier = ref() if by_phone else ref("basket", "b1")
+        heard.take(till("basket.opened", 0, visitor=carrier), scanned_card(1))
+        heard.take(complained(2, who=ref("basket", "b1")))
+        assert heard.is_silenced("loyalty", CARD)
+        assert not by_phone or heard.is_silenced("ble", PHONE)
+        heard.take(complained(3, who=ref("basket", "b1"), opened=False))
+        assert not heard.is_silenced("loyalty", CARD)
+
+
+def test_a_basket_s_number_grants_nothing_for_its_carrier() -> None:
+    """It is printed on every receipt, and identifies nobody."""
+    heard = world()
+    heard.take(till("basket.opened", 0, visitor=ref()))
+    heard.take(event("consent.granted", 1, visitor=ref("basket", "b1"), purposes=["profiling"]))
+    phone = heard.visitor("ble", PHONE)
+    assert phone is not None
+    assert phone.consents == ()
