@@ -30,6 +30,7 @@ from edge_agent.shell.audits import read_audits
 from edge_agent.shell.control import (
     EXPORT_VISITOR,
     FORGET_VISITOR,
+    RECEIPT_VISITOR,
     RESTRICT_VISITOR,
     SHOW_VISITOR,
     UNLINK_VISITOR,
@@ -117,6 +118,31 @@ def export(
         typer.echo(json.dumps({**_counted(held), "files": written}, indent=2))
     else:
         typer.echo("\n".join(f"written: {each}" for each in written))
+
+
+@app.command()
+@shown
+def receipt(
+    identifier: Identifier = None,
+    *,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write it to a file of your own alone.")
+    ] = None,
+    kind: Kind = None,
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Print what somebody allowed and refused as consent receipts, JSON; exit 1 without any.
+
+    One receipt for each visitor that he is known as and stated something as.
+
+    Example: edge-agent visitor receipt --kind loyalty > receipt.json
+    """
+    receipts = _asked(config, RECEIPT_VISITOR, identifier, kind)["receipts"]
+    if not receipts:
+        typer.echo("nothing was stated", err=True)
+        raise typer.Exit(1)
+    text = json.dumps(receipts, indent=2, ensure_ascii=False)
+    typer.echo(text if out is None else f"written: {_written(out, f'{text}{os.linesep}')}")
 
 
 @app.command()

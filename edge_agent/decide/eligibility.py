@@ -1,6 +1,7 @@
 """Hard gates, in a written order; each refusal is recorded with its reason.
 
 1. complaint: an open complaint silences everything
+   refused: so does a no to marketing, on the channels that it was said of
    unknown: so does a loss of what somebody may have stated, until he states it anew
 2. stock: the store has none
 3. in_basket: already lifted, scanned or in the basket
@@ -27,18 +28,26 @@ UNKNOWN: Final = Suppression(
 )
 
 
-def silence_for(*, has_open_complaint: bool, may_be_unknown: bool = False) -> Suppression | None:
+REFUSED: Final = Suppression(
+    product="*", gate="refused", reason="marketing is refused on this channel"
+)
+
+
+def silence_for(
+    *, has_open_complaint: bool, may_be_unknown: bool = False, is_refused: bool = False
+) -> Suppression | None:
     """Returns why nothing may be said to somebody; None when something may.
 
     Args:
         has_open_complaint: Whether he or whoever is silent with him complained.
         may_be_unknown: Whether that may be among what was lost.
+        is_refused: Whether one of them refused marketing where it would be said.
     """
     if has_open_complaint:
         return Suppression(product="*", gate="complaint", reason="a complaint is open")
     if may_be_unknown:
         return UNKNOWN
-    return None
+    return REFUSED if is_refused else None
 
 
 def may_rule_out(

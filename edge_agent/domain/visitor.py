@@ -33,6 +33,9 @@ class Subject:
         return self.kind in IDENTIFIED_KINDS
 
 
+# The basis of a statement that names none: a term of the W3C DPV's legal bases.
+CONSENT_BASIS: Final = "dpv:Consent"
+
 # In a basket's `member`: a card was shown of whom nothing certain is known.
 UNKNOWN_MEMBER: Final = VisitorId("unknown")
 # The case under which a person's own order to leave his data unused is kept: it silences as a
@@ -123,7 +126,13 @@ class Visit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsentStatement:
-    """One entry of the consent ledger; the newest statement of a purpose holds."""
+    """One entry of the consent ledger; the newest statement of a purpose holds.
+
+    Attributes:
+        channel: By which way it was said, such as the till.
+        basis: The legal basis that it rests on, a term of the W3C DPV.
+        only_on: The channel that it is about, of `identify.consent.CHANNELS`; None is every one.
+    """
 
     purpose: str
     granted: bool
@@ -132,6 +141,8 @@ class ConsentStatement:
     text_version: str | None = None
     channel: str | None = None
     expires_at_ms: int | None = None
+    basis: str = CONSENT_BASIS
+    only_on: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

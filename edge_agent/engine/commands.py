@@ -15,7 +15,7 @@ from edge_agent.domain.effects import Confirm, SetCatalogue, SetStock
 from edge_agent.domain.ids import ProductId
 from edge_agent.domain.store import Product
 from edge_agent.domain.time import SECOND_MS, ms_from_datetime
-from edge_agent.domain.visitor import ConsentStatement
+from edge_agent.domain.visitor import CONSENT_BASIS, ConsentStatement
 from edge_agent.engine.help_by_staff import tell_story
 from edge_agent.engine.persons import circle_of
 from edge_agent.engine.rights import silence_screens, state_consent, with_complaint
@@ -109,8 +109,11 @@ def _consent(draft: Draft, commanded: Commanded, body: downlink.ConsentBody) -> 
             source=HQ_SOURCE,
             text_version=body.text_version,
             expires_at_ms=expires_at_ms,
+            basis=body.basis if granted else CONSENT_BASIS,
+            only_on=only_on,
         )
         for purpose in purposes
+        for only_on in sorted(set(body.only_on or ())) or (None,)
     )
     cause = Cause(source=HQ_SOURCE, id=commanded.command.command)
     state_consent(draft, visitor, statements, cause=cause)

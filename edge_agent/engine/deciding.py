@@ -16,7 +16,8 @@ from edge_agent.domain.store import Showing
 from edge_agent.domain.time import SECOND_MS
 from edge_agent.domain.visitor import UNKNOWN_MEMBER
 from edge_agent.engine import persons
-from edge_agent.identify.consent import has_consent, refuses
+from edge_agent.identify.complaints import have_open_complaint
+from edge_agent.identify.consent import may_use, refuses_in
 from edge_agent.publish.screens import receipt_offer_of, recommendation_json
 from edge_agent.wire import topics
 
@@ -107,9 +108,12 @@ def _silence(draft: Draft, moment: Moment) -> Suppression | None:
     if moment.member == UNKNOWN_MEMBER:
         return UNKNOWN
     named = (draft.visitor(moment.visitor), draft.visitor(moment.member))
+    circle = persons.circle_of(draft, (each for each in named if each is not None))
+    now_ms = draft.context.now_ms
     silence = silence_for(
-        has_open_complaint=persons.is_silenced(draft, *named),
+        has_open_complaint=have_open_complaint(circle),
         may_be_unknown=persons.may_be_unknown(draft, *named),
+        is_refused=persons.is_refused(circle, moment.place.channel, now_ms=now_ms),
     )
     if silence is not None or moment.visit is None:
         return silence
@@ -133,11 +137,12 @@ def _history(draft: Draft, moment: Moment) -> tuple[PastBasket, ...]:
     if member is None:
         return ()
     now_ms = draft.context.now_ms
-    if not has_consent(member, "personal_recommendations", now_ms=now_ms):
+    purpose, place = "personal_recommendations", moment.place.channel
+    if not may_use(member, purpose, place, now_ms=now_ms):
         return ()
     visitor = draft.visitor(moment.visitor)
     # The stricter of both: his phone's no is his no.
-    if visitor is not None and refuses(visitor, "personal_recommendations", now_ms=now_ms):
+    if visitor is not None and refuses_in(visitor, purpose, place, now_ms=now_ms):
         return ()
     return member.profile.history
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge_agent.identify.complaints import have_open_complaint
+from edge_agent.identify.consent import CHANNELS_OF_PLACE, forbids_offers
 from edge_agent.identify.links import links_from, person_among, unlinked, with_ends
 
 if TYPE_CHECKING:
@@ -66,6 +67,22 @@ def may_be_unknown(draft: Draft, *visitors: Visitor | None) -> bool:
         return False
     known = (visitor for visitor in visitors if visitor is not None)
     return any(each.may_be_unknown(lost_at_ms) for each in circle_of(draft, known))
+
+
+def is_refused(circle: Iterable[Visitor], place: str, *, now_ms: int) -> bool:
+    """Returns whether anybody of a circle refused marketing in a place.
+
+    The stricter of both holds: a no of whoever a visitor was taken for counts as his own.
+    """
+    return any(each.consents and forbids_offers(each, place, now_ms=now_ms) for each in circle)
+
+
+def is_left_alone(draft: Draft, visitor: Visitor) -> bool:
+    """Returns whether somebody is to be left alone somewhere in the store at least."""
+    circle, now_ms = circle_of(draft, (visitor,)), draft.context.now_ms
+    return have_open_complaint(circle) or any(
+        is_refused(circle, place, now_ms=now_ms) for place in CHANNELS_OF_PLACE
+    )
 
 
 def link_by_baskets(draft: Draft, visitor: Visitor) -> None:

@@ -9,7 +9,12 @@ from edge_agent.decide.moments import store_default
 from edge_agent.domain.decisions import Cause
 from edge_agent.domain.effects import Count
 from edge_agent.domain.time import SECOND_MS, ms_from_datetime
-from edge_agent.domain.visitor import RESTRICTION_CASE, Complaint, ConsentStatement
+from edge_agent.domain.visitor import (
+    CONSENT_BASIS,
+    RESTRICTION_CASE,
+    Complaint,
+    ConsentStatement,
+)
 from edge_agent.engine import deciding, help_by_staff, persons
 from edge_agent.identify.consent import PURPOSES, with_statements
 from edge_agent.wire import events as wire
@@ -168,6 +173,7 @@ def _statements(
     purposes = event.data.purposes or PURPOSES
     expires_at = event.data.expires_at if isinstance(event, wire.ConsentGranted) else None
     text_version = event.data.text_version if isinstance(event, wire.ConsentGranted) else None
+    basis = event.data.basis if isinstance(event, wire.ConsentGranted) else CONSENT_BASIS
     return tuple(
         ConsentStatement(
             purpose=purpose,
@@ -177,6 +183,9 @@ def _statements(
             text_version=text_version,
             channel=event.data.channel,
             expires_at_ms=None if expires_at is None else ms_from_datetime(expires_at),
+            basis=basis,
+            only_on=only_on,
         )
         for purpose in sorted(set(purposes))
+        for only_on in sorted(set(event.data.only_on or ())) or (None,)
     )

@@ -123,9 +123,9 @@ def _with_people(draft: Draft, arrival: Arrival, basket: Basket) -> Basket:
         return replace(basket, shared=shared.id)
     member = draft.visitor_of(subject)
     is_known = member is not None and may_link(member, now_ms=arrival.at_ms)
-    if member is None or not (is_known or persons.is_silenced(draft, member)):
-        # Nothing on record means no: an unconsented card leaves no trace. But who complained
-        # is recognised, in order to be left alone.
+    if member is None or not (is_known or persons.is_left_alone(draft, member)):
+        # Nothing on record means no: an unconsented card leaves no trace. But who complained or
+        # refused marketing is recognised, in order to be left alone.
         draft.add(Count("card_without_consent"))
         if draft.context.lost_at_ms is not None:
             # He may be one of those: that a card was shown is kept, and not whose.

@@ -2,6 +2,10 @@
 
 A ledger of statements, not a switch: statements arrive late and out of order, and the newest one
 holds whatever order they came in.
+
+A statement is about every channel or only on one. On a channel the newest holds of those about it
+and those about every one; but a no to the channel itself is lifted by a yes to that channel alone,
+never in passing by a yes to everything.
 """
 
 from __future__ import annotations
@@ -12,10 +16,13 @@ from typing import TYPE_CHECKING, Final
 from edge_agent.domain.visitor import ConsentStatement
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from edge_agent.domain.visitor import Visitor
 
+MARKETING: Final = "marketing"
 PURPOSES: Final = (
-    "marketing",
+    MARKETING,
     "personal_recommendations",
     "profiling",
     "sending_to_hq",
@@ -23,19 +30,72 @@ PURPOSES: Final = (
 )
 
 
-def has_consent(visitor: Visitor, purpose: str, *, now_ms: int) -> bool:
-    """Returns whether consent for a purpose is in force at an instant, and not suspended."""
+# Where an offer may reach somebody. By e-mail it comes from HQ: the store keeps what was said.
+CHANNELS: Final = ("app", "e-mail", "handheld", "receipt", "screen")
+
+# The channels that the answer in a place may be on. Of who asked for a reply it is not known what
+# device that is: a no to one of them is a no to it.
+CHANNELS_OF_PLACE: Final = {
+    "screen": ("screen",),
+    "receipt": ("receipt",),
+    "staff": ("handheld",),
+    "reply": ("app", "handheld", "screen"),
+}
+
+
+def has_consent(
+    visitor: Visitor, purpose: str, *, now_ms: int, channel: str | None = None
+) -> bool:
+    """Returns whether consent for a purpose is in force at an instant, and not suspended.
+
+    Args:
+        visitor: Whose.
+        purpose: One of `PURPOSES`.
+        now_ms: The instant.
+        channel: Where it is to be used, of `CHANNELS`; None where no channel has a part in it,
+            and then what was said of one channel counts for nothing.
+    """
     if visitor.complaints and visitor.is_restricted:
         return False
-    newest = _newest(visitor, purpose)
-    if newest is None or not newest.granted:
-        return False
-    return newest.expires_at_ms is None or now_ms < newest.expires_at_ms
+    newest = statement_on(visitor, purpose, channel)
+    return newest is not None and newest.granted and not _is_over(newest, now_ms)
+
+
+def may_use(visitor: Visitor, purpose: str, place: str, *, now_ms: int) -> bool:
+    """Returns whether consent for a purpose is in force on all that a place's answer may be on."""
+    return all(
+        has_consent(visitor, purpose, now_ms=now_ms, channel=channel)
+        for channel in CHANNELS_OF_PLACE[place]
+    )
+
+
+def forbids_offers(visitor: Visitor, place: str, *, now_ms: int) -> bool:
+    """Returns whether somebody refused marketing in a place.
+
+    Who was never asked refused nothing, and neither did a yes that ran out: what was said before
+    it holds again.
+    """
+    said = [
+        each
+        for each in visitor.consents
+        if each.purpose == MARKETING and not (each.granted and _is_over(each, now_ms))
+    ]
+    held = [_holding(said, channel) for channel in CHANNELS_OF_PLACE[place]] if said else []
+    return any(each is not None and not each.granted for each in held)
+
+
+def statement_on(visitor: Visitor, purpose: str, channel: str | None) -> ConsentStatement | None:
+    """Returns which statement on a purpose holds on a channel, over or not; None means neither."""
+    return _holding([each for each in visitor.consents if each.purpose == purpose], channel)
 
 
 def has_any_consent(visitor: Visitor, *, now_ms: int) -> bool:
-    """Returns whether any purpose is consented to."""
-    return any(has_consent(visitor, purpose, now_ms=now_ms) for purpose in PURPOSES)
+    """Returns whether any purpose is consented to, were it on one channel alone."""
+    return any(
+        has_consent(visitor, purpose, now_ms=now_ms, channel=channel)
+        for channel in _named(visitor)
+        for purpose in PURPOSES
+    )
 
 
 def lapse_of(person: Visitor, visitor: Visitor, *, since_ms: int) -> tuple[int, str] | None:
@@ -61,17 +121,27 @@ def _had_any(person: Visitor, visitor: Visitor, at_ms: int) -> bool:
         for each in (person, visitor)
     ]
     return any(
-        has_consent(people[0], purpose, now_ms=at_ms)
-        and not refuses(people[1], purpose, now_ms=at_ms)
+        has_consent(people[0], purpose, now_ms=at_ms, channel=channel)
+        and not refuses(people[1], purpose, now_ms=at_ms, channel=channel)
+        for channel in _named(*people)
         for purpose in PURPOSES
     )
 
 
-def refuses(visitor: Visitor, purpose: str, *, now_ms: int) -> bool:
+def refuses(visitor: Visitor, purpose: str, *, now_ms: int, channel: str | None = None) -> bool:
     """Returns whether somebody has said no, or let his yes expire; silence refuses nothing."""
-    if not any(each.purpose == purpose for each in visitor.consents):
+    about = {None, channel}
+    if not any(each.purpose == purpose and each.only_on in about for each in visitor.consents):
         return False
-    return not has_consent(visitor, purpose, now_ms=now_ms)
+    return not has_consent(visitor, purpose, now_ms=now_ms, channel=channel)
+
+
+def refuses_in(visitor: Visitor, purpose: str, place: str, *, now_ms: int) -> bool:
+    """Returns whether somebody refuses a purpose on any channel of a place."""
+    return any(
+        refuses(visitor, purpose, now_ms=now_ms, channel=channel)
+        for channel in CHANNELS_OF_PLACE[place]
+    )
 
 
 def with_statements(
@@ -94,10 +164,27 @@ def may_hq_loosen(visitor: Visitor, purpose: str, *, stated_at_ms: int) -> bool:
     )
 
 
-def _newest(visitor: Visitor, purpose: str) -> ConsentStatement | None:
-    candidates = [each for each in visitor.consents if each.purpose == purpose]
+def _holding(said: list[ConsentStatement], channel: str | None) -> ConsentStatement | None:
+    """Returns which statement on a purpose holds on a channel."""
+    of_all = _newest(each for each in said if each.only_on is None)
+    own = None if channel is None else _newest(each for each in said if each.only_on == channel)
+    if own is None or not own.granted:
+        return own or of_all
+    return own if of_all is None else _newest((of_all, own))
+
+
+def _newest(said: Iterable[ConsentStatement]) -> ConsentStatement | None:
     # At the same instant a no outweighs a yes.
-    return max(candidates, key=lambda each: (each.stated_at_ms, not each.granted), default=None)
+    return max(said, key=lambda each: (each.stated_at_ms, not each.granted), default=None)
+
+
+def _is_over(statement: ConsentStatement, now_ms: int) -> bool:
+    return statement.expires_at_ms is not None and now_ms >= statement.expires_at_ms
+
+
+def _named(*visitors: Visitor) -> set[str | None]:
+    """Returns the channels that somebody spoke of, and None for all."""
+    return {None, *(each.only_on for visitor in visitors for each in visitor.consents)}
 
 
 def _order(statement: ConsentStatement) -> tuple[object, ...]:
@@ -109,4 +196,6 @@ def _order(statement: ConsentStatement) -> tuple[object, ...]:
         statement.text_version or "",
         statement.channel or "",
         statement.expires_at_ms or 0,
+        statement.basis,
+        statement.only_on or "",
     )

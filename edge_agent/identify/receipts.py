@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.domain.time import datetime_from_ms
-from edge_agent.identify.consent import PURPOSES, has_consent
+from edge_agent.domain.visitor import CONSENT_BASIS
+from edge_agent.identify.consent import CHANNELS, PURPOSES, has_consent, statement_on
 from edge_agent.wire.consents import (
     ConsentEvent,
+    ConsentOnChannel,
     ConsentParty,
     ConsentPurpose,
     ConsentReceipt,
@@ -49,24 +51,36 @@ def consent_receipt(visitor: Visitor, *, store: str, now_ms: int) -> ConsentRece
 
 def _purpose(visitor: Visitor, purpose: str, *, now_ms: int) -> ConsentPurpose:
     said = [each for each in visitor.consents if each.purpose == purpose]
+    given = [each for each in said if each.granted]
+    spoken_of = {each.only_on for each in said}
     return ConsentPurpose(
         purpose=purpose,
         purpose_type=DPV_PURPOSES[purpose],
         processing=DPV_PROCESSING[purpose],
+        lawful_basis=max(given, key=lambda each: each.stated_at_ms).basis
+        if given
+        else CONSENT_BASIS,
         recipients=(HQ_PARTY,) if purpose == "sending_to_hq" else (),
         status=_status(visitor, purpose, now_ms=now_ms),
+        channels=tuple(
+            ConsentOnChannel(channel=channel, status=status)
+            for channel in CHANNELS
+            if channel in spoken_of
+            and (status := _status(visitor, purpose, now_ms=now_ms, channel=channel)) is not None
+        ),
         events=tuple(_event(each) for each in said),
     )
 
 
-def _status(visitor: Visitor, purpose: str, *, now_ms: int) -> str | None:
-    said = [each for each in visitor.consents if each.purpose == purpose]
-    if has_consent(visitor, purpose, now_ms=now_ms):
+def _status(
+    visitor: Visitor, purpose: str, *, now_ms: int, channel: str | None = None
+) -> str | None:
+    if has_consent(visitor, purpose, now_ms=now_ms, channel=channel):
         return "dpv:ConsentGiven"
-    if not said:
+    held = statement_on(visitor, purpose, channel)
+    if held is None:
         return None
-    newest = max(said, key=lambda each: (each.stated_at_ms, not each.granted))
-    return "dpv:ConsentExpired" if newest.granted else "dpv:ConsentWithdrawn"
+    return "dpv:ConsentExpired" if held.granted else "dpv:ConsentWithdrawn"
 
 
 def _event(statement: ConsentStatement) -> ConsentEvent:
@@ -77,6 +91,8 @@ def _event(statement: ConsentStatement) -> ConsentEvent:
         event_state="dpv:ConsentGiven" if statement.granted else "dpv:ConsentWithdrawn",
         entity_id=statement.source,
         channel=statement.channel,
+        lawful_basis=statement.basis if statement.granted else None,
+        only_on=statement.only_on,
         notice_version=statement.text_version,
         valid_until=None if expires_at_ms is None else datetime_from_ms(expires_at_ms),
     )

@@ -181,9 +181,10 @@ class _Reader:
     def statements(self) -> Table:
         """Returns what he allowed and forbade."""
         rows = self._of_visitors(
-            "SELECT purpose, granted, stated_at_ms, source, text_version, channel, expires_at_ms"
+            "SELECT purpose, granted, stated_at_ms, source, text_version, channel, expires_at_ms,"
+            " basis, only_on"
             " FROM consent WHERE visitor IN"
-            " (SELECT value FROM json_each(?1)) ORDER BY stated_at_ms, purpose"
+            " (SELECT value FROM json_each(?1)) ORDER BY stated_at_ms, purpose, only_on"
         )
         return [
             {
@@ -193,9 +194,21 @@ class _Reader:
                 "where": source,
                 "text_version": text_version,
                 "channel": channel,
+                "only_on": only_on or None,
+                "basis": basis,
                 "expires": _when(expires_ms),
             }
-            for purpose, granted, at_ms, source, text_version, channel, expires_ms in rows
+            for (
+                purpose,
+                granted,
+                at_ms,
+                source,
+                text_version,
+                channel,
+                expires_ms,
+                basis,
+                only_on,
+            ) in rows
         ]
 
     def complaints(self) -> Table:

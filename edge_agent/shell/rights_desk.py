@@ -30,6 +30,7 @@ from edge_agent.shell import erasing
 from edge_agent.shell.control import (
     EXPORT_VISITOR,
     FORGET_VISITOR,
+    RECEIPT_VISITOR,
     RESTRICT_VISITOR,
     SHOW_VISITOR,
     UNLINK_VISITOR,
@@ -142,6 +143,7 @@ class RightsDesk:
         self.answers: dict[str, Callable[[Answer], Answer]] = {
             SHOW_VISITOR: partial(self._tell, act="show"),
             EXPORT_VISITOR: partial(self._tell, act="export"),
+            RECEIPT_VISITOR: self._hand_out,
             FORGET_VISITOR: self._forget,
             RESTRICT_VISITOR: self._restrict,
             UNLINK_VISITOR: self._unlink,
@@ -175,6 +177,9 @@ class RightsDesk:
     def _tell(self, request: Answer, *, act: str) -> Answer:
         asked = _asked(request)
         return self._call(partial(self._read, asked, act, _uid(request)))
+
+    def _hand_out(self, request: Answer) -> Answer:
+        return self._call(partial(self._receipts, _asked(request), _uid(request)))
 
     def _restrict(self, request: Answer) -> Answer:
         asked, is_lifted = _asked(request), request.get("lift") is True
@@ -231,6 +236,11 @@ class RightsDesk:
             for each in known
             if each is not None and each.consents
         ]
+
+    def _receipts(self, asked: _Asked, uid: int) -> Answer:
+        receipts = self._consent_receipts(self._person(asked), self._ways.now_ms())
+        self._note(uid, "receipt", "told" if receipts else "nothing_stated")
+        return {"receipts": receipts}
 
     def _set_restriction(self, asked: _Asked, uid: int, *, is_lifted: bool) -> Answer:
         person = self._person(asked)

@@ -130,6 +130,8 @@ def consent_row(visitor: VisitorId, statement: ConsentStatement) -> Row:
         statement.text_version,
         statement.channel,
         statement.expires_at_ms,
+        statement.basis,
+        statement.only_on or "",
     )
 
 
@@ -280,7 +282,8 @@ def _mark_list(mark: Mark) -> list[Any]:
 
 
 def _consent(row: Row) -> ConsentStatement:
-    purpose, stated_at_ms, granted, source, text_version, channel, expires_at_ms = row
+    purpose, stated_at_ms, granted, source, text_version, channel, expires_at_ms, *more = row
+    basis, only_on = more
     return ConsentStatement(
         purpose=purpose,
         granted=bool(granted),
@@ -289,6 +292,8 @@ def _consent(row: Row) -> ConsentStatement:
         text_version=text_version,
         channel=channel,
         expires_at_ms=expires_at_ms,
+        basis=basis,
+        only_on=only_on or None,
     )
 
 

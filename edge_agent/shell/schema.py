@@ -406,6 +406,36 @@ def m007_rights(database: Database) -> None:
             database.execute(statement)
 
 
+_CHANNELS: Final = (
+    # At one instant the same may be said of several channels.
+    """CREATE TABLE consent_of_8 (
+    visitor TEXT NOT NULL REFERENCES visitor (id) ON DELETE CASCADE,
+    purpose TEXT NOT NULL,
+    stated_at_ms INTEGER NOT NULL,
+    granted INTEGER NOT NULL,
+    source TEXT NOT NULL,
+    text_version TEXT,
+    channel TEXT,
+    expires_at_ms INTEGER,
+    basis TEXT NOT NULL DEFAULT 'dpv:Consent',
+    only_on TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (visitor, purpose, stated_at_ms, granted, source, only_on)
+) STRICT, WITHOUT ROWID""",
+    "INSERT INTO consent_of_8 SELECT visitor, purpose, stated_at_ms, granted, source,"
+    " text_version, channel, expires_at_ms, 'dpv:Consent', '' FROM consent",
+    "DROP TABLE consent",
+    "ALTER TABLE consent_of_8 RENAME TO consent",
+    "UPDATE meta SET value = '8' WHERE key = 'schema_version'",
+)
+
+
+@migrations()
+def m008_channels(database: Database) -> None:
+    """Gives each statement its legal basis and the channel that it is about; none is all."""
+    for statement in _CHANNELS:
+        database.execute(statement)
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is not applied yet, each migration in one transaction with its record."""
     migrations.apply(Database(connection))

@@ -466,8 +466,8 @@ class StateStore:
             links=self._db.execute(_LINKS_OF, (row[1], visitor)).fetchall(),
             consents=self._db.execute(
                 "SELECT purpose, stated_at_ms, granted, source, text_version, channel,"
-                " expires_at_ms FROM consent WHERE visitor = ? ORDER BY stated_at_ms, purpose,"
-                " granted, source",
+                " expires_at_ms, basis, only_on FROM consent WHERE visitor = ?"
+                " ORDER BY stated_at_ms, purpose, granted, source, only_on",
                 (visitor,),
             ).fetchall(),
             complaints=self._db.execute(

@@ -11,6 +11,8 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from edge_agent.domain.visitor import CONSENT_BASIS
+
 if TYPE_CHECKING:
     import sqlite3
 
@@ -34,10 +36,13 @@ _OTHERS: Final = f"""(SELECT coalesce(group_concat(json_array(whose_kind, {_LINK
         CROSS JOIN visitor o ON o.id = i.id CROSS JOIN link l ON l.visitor = o.id
         WHERE l.kind <> 'visitor' AND o.id <> v.id
         ORDER BY o.id, l.kind, l.pseudonym, l.since_ms, l.basis))"""  # noqa: S608
-_CONSENTS: Final = """(SELECT coalesce(group_concat(json_array(purpose, stated_at_ms, granted,
-        source, text_version, channel, expires_at_ms)), '')
+_STATEMENT: Final = "purpose, stated_at_ms, granted, source, text_version, channel, expires_at_ms"
+# A statement on consent and about every channel reads as it did before there were others, so that
+# the MACs made then are good.
+_CONSENTS: Final = f"""(SELECT coalesce(group_concat(iif(basis = '{CONSENT_BASIS}'
+        AND only_on = '', json_array({_STATEMENT}), json_array({_STATEMENT}, basis, only_on))), '')
     FROM (SELECT * FROM consent WHERE visitor = v.id
-        ORDER BY purpose, stated_at_ms, granted, source))"""
+        ORDER BY purpose, stated_at_ms, granted, source, only_on))"""  # noqa: S608
 _COMPLAINTS: Final = """(SELECT coalesce(group_concat(
         json_array(case_hash, opened_at_ms, closed_at_ms)), '')
     FROM (SELECT * FROM complaint WHERE visitor = v.id ORDER BY case_hash))"""
@@ -69,8 +74,11 @@ _DROP_CIRCLE: Final = """DELETE FROM link WHERE kind = 'visitor' AND (pseudonym 
     OR visitor IN (SELECT value FROM json_each(?2)))"""
 _PUT_CONSENT: Final = (
     "INSERT INTO consent (visitor, purpose, stated_at_ms, granted, source, text_version,"
-    " channel, expires_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    " channel, expires_at_ms, basis, only_on) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+# What a statement's row that tells neither of them has there, and how many it tells.
+_PLAIN: Final = (CONSENT_BASIS, "")
+_PLAIN_LENGTH: Final = 7
 _PUT_COMPLAINT: Final = (
     "INSERT INTO complaint (visitor, case_hash, opened_at_ms, closed_at_ms) VALUES (?, ?, ?, ?)"
 )
@@ -118,7 +126,7 @@ def put_back(connection: sqlite3.Connection, text: bytes, *, now_ms: int) -> Non
         put(_PUT_LINK, link)
     put("DELETE FROM consent WHERE visitor = ?", (visitor,))
     for row in consents:
-        put(_PUT_CONSENT, (visitor, *row))
+        put(_PUT_CONSENT, (visitor, *row[:_PLAIN_LENGTH], *(row[_PLAIN_LENGTH:] or _PLAIN)))
     put("DELETE FROM complaint WHERE visitor = ?", (visitor,))
     for row in complaints:
         put(_PUT_COMPLAINT, (visitor, *row))

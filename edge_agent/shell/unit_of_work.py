@@ -52,7 +52,8 @@ _SQL: Final = {
     ),
     "consent": (
         "INSERT OR IGNORE INTO consent (visitor, purpose, stated_at_ms, granted, source,"
-        " text_version, channel, expires_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        " text_version, channel, expires_at_ms, basis, only_on)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     ),
     "complaint": (
         "INSERT INTO complaint (visitor, case_hash, opened_at_ms, closed_at_ms)"

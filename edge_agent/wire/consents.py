@@ -22,9 +22,18 @@ class ConsentEvent(Message):
     event_type: Literal["given", "withdrawn"]
     event_state: DpvTerm
     entity_id: Name = Field(description="the source that heard it")
-    channel: Name | None = None
+    channel: Name | None = Field(default=None, description="by which way it was said")
+    lawful_basis: DpvTerm | None = Field(default=None, description="of what was given")
+    only_on: Name | None = Field(default=None, description="none: every channel")
     notice_version: Name | None = Field(default=None, description="version of the text shown")
     valid_until: Instant | None = None
+
+
+class ConsentOnChannel(Message):
+    """How a purpose stands on one channel."""
+
+    channel: Name
+    status: DpvTerm
 
 
 class ConsentPurpose(Message):
@@ -33,9 +42,12 @@ class ConsentPurpose(Message):
     purpose: Name = Field(description="the agent's own name")
     purpose_type: DpvTerm
     processing: DpvTerm
-    lawful_basis: Literal["dpv:Consent"] = "dpv:Consent"
+    lawful_basis: DpvTerm = "dpv:Consent"
     recipients: tuple[Name, ...] = ()
     status: DpvTerm | None = Field(default=None, description="none: never asked, so no")
+    channels: tuple[ConsentOnChannel, ...] = Field(
+        default=(), description="those of which something else was said"
+    )
     events: tuple[ConsentEvent, ...] = ()
 
 

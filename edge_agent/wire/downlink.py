@@ -21,7 +21,7 @@ from edge_agent.wire.base import (
     Text,
     VisitorRef,
 )
-from edge_agent.wire.events import Purpose
+from edge_agent.wire.events import LegalBasis, OfferChannels, Purpose
 from edge_agent.wire.summaries import Interest
 
 HISTORY_MAX = 1_000
@@ -80,6 +80,8 @@ class ConsentBody(Message):
     purposes: Annotated[tuple[Purpose, ...], Field(max_length=16)] = ()
     stated_at: Instant
     text_version: Name | None = None
+    only_on: OfferChannels | None = None
+    basis: LegalBasis = "dpv:Consent"
     expires_at: Instant | None = None
 
 

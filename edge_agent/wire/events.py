@@ -391,13 +391,26 @@ Purpose = Literal[
 ]
 
 
+OfferChannel = Literal["app", "e-mail", "handheld", "receipt", "screen"]
+# None of them means all: a yes to an empty list is none, a no to it is a no to everything.
+OfferChannels = Annotated[tuple[OfferChannel, ...], Field(min_length=1, max_length=PURPOSES_MAX)]
+# What somebody himself does: an interest of the store's own is no statement of his.
+LegalBasis = Literal[
+    "dpv:Consent", "dpv:ExpressedConsent", "dpv:ExplicitlyExpressedConsent", "dpv:Contract"
+]
+
+
 class ConsentGrantedData(Message):
     """A person's yes, to named purposes; nothing on record means no."""
 
     visitor: VisitorRef
     purposes: Annotated[tuple[Purpose, ...], Field(min_length=1, max_length=PURPOSES_MAX)]
     text_version: Name | None = None
-    channel: Name | None = None
+    channel: Name | None = Field(default=None, description="by which way it was said")
+    only_on: OfferChannels | None = Field(
+        default=None, description="the channels that it is about, instead of all"
+    )
+    basis: LegalBasis = Field(default="dpv:Consent", description="a term of the W3C DPV")
     expires_at: Instant | None = None
 
 
@@ -406,7 +419,10 @@ class ConsentWithdrawnData(Message):
 
     visitor: VisitorRef
     purposes: Annotated[tuple[Purpose, ...], Field(max_length=PURPOSES_MAX)] | None = None
-    channel: Name | None = None
+    channel: Name | None = Field(default=None, description="by which way it was said")
+    only_on: Annotated[tuple[OfferChannel, ...], Field(max_length=PURPOSES_MAX)] | None = Field(
+        default=None, description="the channels that it is about, instead of all"
+    )
 
 
 class ComplaintData(Message):

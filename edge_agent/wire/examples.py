@@ -112,10 +112,20 @@ _EVENTS: Final[tuple[Json, ...]] = (
             "purposes": ["personal_recommendations", "sending_to_hq"],
             "text_version": "2017-10",
             "channel": "till",
+            "basis": "dpv:ExplicitlyExpressedConsent",
             "expires_at": "2018-12-02T00:00:00Z",
         },
     ),
-    _event("consent.withdrawn", "pos-3", {"visitor": _CARD, "channel": "till"}),
+    _event(
+        "consent.withdrawn",
+        "pos-3",
+        {
+            "visitor": _CARD,
+            "purposes": ["marketing"],
+            "channel": "till",
+            "only_on": ["e-mail", "receipt"],
+        },
+    ),
     _event(
         "complaint.opened",
         "desk-1",
@@ -211,6 +221,7 @@ _STORE: Final[dict[str, Json]] = {
                 "lawful_basis": "dpv:Consent",
                 "recipients": [],
                 "status": "dpv:ConsentGiven",
+                "channels": [{"channel": "screen", "status": "dpv:ConsentWithdrawn"}],
                 "events": [
                     {
                         "event_time": "2017-12-01T09:00:00Z",
@@ -218,6 +229,8 @@ _STORE: Final[dict[str, Json]] = {
                         "event_state": "dpv:ConsentGiven",
                         "entity_id": "consent-desk",
                         "channel": "desk",
+                        "lawful_basis": "dpv:Consent",
+                        "only_on": None,
                         "notice_version": "2017-11",
                         "valid_until": None,
                     }

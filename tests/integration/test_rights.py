@@ -25,6 +25,7 @@ from edge_agent.shell.control import ask
 from edge_agent.shell.mqtt_client import LinkSettings, MqttLink
 from edge_agent.shell.signing import DEMO_KEY_ID, demo_private_key, sign_command
 from edge_agent.wire import topics
+from edge_agent.wire.consents import ConsentReceipt
 from edge_agent.wire.downlink import COMMAND
 from tests.integration.broker import Broker, running_broker
 from tests.integration.chromium import running_chromium
@@ -463,6 +464,34 @@ def test_an_export_tells_all_and_of_nobody_else(chain: Chain, tmp_path: Path) ->
         assert "What this store holds about you" in shown.text()
         assert HANDLE in shown.text()
         assert shown.mishaps(origin=url) == []
+
+
+def test_a_receipt_states_what_he_allowed_and_on_which_channel_not(
+    chain: Chain, tmp_path: Path
+) -> None:
+    """Printed, or written for its owner alone, in the shape that is promised; not his number."""
+    number = visitor("loyalty", CARD)
+    said: dict[str, Any] = {"visitor": number, "purposes": ["marketing"]}
+    chain.send(event("pos-2", "consent.granted", **said, basis="dpv:ExplicitlyExpressedConsent"))
+    chain.send(event("pos-2", "consent.withdrawn", **said, only_on=["receipt"]))
+    done = command_line(chain.agent, "receipt", typed=CARD)
+    (printed,) = json.loads(done.stdout)
+    receipt = ConsentReceipt.model_validate_json(json.dumps(printed))
+    marketing = next(each for each in receipt.purposes if each.purpose == "marketing")
+    assert marketing.status == "dpv:ConsentGiven"
+    assert marketing.lawful_basis == "dpv:ExplicitlyExpressedConsent"
+    assert [(each.channel, each.status) for each in marketing.channels] == [
+        ("receipt", "dpv:ConsentWithdrawn")
+    ]
+    assert CARD not in done.stdout
+    out = tmp_path / "receipt.json"
+    assert command_line(chain.agent, "receipt", "--out", str(out), typed=CARD).returncode == 0
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    assert len(json.loads(out.read_text())) == 1
+    nobody = command_line(chain.agent, "receipt", typed=OTHER_CARD)
+    assert (nobody.returncode, nobody.stdout) == (1, "")
+    acts = chain.rows("SELECT act, outcome FROM audit ORDER BY id")
+    assert acts == [("receipt", "told"), ("receipt", "told"), ("receipt", "nothing_stated")]
 
 
 def test_acts_are_noted_and_not_about_whom(chain: Chain) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 from unittest.mock import patch
 
@@ -27,7 +28,9 @@ from edge_agent.domain.basket import Basket
 from edge_agent.domain.decisions import Decision
 from edge_agent.domain.effects import Effect, SendToHq
 from edge_agent.domain.inputs import Unlink
+from edge_agent.domain.visitor import Visitor
 from edge_agent.engine import persons
+from edge_agent.identify.consent import forbids_offers, has_consent
 from edge_agent.wire.events import Event
 from tests.factories import (
     at,
@@ -51,7 +54,10 @@ PHONES = ("AC:23:3F:A0:11:01", "AC:23:3F:A0:11:02")
 CARDS = ("6400000009005", "6400000000002")
 ALL = (*(("ble", phone) for phone in PHONES), *(("loyalty", card) for card in CARDS))
 BASKETS = ("b1", "b2", "b3")
-PURPOSES = ("personal_recommendations", "profiling", "sending_to_hq")
+PURPOSES = ("personal_recommendations", "profiling", "sending_to_hq", "marketing")
+CHANNELS = (None, "app", "e-mail", "handheld", "receipt", "screen")
+# Where the agent of this shop can reach anybody.
+REACHED = ("screen", "receipt")
 Who = tuple[str, str]
 
 # A soak plays the number of histories that is promised.
@@ -69,6 +75,32 @@ def without_links() -> Iterator[None]:
     """An agent that never takes anybody for somebody known."""
     with patch.object(persons, "link_by_baskets", lambda *_: None):
         yield
+
+
+class Ledger:
+    """What each person said of a purpose, by channel; None is all of them."""
+
+    def __init__(self) -> None:
+        self._said: dict[tuple[Who, str], dict[str | None, bool]] = {}
+
+    def learn(self, who: Who, data: dict[str, Any], *, yes: bool) -> None:
+        """Takes in a statement that is newer than all others."""
+        for purpose in data["purposes"]:
+            said = self._said.setdefault((who, purpose), {})
+            if "only_on" not in data:
+                # Of what was said of one channel, only a no outlasts a word on all of them.
+                for channel in [each for each, is_yes in said.items() if is_yes]:
+                    del said[channel]
+            said.update(dict.fromkeys(data.get("only_on", (None,)), yes))
+
+    def answer(self, who: Who, purpose: str, channel: str | None = None) -> bool | None:
+        """Returns yes, no or nothing."""
+        said = self._said.get((who, purpose), {})
+        return said.get(channel, said.get(None))
+
+    def allows_any(self, who: Who) -> bool:
+        """Whether somebody allows anything anywhere."""
+        return any(self.answer(who, each, on) for each in PURPOSES for on in CHANNELS)
 
 
 class Shop(RuleBasedStateMachine):
@@ -131,12 +163,17 @@ class Shop(RuleBasedStateMachine):
     @rule(
         who=st.sampled_from(ALL),
         purposes=st.sets(st.sampled_from(PURPOSES), min_size=1),
+        only_on=st.sampled_from((None, None, ("screen",), ("receipt",), ("app", "screen"))),
         yes=st.booleans(),
     )
-    def consent(self, who: Who, purposes: set[str], *, yes: bool) -> None:
-        """Somebody consents, or withdraws."""
+    def consent(
+        self, who: Who, purposes: set[str], only_on: tuple[str, ...] | None, *, yes: bool
+    ) -> None:
+        """Somebody consents, or withdraws; on every channel, or on some."""
         kind = "consent.granted" if yes else "consent.withdrawn"
         data: dict[str, Any] = {"visitor": ref(*who), "purposes": sorted(purposes)}
+        if only_on is not None:
+            data["only_on"] = list(only_on)
         self.tell(event(kind, self.tick(), source="desk", **data))
 
     @rule(who=st.sampled_from(ALL), case=st.sampled_from(("c1", "c2")), opened=st.booleans())
@@ -235,7 +272,10 @@ TestNeverMerged.settings = SIZE
 
 
 class Silence(Shop):
-    """A day on disk with restarts: nobody is offered anything while his complaint is open."""
+    """A day on disk with restarts: nobody is offered anything while his complaint is open.
+
+    Nor where he refused it, under whichever of his identifiers: the stricter of both holds.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -244,7 +284,7 @@ class Silence(Shop):
         self.claims: set[tuple[Who, Who]] = set()
         self.read: set[tuple[str, Who]] = set()
         self.opened: dict[Who, dict[str, bool]] = {who: {} for who in ALL}
-        self.allowed: dict[tuple[Who, str], bool] = {}
+        self.ledger = Ledger()
 
     @override
     def teardown(self) -> None:
@@ -299,8 +339,7 @@ class Silence(Shop):
         data = said["data"]
         who = (data["visitor"]["kind"], data["visitor"]["value"]) if "visitor" in data else None
         if made.type.startswith("consent.") and who is not None:
-            for purpose in data["purposes"]:
-                self.allowed[who, purpose] = made.type == "consent.granted"
+            self.ledger.learn(who, data, yes=made.type == "consent.granted")
         elif made.type.startswith("complaint.") and who is not None:
             for person in self.circle(who) if made.type == "complaint.closed" else (who,):
                 self.opened[person][data["complaint"]] = made.type == "complaint.opened"
@@ -315,8 +354,13 @@ class Silence(Shop):
 
     def is_recognised(self, card: Who) -> bool:
         """Whether a card is heeded: it allows something, or its holder is to be left alone."""
-        allows = any(self.allowed.get((card, purpose)) for purpose in PURPOSES)
-        return allows or self.is_silent(card)
+        refuses = any(self.is_refused(card, channel) for channel in REACHED)
+        return self.ledger.allows_any(card) or refuses or self.is_silent(card)
+
+    def is_refused(self, who: Who, channel: str) -> bool:
+        """Whether he, or whoever he was taken for, refused marketing on a channel."""
+        persons = {who} | {card for phone, card in self.claims if phone == who}
+        return any(self.ledger.answer(each, "marketing", channel) is False for each in persons)
 
     def circle(self, who: Who) -> set[Who]:
         """Whoever was taken for the same person."""
@@ -334,6 +378,7 @@ class Silence(Shop):
             for named in (decision.moment.visitor, decision.moment.member):
                 if named in ids and decision.chosen:
                     assert not self.is_silent(ids[named])
+                    assert not self.is_refused(ids[named], decision.moment.place.channel)
 
 
 def _rfc3339(seconds: float) -> str:
@@ -351,7 +396,7 @@ class Purposes(Shop):
     def __init__(self) -> None:
         super().__init__()
         self.heard = world(audience="private")
-        self.allowed: dict[tuple[Who, str], bool] = {}
+        self.ledger = Ledger()
         for card in CARDS:
             profile = {"visitor": ref("loyalty", card), "reference": f"crm-{card}"}
             self.tell(granted(self.tick(), card=card))
@@ -370,8 +415,7 @@ class Purposes(Shop):
         if made.type.startswith("consent."):
             said = made.model_dump(mode="json", by_alias=True, exclude_none=True)["data"]
             who = (said["visitor"]["kind"], said["visitor"]["value"])
-            for purpose in said["purposes"]:
-                self.allowed[who, purpose] = made.type == "consent.granted"
+            self.ledger.learn(who, said, yes=made.type == "consent.granted")
         before = {card: self.profile_of(card) for card in CARDS}
         self.judge(self.heard.take(made), before)
 
@@ -391,14 +435,15 @@ class Purposes(Shop):
         for decision in filter(is_personal, self.heard.decisions(found)):
             named = (decision.moment.member, decision.moment.visitor)
             owner, carrier = (ids[each] for each in named if each is not None)
-            assert self.allowed.get((owner, PURPOSES[0]))
-            assert self.allowed.get((carrier, PURPOSES[0])) is not False
+            channel = decision.moment.place.channel
+            assert self.ledger.answer(owner, PURPOSES[0], channel)
+            assert self.ledger.answer(carrier, PURPOSES[0], channel) is not False
         for effect in found:
             if isinstance(effect, SendToHq) and effect.visitor is not None:
-                assert self.allowed.get((ids[effect.visitor], "sending_to_hq"))
+                assert self.ledger.answer(ids[effect.visitor], "sending_to_hq")
         for card, profile in before.items():
             if has_grown(profile, self.profile_of(card)):
-                assert self.allowed.get((("loyalty", card), "profiling"))
+                assert self.ledger.answer(("loyalty", card), "profiling")
 
 
 def has_grown(before: Any, after: Any) -> bool:
@@ -453,6 +498,53 @@ def test_the_order_of_merging_does_not_matter(order: list[Event], unlinked: Who 
         state["people"] = [heard.person_behind("ble", phone) for phone in PHONES]
         states.append(state)
     assert states[0] == states[1]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.booleans(), st.sampled_from((None, ("screen",), ("receipt",), ("app", "screen")))
+        ),
+        max_size=5,
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_on_each_channel_the_ledger_holds_whatever_order_it_came_in(
+    told: list[tuple[bool, tuple[str, ...] | None]], chance: Random
+) -> None:
+    """Yes, no and nothing on every channel are those of what was said, one after the other."""
+    ledger, who = Ledger(), ALL[2]
+    made = []
+    for n, (yes, only_on) in enumerate(told):
+        data: dict[str, Any] = {"visitor": ref(*who), "purposes": ["marketing"]}
+        if only_on is not None:
+            data["only_on"] = list(only_on)
+        ledger.learn(who, data, yes=yes)
+        kind = "consent.granted" if yes else "consent.withdrawn"
+        made.append(event(kind, n, source="desk", **data))
+    chance.shuffle(made)
+    heard = world()
+    heard.take(*made)
+    person = heard.visitor(*who)
+    for place, channel in (("screen", "screen"), ("receipt", "receipt"), ("staff", "handheld")):
+        said = ledger.answer(who, "marketing", channel)
+        now_ms = at(100)
+        assert said is (None if person is None else _answer(person, place, channel, now_ms))
+
+
+def _answer(person: Visitor, place: str, channel: str, now_ms: int) -> bool | None:
+    if has_consent(person, "marketing", now_ms=now_ms, channel=channel):
+        assert not forbids_offers(person, place, now_ms=now_ms)
+        return True
+    return False if forbids_offers(person, place, now_ms=now_ms) else None
+
+
+def test_the_laws_see_offers_where_nobody_refused_them() -> None:
+    """The law of channels is not kept by offering nothing at all."""
+    heard = world(audience="private")
+    no: dict[str, Any] = {"visitor": ref(), "purposes": ["marketing"], "only_on": ["receipt"]}
+    heard.take(event("consent.withdrawn", -60, source="desk", **no))
+    assert any(each.chosen for each in heard.decisions(heard.take(entered("dairy", 0))))
 
 
 def test_the_laws_see_a_use_of_the_history() -> None:

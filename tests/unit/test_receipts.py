@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
-from edge_agent.identify.consent import PURPOSES
+from edge_agent.identify.consent import CHANNELS, CHANNELS_OF_PLACE, PURPOSES
 from edge_agent.identify.receipts import DPV_PROCESSING, DPV_PURPOSES, consent_receipt
 from edge_agent.wire.consents import ConsentReceipt
-from edge_agent.wire.events import Purpose
+from edge_agent.wire.events import OfferChannel, Purpose
 from tests.factories import CARD, at, event, granted, ref, withdrawn, world
 from tests.fakes import World
 
@@ -22,6 +22,8 @@ def receipt_of(heard: World, seconds: float) -> ConsentReceipt:
 def test_every_purpose_of_the_wire_has_its_dpv_terms() -> None:
     """No purpose can be asked for that a receipt could not name."""
     assert set(get_args(Purpose)) == set(PURPOSES) == set(DPV_PURPOSES) == set(DPV_PROCESSING)
+    assert get_args(OfferChannel) == CHANNELS
+    assert {each for some in CHANNELS_OF_PLACE.values() for each in some} < set(CHANNELS)
 
 
 def test_a_receipt_tells_given_withdrawn_expired_and_never_asked() -> None:
@@ -74,6 +76,23 @@ def test_a_receipt_tells_who_heard_it_how_and_by_which_text() -> None:
     assert (said.entity_id, said.channel, said.notice_version) == ("desk", "till", "2017-11")
     assert said.valid_until is not None
     assert said.event_time.timestamp() * 1000 == at(6)
+
+
+def test_a_receipt_tells_the_basis_and_each_channel_that_was_spoken_of() -> None:
+    """A yes on contract to all, and a no to the screens: both stand there."""
+    heard = world()
+    told: dict[str, Any] = {"visitor": ref("loyalty", CARD), "purposes": ["marketing"]}
+    yes = event("consent.granted", 1, source="desk", **told, basis="dpv:Contract")
+    heard.take(yes, event("consent.withdrawn", 2, source="desk", **told, only_on=["screen"]))
+    marketing = next(e for e in receipt_of(heard, 9).purposes if e.purpose == "marketing")
+    assert (marketing.status, marketing.lawful_basis) == ("dpv:ConsentGiven", "dpv:Contract")
+    assert [(each.channel, each.status) for each in marketing.channels] == [
+        ("screen", "dpv:ConsentWithdrawn")
+    ]
+    assert [(each.only_on, each.lawful_basis) for each in marketing.events] == [
+        (None, "dpv:Contract"),
+        ("screen", None),
+    ]
 
 
 def test_a_receipt_names_no_identifier_and_reads_back() -> None:
