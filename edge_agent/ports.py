@@ -134,8 +134,8 @@ class State(Protocol):
         """Returns what a screen shows."""
         ...
 
-    def n_decisions(self, visit: VisitId) -> int:
-        """Returns how many decisions a visit has had over all channels."""
+    def n_decisions(self, visit: VisitId, visitor: VisitorId) -> int:
+        """Returns how many decisions a visitor's visit has had over all channels."""
         ...
 
     def last_alert_ms(self, zone: ZoneId) -> int | None:

@@ -155,9 +155,12 @@ class MemoryState:
         """Returns what a screen shows."""
         return self.showings.get(screen)
 
-    def n_decisions(self, visit: VisitId) -> int:
-        """Returns how many decisions a visit has had over all channels."""
-        return sum(each.moment.visit == visit for each in self.decisions)
+    def n_decisions(self, visit: VisitId, visitor: VisitorId) -> int:
+        """Returns how many decisions a visitor's visit has had over all channels."""
+        return sum(
+            each.moment.visit == visit and each.moment.visitor == visitor
+            for each in self.decisions
+        )
 
     def last_alert_ms(self, zone: ZoneId) -> int | None:
         """Returns when staff were last alerted to a zone."""

@@ -115,9 +115,10 @@ def _silence(draft: Draft, moment: Moment) -> Suppression | None:
         may_be_unknown=persons.may_be_unknown(draft, *named),
         is_refused=persons.is_refused(circle, moment.place.channel, now_ms=now_ms),
     )
-    if silence is not None or moment.visit is None:
+    if silence is not None or moment.visit is None or moment.visitor is None:
         return silence
-    return cap_reached(draft.state.n_decisions(moment.visit), policy=draft.context.policy)
+    n_decisions = draft.state.n_decisions(moment.visit, moment.visitor)
+    return cap_reached(n_decisions, policy=draft.context.policy)
 
 
 def _is_too_soon(draft: Draft, moment: Moment) -> bool:

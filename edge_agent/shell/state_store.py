@@ -269,15 +269,14 @@ class StateStore:
         """Returns what a screen shows."""
         return self._showings.get(screen)
 
-    def n_decisions(self, visit: VisitId) -> int:
-        """Returns how many decisions a visit has had over all channels."""
+    def n_decisions(self, visit: VisitId, visitor: VisitorId) -> int:
+        """Returns how many decisions a visitor's visit has had over all channels."""
         known = self._n_decisions.get(visit)
         if known is None:
             # A visit that began in this process has none on the disk that are not counted here.
             row = self._db.execute(
-                "SELECT count(*) FROM decision WHERE visit = ? AND visitor ="
-                " (SELECT visitor FROM visit WHERE id = ?)",
-                (visit, visit),
+                "SELECT count(*) FROM decision WHERE visitor = ? AND visit = ?",
+                (visitor, visit),
             ).fetchone()
             known = self._n_decisions[visit] = int(row[0])
         return known
@@ -328,10 +327,10 @@ class StateStore:
             links = tuple(link for link in visitor.links if link.visitor == person)
             self._links_to[person][visitor.id] = links
 
-    def note_decision(self, visit: VisitId | None) -> None:
+    def note_decision(self, visit: VisitId | None, visitor: VisitorId | None) -> None:
         """Counts a decision against its visit's cap."""
-        if visit is not None:
-            self._n_decisions[visit] = self.n_decisions(visit) + 1
+        if visit is not None and visitor is not None:
+            self._n_decisions[visit] = self.n_decisions(visit, visitor) + 1
 
     def note_alert(self, cause: str, zone: ZoneId, at_ms: int) -> None:
         """Remembers that staff were told."""

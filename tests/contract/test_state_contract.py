@@ -179,7 +179,7 @@ def test_screens_stock_alerts_and_caps_are_known(heard: World, kind: str) -> Non
     settled(heard, kind)
     visit = heard.visit("ble", PHONE)
     assert visit is not None
-    assert heard.state.n_decisions(visit.id) == 2
+    assert heard.state.n_decisions(visit.id, visit.visitor) == 2
     assert heard.state.out_of_stock() == {ProductId("d1")}
     assert heard.state.last_alert_ms(ZoneId("wine")) == heard.now_ms
     assert heard.state.showing(ScreenId("dairy-1")) is not None
