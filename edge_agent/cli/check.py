@@ -14,6 +14,7 @@ from edge_agent.bridge import settings as bridge_settings
 from edge_agent.cli.map import check_mapping
 from edge_agent.cli.run import DEFAULT_CONFIG
 from edge_agent.errors import BundleError, ConfigError
+from edge_agent.ingest.places import by_line
 from edge_agent.shell import mapping_files
 
 MAPPING_FILE = "mapping.toml"
@@ -70,8 +71,9 @@ def _settings_problems(path: Path) -> list[str]:
             return []
         loaded = configuration.load(path)
     except ConfigError as error:
-        return list(error.problems) or [error.message]
-    problems = mapping_files.problems_of(loaded, path.read_text(encoding="utf-8"), name=str(path))
+        return list(by_line(error.problems)) or [error.message]
+    text = path.read_text(encoding="utf-8")
+    problems = list(by_line(mapping_files.problems_of(loaded, text, name=str(path))))
     if loaded.model.bundle is not None:
         problems += _bundle_problems(Path(loaded.model.bundle))
     return problems

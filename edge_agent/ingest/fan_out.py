@@ -8,11 +8,15 @@ from typing import Any
 
 from edge_agent.ingest import counters
 from edge_agent.ingest.compiled import CompiledRule, FanOut
-from edge_agent.ingest.conversions import text_of
+from edge_agent.ingest.conversions import NotConvertible, text_of
 from edge_agent.ingest.counters import Entry, Finding
-from edge_agent.ingest.rows import BAD_ROW, Row, refuse_line
+from edge_agent.ingest.rows import BAD_ROW, ROW, SCALAR, Row, refuse_line
 
 Parts = list[tuple[Any, Any]]
+
+
+class _WrongKind(NotConvertible):
+    """A place where rows should stand holds something else."""
 
 
 def rows_of(rule: CompiledRule, row: Row, stand: Callable[[Row], None]) -> Iterator[Row]:
@@ -32,7 +36,12 @@ def _below(
     step = steps[depth]
     is_last = depth == len(steps) - 1
     above = f"{row.place}.{step.name}" if row.place else step.name
-    for at, (key, value) in enumerate(_parts(step, row, stand), 1):
+    try:
+        parts = _parts(step, row, stand)
+    except _WrongKind as error:
+        _refuse_once(row, error, above)
+        return
+    for at, (key, value) in enumerate(parts, 1):
         inner = row.inner(step.name, value, key, f"{above} {at}")
         known = inner.run.passed_over
         try:
@@ -55,15 +64,41 @@ def _parts(step: FanOut, row: Row, stand: Callable[[Row], None]) -> Parts:
     found = step.rows(row)
     if found is not None:
         row.run.has_parts = True
+    elif row.place and isinstance(row[ROW], SCALAR):
+        raise _WrongKind("what it should stand in is no object")
     if step.changes:
         return _set_changes(step, row, found, stand)
     if step.numbered is not None:
-        return _numbered(step.numbered, found)
+        return _numbered(step.numbered, _object(found))
     if step.keys:
-        return list(found.items()) if isinstance(found, dict) else []
+        return list(_object(found).items())
+    return _elements(found, row)
+
+
+def _elements(found: Any, row: Row) -> Parts:
+    if isinstance(found, list):
+        return list(enumerate(found))
     if found is None:
         return []
-    return list(enumerate(found if isinstance(found, list) else [found]))
+    if isinstance(found, SCALAR) and found is not row[ROW]:
+        raise _WrongKind("not an array")
+    return [(0, found)]
+
+
+def _object(found: Any) -> dict[str, Any]:
+    if isinstance(found, dict):
+        return found
+    # Some makers write an empty object as an empty array.
+    if found is None or found == []:
+        return {}
+    raise _WrongKind("not an object")
+
+
+def _refuse_once(row: Row, error: _WrongKind, place: str) -> None:
+    """Notes a place that holds something else; several rules may look at the same."""
+    told = ((each.place, each.detail) for each in row.run.refusals)
+    if (place, str(error)) not in told:
+        refuse_line(row, error, place)
 
 
 def _set_changes(step: FanOut, row: Row, found: Any, stand: Callable[[Row], None]) -> Parts:
@@ -94,9 +129,7 @@ def _members(found: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text_of(each) for each in values))
 
 
-def _numbered(pattern: re.Pattern[str], found: Any) -> Parts:
-    if not isinstance(found, dict):
-        return []
+def _numbered(pattern: re.Pattern[str], found: dict[str, Any]) -> Parts:
     groups: dict[tuple[str, ...], dict[str, Any]] = {}
     for name, value in found.items():
         match = pattern.fullmatch(name)

@@ -22,6 +22,7 @@ from edge_agent.ingest.compiled import CompiledMapping
 from edge_agent.ingest.counters import Entry
 from edge_agent.ingest.message import Message
 from edge_agent.ingest.passed_over import PassedOver
+from edge_agent.ingest.places import by_line
 from edge_agent.ingest.problems import problem_of_form, problem_of_meaning
 from edge_agent.ingest.rows import NO_LOOKUPS, Lookups, MappingRefusal, Run, Tell
 from edge_agent.ingest.rule_compiler import compile_mapping
@@ -77,11 +78,11 @@ def read_mapping(text: str) -> CompiledMapping | tuple[str, ...]:
         spec = MappingFile.model_validate(tables)
     except ValidationError as error:
         errors = error.errors(include_url=False)
-        return tuple(problem_of_form(text, tables, each) for each in errors)
+        return by_line(problem_of_form(text, tables, each) for each in errors)
     made = compile_mapping(spec)
     if isinstance(made, CompiledMapping):
         return made
-    return tuple(problem_of_meaning(text, tables, each) for each in made)
+    return by_line(problem_of_meaning(text, tables, each) for each in made)
 
 
 def interpret(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 Place = tuple[str | int, ...]
@@ -12,6 +12,8 @@ _HEADER: Final = re.compile(r"^\s*(\[\[?)\s*([^\]]+?)\s*\]\]?\s*(#.*)?$")
 _KEY: Final = re.compile(
     r"""^\s*((?:"[^"]*"|'[^']*'|[\w-]+)(?:\s*\.\s*(?:"[^"]*"|'[^']*'|[\w-]+))*)\s*="""
 )
+# As a mapping says it, and as a configuration does.
+_LINE: Final = re.compile(r"(?:^line |:)([0-9]+): ")
 _PART: Final = re.compile(r""""([^"]*)"|'([^']*)'|([\w-]+)""")
 
 
@@ -38,6 +40,21 @@ def placed(tables: Any, place: Sequence[Any]) -> Place:
             continue
         found.append(step)
     return tuple(found)
+
+
+def by_line(problems: Iterable[str]) -> tuple[str, ...]:
+    """Returns the problems of a file by their lines, those of one line in the order given.
+
+    Example:
+        >>> by_line(["line 12: b", "line 3: a", "agent.toml:7: c"])
+        ('line 3: a', 'agent.toml:7: c', 'line 12: b')
+    """
+
+    def line(problem: str) -> int:
+        found = _LINE.search(problem)
+        return int(found[1]) if found else 0
+
+    return tuple(sorted(problems, key=line))
 
 
 def line_of(text: str, place: Place) -> int:

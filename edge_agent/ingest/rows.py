@@ -33,6 +33,8 @@ BAD_ROW: Final = (
     NotConvertible, Unreadable, JMESPathError, ValueError, TypeError, ArithmeticError, LookupError,
     AttributeError, RecursionError, XPathError,
 )  # fmt: skip
+# What has no rows: not even one of it is an array of one.
+SCALAR: Final = (str, int, float)
 # Name of the current row.
 ROW: Final = ""
 _KEY_BYTES: Final = 16

@@ -11,7 +11,7 @@ from edge_agent.ingest import conversions, identifiers
 from edge_agent.ingest.conversions import NotConvertible
 from edge_agent.ingest.instants import seconds_since_1970
 from edge_agent.ingest.payloads import unpacked
-from edge_agent.ingest.rows import BAD_ROW, Check, Evaluated, Row, refuse_line
+from edge_agent.ingest.rows import BAD_ROW, SCALAR, Check, Evaluated, Row, refuse_line
 from edge_agent.ingest.sharing import Sharing
 from edge_agent.wire.mapping import MappingFile, Value
 
@@ -53,6 +53,8 @@ def row_objects(
         found = rows(row)
         if found is None:
             return None
+        if isinstance(found, SCALAR):
+            raise NotConvertible(f"{name}: not an array")
         objects: list[tuple[Row, dict[str, Any]]] = []
         for at, each in enumerate(found if isinstance(found, list) else [found]):
             part = row.part(name, each, lets)

@@ -97,6 +97,16 @@ def test_bad_xpath_is_told_with_its_line(path: str) -> None:
 FIRST = '[[rules]]\nname = "first"\n'
 
 
+def test_problems_are_told_by_their_lines() -> None:
+    """Whoever mends a file goes through it once, from its top."""
+    text = GOOD.replace(ZONE, ZONE.replace('"zones"', '"zone"')).replace(COUNT, "cuont = 'a ='\n")
+    text += GOOD[GOOD.index("[[rules]]") :].replace(COUNT, "count = 'b ='\n")
+    said = problems(text)
+    lines = [int(each.split()[1].rstrip(":")) for each in said]
+    assert len(lines) > 2
+    assert lines == sorted(lines)
+
+
 @pytest.mark.parametrize(
     ("first", "is_taken"),
     [

@@ -132,6 +132,79 @@ def test_empty_batch_is_quiet() -> None:
     assert (mapped.events, told(mapped)) == ((), [])
 
 
+NESTED = """
+[[rules]]
+name = "nested"
+when = "gate"
+each = [{ path = "frames", as = "frame" }, { path = "events", as = "event" }]
+event = "people.counted"
+data = { entries = "n" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("frames", "place"),
+    [
+        ("x", "frame"),
+        (5, "frame"),
+        (["x"], "frame 1.event"),
+        ([{"events": 5}], "frame 1.event"),
+        ([{"events": "x"}], "frame 1.event"),
+        ([{"events": True}], "frame 1.event"),
+    ],
+)
+def test_place_of_rows_that_holds_something_else_is_refused(frames: Any, place: str) -> None:
+    """A text or a number where rows should stand is told with its place, its neighbours pass."""
+    mapped = run(NESTED, {"gate": 1, "frames": frames})
+    assert (mapped.events, told(mapped)) == ((), [("invalid", place)])
+    if isinstance(frames, list):
+        good = {"events": [{"n": 1}]}
+        mapped = run(NESTED, {"gate": 1, "frames": [*frames, good]})
+        assert (len(mapped.events), told(mapped)) == (1, [("invalid", place)])
+
+
+def test_place_of_rows_that_several_rules_look_at_is_told_once() -> None:
+    """Two rules that find the same wrong place refuse it as one."""
+    rules = NESTED + NESTED.replace('"nested"', '"other"').replace("entries", "exits")
+    assert told(run(rules, {"gate": 1, "frames": "x"}, HEAD + ALL)) == [("invalid", "frame")]
+
+
+@pytest.mark.parametrize("frame", [{}, {"events": None}, {"events": []}])
+def test_nested_rows_that_are_not_there_are_quiet(frame: dict[str, Any]) -> None:
+    """Makers leave out an empty array."""
+    mapped = run(NESTED, {"gate": 1, "frames": [frame, {"events": [{"n": 1}]}]})
+    assert (len(mapped.events), told(mapped)) == (1, [])
+
+
+@pytest.mark.parametrize("how", ["keys = true", 'fields = "line_{n}_{field}"'])
+@pytest.mark.parametrize("found", ["x", 5, [1]])
+def test_object_of_rows_that_is_none_is_refused(how: str, found: Any) -> None:
+    """Rows that are an object's fields are refused where something else stands; `[]` is empty."""
+    rule = NESTED.replace('{ path = "frames", as = "frame" }, ', "").replace(
+        '"events", as', f'"frames", {how}, as'
+    )
+    assert told(run(rule, {"gate": 1, "frames": found})) == [("invalid", "event")]
+    assert told(run(rule, {"gate": 1, "frames": []})) == []
+
+
+@pytest.mark.parametrize("lines", ["x", 5])
+def test_receipt_whose_lines_are_no_array_is_refused(lines: Any) -> None:
+    """Lines that cannot be read are no empty receipt."""
+    rule = """
+[[rules]]
+name = "sale"
+when = "total"
+let.lines.rows.path = "lines"
+let.lines.rows.where = "sku"
+let.lines.rows.fields = { product = "sku", amount = "price" }
+where = "$lines"
+event = "sale.completed"
+data = { basket = "b", currency = "c", total = "total", lines = "$lines" }
+"""
+    payload = {"b": "1", "c": "EUR", "total": 2, "lines": lines}
+    assert told(run(rule, payload)) == [("invalid", None)]
+
+
 def test_message_in_which_no_rule_finds_its_rows_is_refused() -> None:
     """Matched by its name alone, and the rows are somewhere else since the last firmware."""
     rule = IN.replace('when = "events != null"\n', "")
