@@ -77,11 +77,15 @@ def is_refused(circle: Iterable[Visitor], place: str, *, now_ms: int) -> bool:
     return any(each.consents and forbids_offers(each, place, now_ms=now_ms) for each in circle)
 
 
-def is_left_alone(draft: Draft, visitor: Visitor) -> bool:
-    """Returns whether somebody is to be left alone somewhere in the store at least."""
+def is_left_alone(
+    draft: Draft, visitor: Visitor | None, *, places: Iterable[str] = CHANNELS_OF_PLACE
+) -> bool:
+    """Returns whether somebody is to be left alone in one of these places at least."""
+    if visitor is None:
+        return False
     circle, now_ms = circle_of(draft, (visitor,)), draft.context.now_ms
     return have_open_complaint(circle) or any(
-        is_refused(circle, place, now_ms=now_ms) for place in CHANNELS_OF_PLACE
+        is_refused(circle, place, now_ms=now_ms) for place in places
     )
 
 

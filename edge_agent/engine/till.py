@@ -286,8 +286,9 @@ def _offer(draft: Draft, arrival: Arrival, basket: Basket) -> None:
 
 
 def _speaks_for(draft: Draft, basket: Basket) -> VisitorId | None:
-    """Returns the card holder to whom a receipt speaks: who complained before anybody else."""
+    """Returns to whom a receipt speaks: before anybody else to who complained or refused it."""
     for member in sorted(basket.first_readings):
-        if member == UNKNOWN_MEMBER or persons.is_silenced(draft, draft.visitor(member)):
+        holder = draft.visitor(member)
+        if member == UNKNOWN_MEMBER or persons.is_left_alone(draft, holder, places=("receipt",)):
             return member
     return basket.member

@@ -76,6 +76,14 @@ def test_a_no_to_the_receipt_leaves_the_screens() -> None:
     assert on_screen(heard, 10).chosen
 
 
+def test_a_card_that_allows_nothing_still_silences_its_receipt() -> None:
+    """Nobody is known to carry the basket, and its card's holder refused: that is all he said."""
+    heard = world()
+    heard.take(said("no", -59, "receipt"), till("basket.opened", 0), scanned_card(1))
+    found = heard.decisions(heard.take(till("basket.item_added", 2, product="d0")))
+    assert [gates(each) for each in found] == [["refused"]]
+
+
 def test_a_no_to_marketing_is_a_no_everywhere() -> None:
     """Without a channel it is about all of them."""
     heard = world(audience="private")
