@@ -29,6 +29,7 @@ NAMES: Final = (
     "disk",
     "scored",
     "mapping",
+    "people",
 )
 VERDICTS: Final = {True: "[green]met[/]", False: "[red]missed[/]", None: ""}
 MISSED: Final = 1

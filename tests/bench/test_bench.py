@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 
+from edge_agent.domain.time import DAY_MS
 from edge_agent.ingest.decode import Refusal, decode_events
 from edge_agent.ingest.device_mapping import reading_of, refusal_of
 from edge_agent.ingest.mapping import Entry, applied
 from edge_agent.wire.events import Event
-from tests.bench import latency, mapped, mapping, shop_hour
+from tests.bench import latency, mapped, mapping, people, shop_hour
 from tests.bench.latency import Answering, open_loop, quantile
 from tests.bench.load import EVENT_BYTES, dwelt, entered, in_hand, lifted, now_ms, screen_events
 from tests.bench.measured import Aim, Measured
+from tests.bench.people_stored import stored
 from tests.bench.setting import ROOT
 from tests.bench.wire_client import wire_client
+from tests.factories import T0
 from tests.integration.broker import running_broker
+from tests.integration.driven_agent import driven_agent
 from tests.integration.live_load import shipped
 
 MAX_BYTES = 10_000
@@ -106,6 +111,61 @@ def test_every_native_message_of_the_mix_tells_one_event_of_its_own() -> None:
     told = [read(*message) for message in mapped.native_messages("", 400)]
     assert {len(events) for events in told} == {1}
     assert len({events[0] for events in told}) == 400
+
+
+def test_the_people_of_the_stream_are_known_and_learnt_of(tmp_path: Path) -> None:
+    """What is measured happens: one in five is linked to his card, and his profile grows."""
+    n_people = 10
+    n_known = n_people // people.CARD_EVERY
+    events = people.in_order(
+        each for n in range(n_people) for each in people.shopping(n, T0 + n * people.APART_MS)
+    )
+    with driven_agent(tmp_path, now_ms=T0 - 30 * DAY_MS) as agent:
+        people.make_known(agent, n_people)
+        agent.tick(T0)
+        people.spent_s(agent, events)
+        assert agent.road.counters["accepted"] >= len(events)
+        assert not agent.road.counters["dead_letters"]
+        linked = "SELECT count(*) FROM link WHERE kind = 'visitor' AND since_ms >= ?"
+        assert agent.rows(linked, T0) == [(n_known,)]
+        baskets = "SELECT json_array_length(profile, '$.history') FROM visitor WHERE profile > ''"
+        assert agent.rows(baskets) == [(people.N_EARLIER + 1,)] * n_known
+
+
+def test_calls_within_calls_are_counted_once() -> None:
+    """The inner one's time is the outer one's already, and what is raised passes through."""
+    within = people.Within()
+
+    @within.clocked
+    def inner() -> None:
+        raise KeyError
+
+    @within.clocked
+    def outer() -> None:
+        with pytest.raises(KeyError):
+            inner()
+
+    outer()
+    assert within.n_calls == 1
+    with pytest.raises(KeyError):
+        inner()
+    assert within.n_calls == 2
+
+
+def test_stored_visitors_are_there_and_consent(tmp_path: Path) -> None:
+    """An agent starts on them, takes their statements over, and knows one by his name's hash."""
+    n_visitors = 50
+    with driven_agent(tmp_path, now_ms=T0 - DAY_MS):
+        pass
+    stored(tmp_path / "state.db", n_visitors=n_visitors, until_ms=T0 - DAY_MS)
+    with driven_agent(tmp_path, now_ms=T0) as agent:
+        assert agent.rows("SELECT count(*) FROM visitor") == [(n_visitors,)]
+        assert agent.rows("SELECT count(*) FROM consent") == [(n_visitors // 5,)]
+        assert agent.rows("SELECT count(*) FROM seal") == [(n_visitors // 5,)]
+        (name,) = agent.rows("SELECT id FROM visitor WHERE kind = 'loyalty' LIMIT 1")[0]
+        person = agent.road._state.visitor(name)
+        assert len(person.profile.history) == 5
+        assert len(agent.road._state.links_to(person.id)) == 1
 
 
 @pytest.mark.broker

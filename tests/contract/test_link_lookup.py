@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.shell import state_store
+from edge_agent.shell import state_store, statements
 from edge_agent.shell.sqlite_db import open_for_writing
 
 
@@ -21,3 +21,16 @@ def test_a_lookup_goes_straight_to_its_own_links(name: str, tmp_path: Path) -> N
     assert all(
         "(visitor=?)" in each or "pseudonym=?" in each or "(id=?)" in each for each in steps
     )
+
+
+def test_a_statement_is_sealed_without_reading_those_of_others(tmp_path: Path) -> None:
+    """What the second copy asks for at each commit walks through nothing but what was asked."""
+    connection = open_for_writing(tmp_path / "state.db", durability="process-crash")
+    query = f"EXPLAIN QUERY PLAN {statements._SOME}"
+    steps = [row[3] for row in connection.execute(query, ("[]",))]
+    connection.close()
+    assert not [each for each in steps if each.endswith("(kind=?)")]
+    walked = {each.split()[1] for each in steps if each.startswith("SCAN")}
+    assert walked <= {"json_each", "j", "asked", "i", "CONSTANT"} | {
+        each for each in walked if each.startswith("(subquery")
+    }
