@@ -118,7 +118,61 @@ def _by_region(options: Options) -> Decoder:
     return lambda value, _: in_store_by_region(str(value), region)
 
 
+def setting_of_codes(name: str, options: Options) -> str | None:
+    """Returns the store's setting that says how its own barcodes are read; None where none does.
+
+    Raises:
+        ValueError: What stands beside it cannot be.
+    """
+    region = str(options.get(_REGION, ""))
+    if name != "in_store_code" or not region.startswith(_SETTINGS):
+        return None
+    if options.keys() - {_REGION, _UNKNOWN} or options.get(_UNKNOWN, "null") not in _UNKNOWNS:
+        raise ValueError('beside a region of the settings goes unknown = "null" or "refuse"')
+    return region.removeprefix(_SETTINGS)
+
+
+def by_stores_rules(setting: str, options: Options) -> Callable[[Any, Mapping[str, Any]], Any]:
+    """Returns a decoder of the shop's own barcodes that goes by a store's setting.
+
+    Where the store gives none, or its rules have none for the code, it is null or, with
+    `unknown = "refuse"`, the reason names the setting.
+    """
+    is_refused = options.get(_UNKNOWN) == "refuse"
+
+    def decoded(value: Any, settings: Mapping[str, Any]) -> epcs.Parts | None:
+        code = identifiers.measured_code(str(value))
+        if code is None:
+            return None
+        rules = settings.get(setting)
+        if rules is None or rules == "":
+            if is_refused:
+                raise NotConvertible(f"{_OWN}: give the store's {setting} in [settings]")
+            return None
+        found = _in_store(code, str(rules), setting)
+        if found is None and is_refused:
+            raise NotConvertible(f"{_OWN}, and the rules of {setting} do not read it")
+        return found
+
+    return decoded
+
+
+def _in_store(code: str, rules: str, setting: str) -> epcs.Parts | None:
+    read = identifiers.rules_of(rules)
+    if read is None:
+        raise NotConvertible(f"the store's {setting}: {identifiers.RULES_WANTED}")
+    if not isinstance(read, str):
+        return identifiers.in_store(code, dict(read))
+    from edge_agent.ingest.gs1_codes import in_store_by_region  # noqa: PLC0415 - as above
+
+    return in_store_by_region(code, read)
+
+
 _REGION: Final = "region"
+_UNKNOWN: Final = "unknown"
+_UNKNOWNS: Final = frozenset({"null", "refuse"})
+_SETTINGS: Final = "$settings."
+_OWN: Final = "a price or weight code of the shop's own"
 _DECODERS: Final[Mapping[str, Decoder]] = MappingProxyType(
     {
         "ibeacon": ibeacon,

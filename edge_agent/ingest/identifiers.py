@@ -14,6 +14,7 @@ Source: GS1 General Specifications 24 (check digits 7.9, restricted circulation 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 _SEPARATORS: Final = str.maketrans("", "", ":-. ")
@@ -21,6 +22,16 @@ _HEX: Final = re.compile(r"[0-9a-fA-F]+")
 _DIGITS: Final = re.compile(r"[0-9]+")
 _MAC_DIGITS: Final = 12
 _UUID_DIGITS: Final = 32
+_SYMBOLOGY: Final = re.compile(r"^\][A-Za-z][0-9A-Za-z]")
+_DIGITS_BEFORE_CHECK: Final = 12
+# A prefix and what follows it, as in 23 = PPPPPPVVVV weight 3.
+_LAYOUT: Final = re.compile(r"([0-9]{1,4})\s*=\s*([PVCX]+\s+(?:weight|price|count)\s+[0-4])")
+
+# Countries whose rules `biip` knows; the tests hold them together.
+IN_STORE_REGIONS: Final = ("de", "dk", "ee", "fi", "gb", "lt", "lv", "no", "se")
+RULES_WANTED: Final = (
+    f"one of {', '.join(IN_STORE_REGIONS)}, or layouts, as in 23 = PPPPPPVVVV weight 3; 24 = …"
+)
 _GTIN_LENGTHS: Final = frozenset({8, 12, 13, 14})
 
 # Top two bits of a random Bluetooth address (Core Specification 5.4, volume 6, part B, 1.3.2).
@@ -133,6 +144,42 @@ def in_store(text: str, layouts: dict[str, str]) -> dict[str, str | None] | None
         if digits.startswith(prefix):
             return _measured(digits, prefix, layouts[prefix])
     return None
+
+
+def measured_code(text: str) -> str | None:
+    """Returns a code that may hold a weight or a price (prefix 2, 02) as 13 digits; else None.
+
+    Example:
+        >>> measured_code("]E02300130643503"), measured_code("02300130643503")
+        ('2300130643503', '2300130643503')
+        >>> measured_code("212345678903"), measured_code("6400000000002")
+        ('0212345678903', None)
+    """
+    digits = _SYMBOLOGY.sub("", text.strip())
+    if not 12 <= len(digits) <= 14 or not _DIGITS.fullmatch(digits):  # noqa: PLR2004 - UPC to GTIN-14
+        return None
+    full = digits.zfill(14)
+    is_own = full[0] == "0" and (full[1] == "2" or full[1:3] == "02")
+    return full[1:] if is_own else None
+
+
+@lru_cache(maxsize=16)
+def rules_of(text: str) -> str | tuple[tuple[str, str], ...] | None:
+    """Returns the rules that a store names for its own barcodes: a country, or its layouts.
+
+    Example:
+        >>> rules_of("FI"), rules_of("23 = PPPPPPVVVV weight 3"), rules_of("xx")
+        ('fi', (('23', 'PPPPPPVVVV weight 3'),), None)
+    """
+    region = text.strip().lower()
+    if region in IN_STORE_REGIONS:
+        return region
+    found = [_LAYOUT.fullmatch(each.strip()) for each in text.split(";")]
+    layouts = tuple((each[1], " ".join(each[2].split())) for each in found if each is not None)
+    is_good = len(layouts) == len(found) and all(
+        len(prefix) + len(layout.split()[0]) == _DIGITS_BEFORE_CHECK for prefix, layout in layouts
+    )
+    return layouts if is_good else None
 
 
 def ibeacon_id(uuid_text: str, major: int, minor: int) -> str | None:

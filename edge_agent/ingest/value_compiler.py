@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from edge_agent.ingest import conversions
+from edge_agent.ingest import conversions, identifiers
 from edge_agent.ingest.compiled import Place
-from edge_agent.ingest.decoders import decoder_of
+from edge_agent.ingest.decoders import by_stores_rules, decoder_of, setting_of_codes
 from edge_agent.ingest.evaluating import every_of, nothing
 from edge_agent.ingest.expression_compiler import Expressions, Scope
 from edge_agent.ingest.knowing import known_place, recalled_as
@@ -40,6 +40,7 @@ from edge_agent.ingest.steps import (
     unpacked_as,
 )
 from edge_agent.wire.mapping import MappingFile, Node, Rows, Share, Value
+from edge_agent.wire.mapping_part import Scalar
 
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 # A repeated group that itself holds a repetition may take exponential time.
@@ -220,11 +221,22 @@ class Values:
     def _decoder(self, spec: Value, place: Place) -> Step:
         options = dict(spec.options)
         try:
+            setting = setting_of_codes(spec.decode or "", options)
+            if setting is not None:
+                return self._stores_codes(setting, options, place)
             decoder = decoder_of(spec.decode or "", options)
         except ValueError as error:
             self._expressions.problem(place, str(error))
             return lambda value, _row: value
         return lambda value, _row: decoder(value, options)
+
+    def _stores_codes(self, setting: str, options: dict[str, Scalar], place: Place) -> Step:
+        rules = self._spec.settings.get(setting)
+        if rules and identifiers.rules_of(str(rules)) is None:
+            what = f"{setting} in [settings] must be {identifiers.RULES_WANTED}"
+            self._expressions.problem(place, what)
+        decoder = by_stores_rules(setting, options)
+        return lambda value, row: decoder(value, row["settings"])
 
     def _select(self, text: str, place: Place) -> Step:
         try:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.ingest import filters
 from edge_agent.ingest.device_mapping import DeviceMapping
+from edge_agent.ingest.identifiers import RULES_WANTED, rules_of
 from edge_agent.ingest.places import Place, line_of
 from edge_agent.shell.resources import shipped_mapping, shipped_mappings
 from edge_agent.wire import topics
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 ZONES_TABLE: Final = "zones"
 _PURPOSE: Final = b"edge-agent mapping state"
 _SETTING: Final = re.compile(r"""\$settings\.(\w+)|\bsetting\s*=\s*["'](\w+)["']""")
+
+# The setting that says how the store's own barcodes are read.
+_OF_CODES: Final = re.compile(r"""\bregion\s*=\s*["']\$settings\.(\w+)["']""")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +175,8 @@ def _additions(
         if key not in known:
             what = "the mapping has no such setting"
             found.append(Problem(place=(*top, "settings", key), message=what))
+        elif key in _OF_CODES.findall(text) and rules_of(str(section.settings[key])) is None:
+            found.append(Problem(place=(*top, "settings", key), message=f"must be {RULES_WANTED}"))
     for table, rows in section.tables.items():
         if table not in compiled.spec.tables:
             there = ", ".join(sorted(compiled.spec.tables)) or "none"

@@ -36,6 +36,11 @@ def test_every_shipped_mapping_can_be_named() -> None:
         ('[mappings.xovis.tables.zones]\n"a.b" = "dor"\n', 6, "there is no zone 'dor'"),
         ('[mappings.xovis.tables.zone]\n"a" = "door"\n', 5, "there are: forward, zones"),
         ('[mappings.lightspeed-x]\nsettings = { money = "EUR" }\n', 6, "no such setting"),
+        (
+            '[mappings.arts-poslog]\nsettings = { in_store_codes = "fin" }\n',
+            6,
+            "must be one of de",
+        ),
     ],
 )
 def test_a_slip_is_told_with_its_line(text: str, line: int, words: str) -> None:
