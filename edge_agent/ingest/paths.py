@@ -16,7 +16,7 @@ from jmespath.parser import Parser
 from jmespath.visitor import Options, TreeInterpreter
 
 from edge_agent.ingest.comparisons import Select, against_constant, comparison
-from edge_agent.ingest.path_functions import Functions
+from edge_agent.ingest.path_functions import Functions, call_of
 
 Tree = dict[str, Any]
 
@@ -33,8 +33,7 @@ _SLIPS: Final = (
     (re.compile("['\"`]"), "; a quote is missing"),
 )
 _TEXT_AS_FIELD: Final = re.compile(r"[=!]=\s*\"([A-Za-z_][A-Za-z0-9_]*)\"")
-_TABLE: Final = Functions()
-_INTERPRETER: Final = TreeInterpreter(Options(custom_functions=_TABLE))
+_INTERPRETER: Final = TreeInterpreter(Options(custom_functions=Functions()))
 _FUNCTION_NAMES: Final = frozenset(Functions.FUNCTION_TABLE)
 _visit: Final[Callable[[Any, Any], Any]] = _INTERPRETER.visit
 
@@ -308,8 +307,7 @@ def _multi_dict(node: Tree, values: Mapping[str, Any]) -> Select:
 
 
 def _function(node: Tree, children: list[Select]) -> Select:
-    name, call = node["value"], _TABLE.call_function
-    return lambda value: call(name, [child(value) for child in children])
+    return call_of(node["value"], children)
 
 
 _MAKERS: Final[dict[str, Callable[[Tree, list[Select]], Select]]] = {

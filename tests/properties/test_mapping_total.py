@@ -23,6 +23,7 @@ from edge_agent.ingest.mapping import (
     interpret,
     read_mapping,
 )
+from edge_agent.ingest.path_functions import Functions
 from edge_agent.ingest.paths import BadExpression, jmespath_select
 from edge_agent.wire.mapping import PAYLOAD_BYTES_MAX
 
@@ -274,6 +275,33 @@ def test_expressions_mean_what_jmespath_says(expression: str, document: Any) -> 
     found = jmespath_select(expression)(document)
     assert found == expected
     assert json.dumps(found) == json.dumps(expected)
+
+
+calls = st.sampled_from(
+    ["type(a)", "keys(@)", "length(a)", "contains(a, b)", "contains(a, 'x')", "starts_with(a, b)",
+     "ends_with(a, 'a')", "not_null(a, b, c)", "not_null(a)", "join('x', a)", "merge(a, b)",
+     "keys(@)[?starts_with(@, 'a')]", "to_string(a)", "to_number(a)", "abs(a)", "sum(a)",
+     "values(a)", "reverse(a)", "sort(a)", "max(a)", "map(&b, a)", "sort_by(a, &b)", "zip(a, b)",
+     "split(a, b)", "lower(a)", "replace(a, b, 'y')", "items(a)", "from_items(a)", "to_array(a)"]
+)  # fmt: skip
+
+
+@given(calls, small)
+def test_functions_take_and_refuse_what_the_library_does(expression: str, document: Any) -> None:
+    """A call whose types were looked up once gives the same, or refuses in the same words."""
+    import jmespath  # noqa: PLC0415 - the reference, for this test alone
+    from jmespath.visitor import Options  # noqa: PLC0415
+
+    options = Options(custom_functions=Functions())
+
+    def outcome(select: Callable[[Any], Any]) -> str:
+        try:
+            return json.dumps(select(document))
+        except Exception as error:  # noqa: BLE001 - that both raise the same is what is tested
+            return f"{type(error).__name__}: {error}"
+
+    theirs = outcome(lambda value: jmespath.search(expression, value, options))
+    assert outcome(jmespath_select(expression)) == theirs
 
 
 @given(st.text(max_size=300))
