@@ -52,6 +52,7 @@ from edge_agent.shell.catalogue import BundleDepartments, StoreCatalogue
 from edge_agent.shell.cipher import DayCipher
 from edge_agent.shell.clock import ReplayClock, SystemClock
 from edge_agent.shell.control import SHOW_EGRESS, ControlServer
+from edge_agent.shell.derived import Shop
 from edge_agent.shell.installed_models import InstalledModels
 from edge_agent.shell.key_desk import KeyDesk
 from edge_agent.shell.keys import KeyStore
@@ -402,11 +403,24 @@ class Agent:
             let_go=self._let_go,
             now_ms=self.now_ms,
             title_of=self._title_of,
+            shop=self._shop(),
         )
         call = partial(self._loop.calls.call, timeout_s=CALL_TIMEOUT_S)
         desk = RightsDesk(store, ways, call=call)
         desk.begin()
         return desk
+
+    def _shop(self) -> Shop:
+        layout = self._settings.layout
+        registers = {each.zone for each in layout.registers.values() if each.zone is not None}
+        return Shop(
+            state=self._state,
+            price_levels=self._catalogue.price_levels,
+            passages=frozenset(
+                registers.union(each.id for each in layout.zones.values() if each.is_exit)
+            ),
+            zone=self.config.zone_info,
+        )
 
     def _let_go(self, visitors: tuple[VisitorId, ...]) -> None:
         self._shadow.forget(visitors)

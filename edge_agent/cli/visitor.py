@@ -75,15 +75,17 @@ def show(
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Show what is held of somebody, by kind, and until when; exit 1 when it is nothing.
+    """Show what is held of somebody until when, and what that says; exit 1 when it is nothing.
 
     Example: edge-agent visitor show --kind loyalty
     """
     held = _asked(config, SHOW_VISITOR, identifier, kind)["held"]
     if as_json:
-        typer.echo(json.dumps(_counted(held), indent=2))
+        typer.echo(json.dumps({**_counted(held), "derived": _derived(held)}, indent=2))
     else:
         Console().print(_table(held))
+        if rows := _derived(held):
+            typer.echo(_said(rows))
     if not held["is_held"]:
         raise typer.Exit(1)
 
@@ -312,6 +314,21 @@ def _counted(held: dict[str, Any]) -> dict[str, Any]:
         "is_restricted": held["is_restricted"],
         "rows": {each["name"]: len(each["rows"]) for each in held["sections"]},
     }
+
+
+def _derived(held: dict[str, Any]) -> list[dict[str, Any]]:
+    return next((each["rows"] for each in held["sections"] if each["name"] == "derived"), [])
+
+
+def _said(rows: list[dict[str, Any]]) -> str:
+    """Returns what is said of somebody as lines; ids are long, so this is no table."""
+    lines = ["", "what that says"]
+    for each in rows:
+        name = " ".join(text for text in (each["what"], each["of"]) if text)
+        lines.append(f"  {name}: {each['is']} ({each['measured']})")
+        lines.append(f"    rests on {each['rests_on']}, from {each['since']} to {each['last']}")
+        lines += [f"    because {why}" for why in each["why"]]
+    return "\n".join(lines)
 
 
 def _table(held: dict[str, Any]) -> Table:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Final
 
 from edge_agent.domain.chain import Chain
-from edge_agent.domain.ids import ProductId, Pseudonym, VisitId, VisitorId, ZoneId
+from edge_agent.domain.ids import BasketId, ProductId, Pseudonym, VisitId, VisitorId, ZoneId
 from edge_agent.domain.scoring import PastBasket
 from edge_agent.domain.time import DAY_MS
 
@@ -209,11 +210,35 @@ class Complaint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Purchase:
+    """One sale in this store, as its customer's profile remembers it.
+
+    Attributes:
+        basket: The basket's pseudonym, under which all that the till told of the sale is kept.
+        products: Distinct products, in ascending order.
+        total: What was paid.
+    """
+
+    basket: BasketId
+    at_ms: int
+    products: tuple[ProductId, ...]
+    total: Decimal
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """What is known of an identified customer beyond this visit, with his consent."""
+    """What is known of an identified customer beyond this visit, with his consent.
+
+    Attributes:
+        history: Sales here and those that HQ told of, oldest first; what a scorer is given.
+        purchases: The newest sales here, oldest first: what all that is said of him rests on.
+        interests: Department and strength, strongest first, as of the newest sale.
+    """
 
     reference: str | None = None
     history: tuple[PastBasket, ...] = ()
+    purchases: tuple[Purchase, ...] = ()
     segments: tuple[str, ...] = ()
     interests: tuple[tuple[str, float], ...] = ()
 

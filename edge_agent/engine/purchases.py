@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from edge_agent.domain.effects import SendToHq
 from edge_agent.domain.time import SECOND_MS, local_time, ms_from_datetime
-from edge_agent.identify.consent import has_consent, refuses
-from edge_agent.state.profile import interests_from, with_purchase, without_purchase
+from edge_agent.domain.visitor import Profile, Purchase
+from edge_agent.identify.consent import has_consent, refuses, unbroken_since
+from edge_agent.state.profile import only_since, with_purchase, without_purchase
 from edge_agent.sync.customers import update_for
 from edge_agent.sync.egress import may_name
 from edge_agent.wire import topics
@@ -16,7 +17,7 @@ from edge_agent.wire import topics
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from edge_agent.domain.basket import Basket
+    from edge_agent.domain.basket import Basket, Sale
     from edge_agent.domain.ids import ProductId
     from edge_agent.domain.visitor import Visitor
     from edge_agent.engine.draft import Draft
@@ -25,24 +26,22 @@ if TYPE_CHECKING:
 def remember(draft: Draft, basket: Basket) -> None:
     """Adds a sale to its member's profile and sends his day to HQ, each if he allows it."""
     member = draft.visitor(basket.member)
-    if member is None or basket.sale is None:
+    if member is None or basket.sale is None or basket.voided_at_ms is not None:
         return
     at_ms = basket.sale.completed_at_ms
     context = draft.context
     carrier = draft.visitor(basket.carrier)
-    is_profiled = _may(draft, member, carrier, "profiling", at_ms=at_ms)
+    # Whatever was said before and taken back since, nothing of that time is learnt.
+    since_ms = unbroken_since(member, "profiling", now_ms=context.now_ms)
+    is_new = since_ms is not None and since_ms <= at_ms
+    # To work out what he likes is profiling, whoever hears of it.
+    is_profiled = is_new and _may(draft, member, carrier, "profiling", at_ms=at_ms)
     if is_profiled:
-        profile = with_purchase(
-            member.profile,
-            at_ms=at_ms,
-            products=basket.products,
-            departments=draft.state.departments(),
-        )
+        departments = draft.state.departments()
+        profile = with_purchase(member.profile, _purchase(basket, basket.sale), departments)
         member = replace(member, profile=profile)
         draft.put_visitor(member)
     if _may(draft, member, carrier, "sending_to_hq", at_ms=at_ms):
-        # To work out what he likes is profiling, whoever hears of it.
-        history = member.profile.history if is_profiled else ()
         update = update_for(
             member,
             store=context.store,
@@ -50,7 +49,7 @@ def remember(draft: Draft, basket: Basket) -> None:
             revision=_revision(at_ms),
             choices=(*_bought_on(member, basket.day, zone=context.zone), *basket.products),
             may_tell=lambda each: context.catalogue.product(each) is not None or may_name(each),
-            interests=interests_from(history, draft.state.departments()),
+            interests=member.profile.interests if is_profiled else (),
         )
         if update is not None:
             draft.add(
@@ -65,18 +64,33 @@ def remember(draft: Draft, basket: Basket) -> None:
 
 
 def forget(draft: Draft, basket: Basket) -> None:
-    """Takes a sale out of its member's profile again: it was another's, or another sale."""
+    """Takes a sale out of its member's profile again: another's, another sale, or cancelled."""
     member = draft.visitor(basket.member)
     if member is None or basket.sale is None:
         return
-    profile = without_purchase(
-        member.profile,
-        at_ms=basket.sale.completed_at_ms,
-        products=basket.products,
-        departments=draft.state.departments(),
-    )
+    purchase = _purchase(basket, basket.sale)
+    profile = without_purchase(member.profile, purchase, draft.state.departments())
     if profile != member.profile:
         draft.put_visitor(replace(member, profile=profile))
+
+
+def obeying(draft: Draft, visitor: Visitor) -> Visitor:
+    """Returns somebody without the sales that his consents, as they are now, leave no room for."""
+    if visitor.profile == Profile():
+        return visitor
+    since_ms = unbroken_since(visitor, "profiling", now_ms=draft.context.now_ms)
+    profile = only_since(visitor.profile, since_ms, draft.state.departments())
+    return visitor if profile is visitor.profile else replace(visitor, profile=profile)
+
+
+def _purchase(basket: Basket, sale: Sale) -> Purchase:
+    return Purchase(
+        basket=basket.id,
+        at_ms=sale.completed_at_ms,
+        products=tuple(sorted(set(basket.products))),
+        total=sale.total,
+        currency=sale.currency,
+    )
 
 
 def _may(

@@ -15,7 +15,7 @@ from edge_agent.domain.visitor import (
     Complaint,
     ConsentStatement,
 )
-from edge_agent.engine import deciding, help_by_staff, persons
+from edge_agent.engine import deciding, help_by_staff, persons, purchases
 from edge_agent.identify.consent import PURPOSES, with_statements
 from edge_agent.wire import events as wire
 
@@ -83,6 +83,7 @@ def state_consent(
 ) -> None:
     """Writes down what somebody allows, and ends what rested on a consent that is gone."""
     stated = replace(visitor, consents=with_statements(visitor, statements))
+    stated = purchases.obeying(draft, stated)
     draft.put_visitor(stated)
     linked = persons.end_links(draft, stated)
     if any(not each.granted for each in statements):

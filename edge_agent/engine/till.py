@@ -55,6 +55,8 @@ def at_till(draft: Draft, arrival: Arrival) -> None:
     _touch(draft, arrival, before, basket)
     if isinstance(event, wire.SaleCompleted) or _is_newly_known(before, basket):
         _sold(draft, before, basket)
+    if isinstance(event, wire.SaleVoided):
+        purchases.forget(draft, basket)
     if isinstance(event, wire.BasketItemAdded) and arrival.may_decide:
         _offer(draft, arrival, basket)
 

@@ -89,6 +89,24 @@ def statement_on(visitor: Visitor, purpose: str, channel: str | None) -> Consent
     return _holding([each for each in visitor.consents if each.purpose == purpose], channel)
 
 
+def unbroken_since(visitor: Visitor, purpose: str, *, now_ms: int) -> int | None:
+    """Returns since when consent for a purpose is in force without a break; None when it is not.
+
+    A withdrawal or an expiry breaks it, whenever it was heard of; saying yes once more does not.
+    What was said of one channel counts for nothing.
+    """
+    said = [each for each in visitor.consents if each.purpose == purpose and each.only_on is None]
+    newest = _newest(said)
+    if newest is None or not newest.granted or _is_over(newest, now_ms):
+        return None
+    since_ms = newest.stated_at_ms
+    for each in sorted(said, key=_weight, reverse=True):
+        if not each.granted or _is_over(each, since_ms):
+            break
+        since_ms = each.stated_at_ms
+    return since_ms
+
+
 def has_any_consent(visitor: Visitor, *, now_ms: int) -> bool:
     """Returns whether any purpose is consented to, were it on one channel alone."""
     return any(
@@ -174,8 +192,12 @@ def _holding(said: list[ConsentStatement], channel: str | None) -> ConsentStatem
 
 
 def _newest(said: Iterable[ConsentStatement]) -> ConsentStatement | None:
+    return max(said, key=_weight, default=None)
+
+
+def _weight(statement: ConsentStatement) -> tuple[int, bool]:
     # At the same instant a no outweighs a yes.
-    return max(said, key=lambda each: (each.stated_at_ms, not each.granted), default=None)
+    return statement.stated_at_ms, not statement.granted
 
 
 def _is_over(statement: ConsentStatement, now_ms: int) -> bool:

@@ -114,6 +114,14 @@ class Catalogue(Mapping[ProductId, CatalogueEntry]):
         found = self._ids[np.isin(self._department, wanted)]
         return [ProductId(product.decode()) for product in found.tolist()]
 
+    def cents_in(self, category: str) -> list[int]:
+        """Returns the prices of a category's products in cents, in ascending order."""
+        if category not in self._categories:
+            return []
+        found = self._cents[self._category == self._categories.index(category)]
+        prices: list[int] = np.sort(found[found >= 0]).tolist()
+        return prices
+
     def _at(self, product: str) -> int | None:
         key = product.encode()
         at = int(np.searchsorted(self._ids, key))

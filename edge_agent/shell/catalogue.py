@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from typing_extensions import override
@@ -17,23 +19,36 @@ if TYPE_CHECKING:
 
 # Products that are shown again and again, ready to be shown.
 KNOWN_PRODUCTS: Final = 2_000
+# Departments of products that are bought again and again, ready to be read.
+KNOWN_DEPARTMENTS: Final = 10_000
+# Among fewer prices of a kind none is low or high.
+PRICES_MIN: Final = 5
 
 
 class BundleDepartments(Mapping["ProductId", str]):
-    """Product to department, read from the bundle's arrays: nothing is copied."""
+    """Product to department, read from the bundle's arrays: few are copied."""
 
     def __init__(self, catalogue: BundleCatalogue | None) -> None:
         self._catalogue = catalogue
+        self._known: dict[ProductId, str] = {}
 
     def use(self, catalogue: BundleCatalogue | None) -> None:
         """Reads another bundle's catalogue from now on."""
         self._catalogue = catalogue
+        self._known.clear()
 
     @override
     def __getitem__(self, product: ProductId) -> str:
+        known = self._known.get(product)
+        if known is not None:
+            return known
         if self._catalogue is None:
             raise KeyError(product)
-        return self._catalogue[product].department
+        department = self._catalogue[product].department
+        if len(self._known) >= KNOWN_DEPARTMENTS:
+            self._known.clear()
+        self._known[product] = department
+        return department
 
     @override
     def __iter__(self) -> Iterator[ProductId]:
@@ -104,6 +119,39 @@ class StoreCatalogue:
         found = self.product(product)
         return None if found is None else found.department
 
+    def price_levels(self, products: Iterable[ProductId]) -> dict[ProductId, float]:
+        """Returns where products stand among the prices of their kind, 0 to 1.
+
+        Their kind is the bundle's category; of a product that only HQ's feed has, its department
+        in that feed. The level is the share of the kind that is cheaper, those of the same price
+        counting half. One without a price, or of a kind with hardly any prices, has none.
+        """
+        kinds: dict[tuple[str, str], list[int]] = {}
+        levels = {}
+        for product in products:
+            known = self.product(product)
+            if known is None or known.price is None or known.department is None:
+                continue
+            category = self._category_of(product)
+            kind = ("department", known.department) if category is None else ("category", category)
+            if kind not in kinds:
+                kinds[kind] = self._cents_of(*kind)
+            level = _level_among(kinds[kind], _cents(known.price))
+            if level is not None:
+                levels[product] = level
+        return levels
+
+    def _category_of(self, product: ProductId) -> str | None:
+        if self._bundle is None or product not in self._bundle:
+            return None
+        return self._bundle[product].category
+
+    def _cents_of(self, kind: str, name: str) -> list[int]:
+        if kind == "category":
+            return [] if self._bundle is None else self._bundle.cents_in(name)
+        fed = (each.price for each in self._fed.values() if each.department == name)
+        return sorted(_cents(price) for price in fed if price is not None)
+
     def _find(self, zone: ZoneId) -> frozenset[ProductId] | None:
         known = self._layout.zones.get(zone)
         if known is None or not known.departments:
@@ -115,3 +163,14 @@ class StoreCatalogue:
         # What the scorer cannot rank need not be held in memory for every zone.
         sold = (p for p in self._bundle.in_departments(departments) if self._may_rank(p))
         return frozenset(fed.union(sold))
+
+
+def _cents(price: str) -> int:
+    return round(Decimal(price) * 100)
+
+
+def _level_among(prices: list[int], price: int) -> float | None:
+    """Returns where a price stands among sorted ones, or None where there are too few."""
+    if len(prices) < PRICES_MIN:
+        return None
+    return (bisect_left(prices, price) + bisect_right(prices, price)) / (2 * len(prices))

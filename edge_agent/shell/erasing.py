@@ -63,6 +63,16 @@ def statements_for(
             ("DELETE FROM alert WHERE cause >= ? AND cause < ?", (f"dwell-{v}-", f"dwell-{v}."))
             for v in person.visits
         ),
+        # A sale of his that another's card was shown with: nobody's profile names its basket.
+        (
+            "UPDATE visitor SET profile = json_set(profile, '$.purchases', (SELECT"
+            " json_group_array(json(p.value)) FROM json_each(profile, '$.purchases') p WHERE"
+            " json_extract(p.value, '$[0]') NOT IN (SELECT value FROM json_each(?1))))"
+            " WHERE profile IS NOT NULL AND id IN (SELECT json_extract(c.value, '$[1]')"
+            " FROM basket b, json_each(b.cards) c WHERE b.id IN"
+            " (SELECT value FROM json_each(?1)))",
+            (baskets,),
+        ),
         ("DELETE FROM basket WHERE id IN (SELECT value FROM json_each(?1))", (baskets,)),
         # Another's basket stays his; that this card was shown with it goes.
         (

@@ -6,16 +6,19 @@ Nobody else is in it: of another's basket with which his card was shown, only th
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.domain.ids import ProductId
 from edge_agent.domain.time import rfc3339_from_ms
 from edge_agent.domain.visitor import RESTRICTION_CASE
+from edge_agent.shell.derived import derived_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge_agent.domain.policy import Retention
+    from edge_agent.shell.derived import Shop
     from edge_agent.shell.person import Person
     from edge_agent.shell.rows import Row
 
@@ -52,12 +55,21 @@ _ABOUT: Final = {
         "last seen; an open one stays",
     ),
     "profile": (
-        "What was worked out about you",
-        "To recommend what suits you. Derived from your purchases and from what the chain's"
+        "What is remembered about you",
+        "To recommend what suits you. Remembered of your purchases and of what the chain's"
         " headquarters sent.",
         _CONSENT,
-        "visitors_days",
+        "profiles_days",
         "last seen",
+    ),
+    "derived": (
+        "What that says about you now",
+        "To recommend what suits you. It is worked out of what you did here whenever it is asked"
+        " for, each with why and when, and only while you allow profiling; nothing is made of how"
+        " you look, or of brands.",
+        _CONSENT,
+        "profiles_days",
+        "last seen; what visits and decisions say goes with them",
     ),
     "visits": (
         "Your visits",
@@ -107,13 +119,14 @@ def held_of(
     person: Person,
     *,
     query: Query,
+    shop: Shop,
     retention: Retention,
     title_of: Titles,
     store: str,
     now_ms: int,
 ) -> dict[str, Any]:
     """Returns all that is held of a person as one document."""
-    reader = _Reader(person, query, title_of)
+    reader = _Reader(person, query, title_of, partial(derived_of, shop=shop, now_ms=now_ms))
     sections = []
     for name, (title, why, basis, period, counted) in _ABOUT.items():
         rows = getattr(reader, name)()
@@ -142,10 +155,13 @@ def held_of(
 class _Reader:
     """Reads one person's rows."""
 
-    def __init__(self, person: Person, query: Query, title_of: Titles) -> None:
+    def __init__(
+        self, person: Person, query: Query, title_of: Titles, derived: Callable[..., Table]
+    ) -> None:
         self._person = person
         self._query = query
         self._title_of = title_of
+        self._derived = derived
         self._visitors = json.dumps(person.visitors)
 
     def is_restricted(self) -> bool:
@@ -234,6 +250,10 @@ class _Reader:
         )
         return [_profile(json.loads(text), first, last) for text, first, last in rows]
 
+    def derived(self) -> Table:
+        """Returns what is said of him now."""
+        return self._derived(self._person, query=self._query)
+
     def visits(self) -> Table:
         """Returns his visits."""
         found = []
@@ -244,6 +264,7 @@ class _Reader:
         ):
             found.append(
                 {
+                    "visit": visit,
                     "from": _when(started),
                     "to": _when(last) if ended is not None else None,
                     "ended_by": ended_by,
@@ -402,13 +423,17 @@ def _profile(document: dict[str, Any], first_ms: int, last_ms: int) -> dict[str,
         "last_seen": _when(last_ms),
         "headquarters_handle": document.get("reference"),
         "segments": document.get("segments", []),
-        "interests": [
+        "interests_when_last_bought": [
             {"interest": name, "strength": round(share, 3)}
             for name, share, *_ in document.get("interests", [])
         ],
         "remembered_purchases": [
             {"at": _when(at_ms), "products": products}
             for at_ms, products in document.get("history", [])
+        ],
+        "remembered_baskets": [
+            {"basket": basket, "at": _when(at_ms), "total": f"{total} {currency}"}
+            for basket, at_ms, _products, total, currency in document.get("purchases", [])
         ],
     }
 

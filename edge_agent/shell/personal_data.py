@@ -108,7 +108,7 @@ KEPT: Final = (
     ),
     Kept(
         tables=("visitor.profile",),
-        holds="what was derived of, and HQ told of, consenting customers",
+        holds="what consenting customers bought, and what HQ told of them",
         period="profiles_days",
         since="last seen",
         rows="SELECT count(*) FROM visitor WHERE profile IS NOT NULL",

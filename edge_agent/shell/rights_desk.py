@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from edge_agent.domain.inputs import Input
     from edge_agent.domain.policy import Policy, Retention
     from edge_agent.ports import State, Tombstones, UnitOfWork
+    from edge_agent.shell.derived import Shop
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +88,7 @@ class Ways:
         let_go: Drops what is held in memory of somebody.
         now_ms: The agent's present.
         title_of: What a product is called.
+        shop: What of the store tells something of somebody.
     """
 
     unit: UnitOfWork
@@ -99,6 +101,7 @@ class Ways:
     let_go: Callable[[tuple[VisitorId, ...]], None]
     now_ms: Callable[[], int]
     title_of: Callable[[ProductId], str | None]
+    shop: Shop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +224,7 @@ class RightsDesk:
         held = held_of(
             person,
             query=ways.unit.query,
+            shop=ways.shop,
             retention=self._store.retention,
             title_of=ways.title_of,
             store=self._store.name,

@@ -26,6 +26,7 @@ from edge_agent.domain.visitor import (
     Link,
     Mark,
     Profile,
+    Purchase,
     Visit,
     Visitor,
     ZoneStay,
@@ -301,6 +302,10 @@ def _profile_document(profile: Profile) -> dict[str, Any]:
     return {
         "reference": profile.reference,
         "history": [[ms_from_datetime(each.at), list(each.products)] for each in profile.history],
+        "purchases": [
+            [each.basket, each.at_ms, list(each.products), str(each.total), each.currency]
+            for each in profile.purchases
+        ],
         "segments": list(profile.segments),
         "interests": [list(each) for each in profile.interests],
     }
@@ -321,6 +326,19 @@ def _profile(document: dict[str, Any]) -> Profile:
             PastBasket(at=datetime_from_ms(at_ms), products=tuple(map(ProductId, products)))
             for at_ms, products in document["history"]
         ),
+        # Written by an agent that remembered no more than the history, there are none.
+        purchases=tuple(_purchase(row) for row in document.get("purchases", ())),
         segments=tuple(document["segments"]),
         interests=tuple((name, share) for name, share in document["interests"]),
+    )
+
+
+def _purchase(row: list[Any]) -> Purchase:
+    basket, at_ms, products, total, currency = row
+    return Purchase(
+        basket=BasketId(basket),
+        at_ms=at_ms,
+        products=tuple(map(ProductId, products)),
+        total=Decimal(total),
+        currency=currency,
     )

@@ -494,6 +494,86 @@ def test_a_receipt_states_what_he_allowed_and_on_which_channel_not(
     assert acts == [("receipt", "told"), ("receipt", "told"), ("receipt", "nothing_stated")]
 
 
+def test_an_export_says_what_is_made_of_somebody_and_why(chain: Chain, tmp_path: Path) -> None:
+    """Interest, value, zone, price level, offers: each with the ids that it rests on."""
+    come_twice(chain)
+    told = said_of(chain, tmp_path)
+    shown = command_line(chain.agent, "show", typed=CARD).stdout
+    for row in told["derived"]:
+        assert all(f"because {why}" in shown for why in row["why"])
+    his = {f"basket {row['basket']}" for row in told["purchases"]}
+    visits = {f"visit {row['visit']}" for row in told["visits"]}
+    decisions = {f"decision {row['decision']}" for row in told["decisions"]}
+    derived = {row["what"]: row for row in told["derived"]}
+    assert derived["interest"]["of"] == "GROCERY"
+    assert 0 < derived["interest"]["is"] < 1
+    # What headquarters told of counts as well, and names no basket of this store.
+    assert derived["interest"]["rests_on"] == 3
+    assert derived["interest"]["since"] == "2026-11-01T10:00:00.000Z"
+    assert derived["value"]["is"] == "2.00 USD"
+    # The dearest of five.
+    assert derived["price level"]["is"] == 0.9
+    for what in ("interest", "frequency", "value", "price level"):
+        assert set(derived[what]["why"]) == his
+    assert derived["usual zone"]["of"] == "bakery"
+    assert set(derived["usual zone"]["why"]) == visits
+    assert derived["response to offers"]["of"] == "1 of 1"
+    assert set(derived["response to offers"]["why"]) <= decisions
+    page = (tmp_path / "visitor.html").read_text(encoding="utf-8")
+    assert all(why in page for why in (*his, *visits))
+
+
+def test_without_link_or_consent_nothing_is_made_of_anybody(chain: Chain, tmp_path: Path) -> None:
+    """A phone that was taken for another's has its stays; a no ends all, and what was kept."""
+    come_twice(chain)
+    assert answered(chain.agent, "unlink", "-k", "ble", typed=PHONE)["outcome"] == "unlinked"
+    after = {row["what"] for row in said_of(chain, tmp_path)["derived"]}
+    assert "interest" in after
+    assert not {"usual zone", "response to offers"} & after
+    number = visitor("loyalty", CARD)
+    chain.send(event("pos-2", "consent.withdrawn", visitor=number, purposes=["profiling"]))
+    left = said_of(chain, tmp_path)
+    assert left["derived"] == []
+    assert left["profile"][0]["remembered_baskets"] == []
+
+
+def come_twice(chain: Chain) -> None:
+    """He comes twice, buys twice, and takes up what he is offered the second time."""
+    named = {"department": "GROCERY", "currency": "USD"}
+    rows = [
+        {"product": each, "title": each, "price": f"{n}.00", **named}
+        for n, each in enumerate(("p0", "p1", BREAD, "p3", MILK))
+    ]
+    chain.command("catalogue", {"rows": rows})
+    wait_for(lambda: chain.count("SELECT count(*) FROM catalogue") == len(rows))
+    him = visitor("ble", PHONE)
+    chain.busy_morning()
+    chain.send(
+        event("ble-1", "zone.dwell", visitor=him, zone="bakery", dwell_s=1),
+        event("ble-1", "visit.ended", visitor=him),
+    )
+    # Without a model it recommends what sold, as it was when the agent began.
+    chain.agent.stop()
+    chain.agent.start()
+    chain.shop(card=CARD, phone=PHONE, basket="31198570045")
+    offered = "SELECT id FROM decision WHERE visitor IS NOT NULL AND items <> '[]'"
+    ((decision,),) = wait_for(lambda: chain.rows(offered))
+    tapped = event("dairy-1", "screen.tapped", decision=decision, screen="dairy-1", product=MILK)
+    chain.send(
+        tapped,
+        event("ble-1", "zone.dwell", visitor=him, zone="bakery", dwell_s=1),
+        event("ble-1", "visit.ended", visitor=him),
+    )
+
+
+def said_of(chain: Chain, out: Path) -> dict[str, list[dict[str, Any]]]:
+    """Returns the rows of an export by section."""
+    done = command_line(chain.agent, "export", "--out", str(out), typed=f"{CARD}\n")
+    assert done.returncode == 0, done.stderr
+    document = json.loads((out / "visitor.json").read_text(encoding="utf-8"))
+    return {each["name"]: each["rows"] for each in document["sections"]}
+
+
 def test_acts_are_noted_and_not_about_whom(chain: Chain) -> None:
     """Who, when, what and what came of it: nothing that could be matched with anybody."""
     chain.busy_morning()

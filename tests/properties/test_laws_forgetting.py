@@ -166,3 +166,34 @@ def test_forgotten_is_as_if_never_been(acts: list[Act]) -> None:
             shop.disk.connection.close()
     finally:
         shutil.rmtree(folder)
+
+
+def test_a_forgotten_carrier_s_basket_is_in_nobody_s_profile(tmp_path: Path) -> None:
+    """His basket, paid with another's card: the card holder keeps the sale, and not its number."""
+    shop = Shop(tmp_path, "borrowed")
+    disk = shop.disk
+    disk.tick(shop.like.now_ms + 300 * SECOND_MS)
+    disk.take(granted(-60, card=OTHER_CARD))
+    # One card with two people's baskets at once makes neither of them known.
+    for number, phone in (("his-0", HIS_PHONES[0]), ("theirs-0", OTHERS[0])):
+        own = {"visitor": ref("ble", phone)}
+        disk.take(
+            till("basket.opened", 1, basket=number, **own),
+            scanned_card(2, basket=number, card=OTHER_CARD),
+            sale(3, "d0", basket=number, **own),
+        )
+    disk.unit.commit()
+    numbers = {each: disk.basket(each) for each in ("his-0", "theirs-0")}
+    his, theirs = (str(each.id) for each in numbers.values() if each is not None)
+    assert his in profiles_of(disk)
+    shop.forget_him()
+    assert his not in profiles_of(disk)
+    assert theirs in profiles_of(disk)
+    card = disk.visitor("loyalty", OTHER_CARD)
+    assert card is not None
+    assert [each.basket for each in card.profile.purchases] == [theirs]
+
+
+def profiles_of(disk: DiskWorld) -> str:
+    """Returns all profiles as they lie in the database."""
+    return str(disk.connection.execute("SELECT profile FROM visitor").fetchall())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from edge_agent.domain.ids import Pseudonym, VisitorId
@@ -10,6 +12,7 @@ from edge_agent.identify.consent import (
     has_any_consent,
     has_consent,
     may_hq_loosen,
+    unbroken_since,
     with_statements,
 )
 from edge_agent.identify.pseudonyms import Pseudonymiser, visitor_id_from
@@ -123,6 +126,28 @@ def test_the_newest_statement_holds_and_a_tie_means_no(
     assert has_consent(person(*statements), "profiling", now_ms=100) is expected
     assert has_any_consent(person(*statements), now_ms=100) is expected
     assert not has_consent(person(*statements), "marketing", now_ms=100)
+
+
+@pytest.mark.parametrize(
+    ("statements", "since_ms"),
+    [
+        ((), None),
+        ((said("yes", 1), said("yes", 9)), 1),
+        ((said("yes", 9), said("no", 5), said("yes", 1)), 9),
+        ((said("yes", 1), said("no", 9)), None),
+        ((said("yes", 9), said("no", 9)), None),
+        ((said("yes", 1, expires_at_ms=50),), None),
+        ((said("yes", 1, expires_at_ms=50), said("yes", 60)), 60),
+        ((said("yes", 1, expires_at_ms=50), said("yes", 40)), 1),
+        ((said("yes", 1), replace(said("no", 5), only_on="screen"), said("yes", 9)), 1),
+    ],
+)
+def test_a_consent_holds_since_the_last_break(
+    statements: tuple[ConsentStatement, ...], since_ms: int | None
+) -> None:
+    """A no or an expiry breaks it, whatever is told first; a no to one channel does not."""
+    assert unbroken_since(person(*statements), "profiling", now_ms=100) == since_ms
+    assert unbroken_since(person(*statements[::-1]), "profiling", now_ms=100) == since_ms
 
 
 def test_a_statement_told_twice_is_one() -> None:

@@ -1,0 +1,241 @@
+"""What is said of a customer: how much, why and when, and what is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from edge_agent.domain.ids import BasketId, DecisionId, ProductId, VisitId, ZoneId
+from edge_agent.domain.scoring import PastBasket
+from edge_agent.domain.store import Layout, Product
+from edge_agent.domain.time import DAY_MS, HOUR_MS, datetime_from_ms
+from edge_agent.domain.visitor import Profile, Purchase
+from edge_agent.shell.bundles import Catalogue as BundleCatalogue
+from edge_agent.shell.catalogue import BundleDepartments, StoreCatalogue
+from edge_agent.shell.rows import visitor_from, visitor_row
+from edge_agent.state.profile import with_purchase
+from edge_agent.state.traits import Evidence, Knowledge, Response, Stay, Trait, traits_from
+from tests.factories import (
+    CARD,
+    T0,
+    at,
+    granted,
+    sale,
+    scanned_card,
+    till,
+    withdrawn,
+    world,
+)
+from tests.fakes import NEW_YORK
+
+THRILLER, NOVEL, COOKBOOK = (ProductId(each) for each in ("t1", "n1", "c1"))
+SHELVES = {THRILLER: "THRILLERS", NOVEL: "NOVELS", COOKBOOK: "COOKBOOKS"}
+NOW_MS = T0 + 30 * DAY_MS
+KNOWN = Knowledge(
+    departments=SHELVES,
+    price_levels={THRILLER: 0.8, NOVEL: 0.4},
+    zone=NEW_YORK,
+    now_ms=NOW_MS,
+)
+
+
+def bought(name: str, day: float, *products: ProductId, total: str = "9.90") -> Purchase:
+    """Returns a purchase so many days after the first of all."""
+    return Purchase(
+        basket=BasketId(name),
+        at_ms=T0 + round(day * DAY_MS),
+        products=tuple(sorted(products)),
+        total=Decimal(total),
+        currency="USD",
+    )
+
+
+def said(evidence: Evidence) -> dict[str, Trait]:
+    """Returns the traits by kind; of interests the strongest."""
+    return {each.kind: each for each in reversed(traits_from(evidence, KNOWN))}
+
+
+def test_who_repeatedly_buys_thrillers_is_interested_in_thrillers() -> None:
+    """Once is chance; from the second on it is an interest, and the baskets are the reason."""
+    baskets = (bought("b1", 0, THRILLER, COOKBOOK), bought("b2", 7, THRILLER))
+    assert "interest" not in said(Evidence(purchases=baskets[:1]))
+    interest = said(Evidence(purchases=baskets))["interest"]
+    assert (interest.of, interest.n) == ("THRILLERS", 2)
+    assert interest.why == ("b2", "b1")
+    assert (interest.first_at_ms, interest.last_at_ms) == (T0, T0 + 7 * DAY_MS)
+
+
+def test_what_headquarters_told_counts_and_names_no_basket() -> None:
+    """Its baskets make an interest grow; the reason here is the own one."""
+    told = PastBasket(at=datetime_from_ms(T0 - DAY_MS), products=(THRILLER,))
+    own = bought("b1", 0, THRILLER)
+    interest = said(Evidence(purchases=(own,), told=(told,)))["interest"]
+    assert (interest.n, interest.why, interest.first_at_ms) == (2, ("b1",), T0 - DAY_MS)
+
+
+def test_recency_frequency_and_value_are_of_the_last_ninety_days() -> None:
+    """What is older counts for none of them, and money of another kind is not added."""
+    other = Purchase(
+        basket=BasketId("b2"), at_ms=T0, products=(), total=Decimal(5), currency="EUR"
+    )
+    found = said(
+        Evidence(purchases=(bought("b0", -80, NOVEL), other, bought("b1", 10), bought("b3", 20)))
+    )
+    assert found["recency"].measure == 10
+    assert found["recency"].why == ("b3",)
+    assert found["frequency"].measure == 3
+    assert found["frequency"].why == ("b3", "b1", "b2")
+    assert found["value"].measure == "19.80 USD"
+    assert found["value"].why == ("b3", "b1")
+
+
+def test_the_usual_hour_is_the_store_s_and_from_the_second_purchase_on() -> None:
+    """Ten in the morning in New York, whatever UTC says."""
+    assert "usual_hour" not in said(Evidence(purchases=(bought("b1", 0),)))
+    evening = bought("b2", 1 + 8 / 24)
+    hour = said(Evidence(purchases=(bought("b1", 0), evening, bought("b3", 2))))["usual_hour"]
+    assert (hour.of, hour.why) == ("10", ("b3", "b1"))
+    assert isinstance(hour.measure, float)
+    assert 0.6 < hour.measure < 0.7
+
+
+def test_the_usual_zone_needs_two_visits() -> None:
+    """Where most of the time went, if it was more than once; the visits are the reason."""
+
+    def stay(visit: str, zone: str, hours: int) -> Stay:
+        return Stay(VisitId(visit), ZoneId(zone), T0, T0 + hours * HOUR_MS)
+
+    once = (stay("v1", "wine", 3), stay("v2", "dairy", 1))
+    assert "usual_zone" not in said(Evidence(stays=once))
+    zone = said(Evidence(stays=(*once, stay("v2", "wine", 1))))["usual_zone"]
+    assert (zone.of, zone.measure, zone.why) == ("wine", 0.8, ("v2", "v1"))
+
+
+def test_the_price_level_is_where_he_buys_among_prices() -> None:
+    """The mean of where his products stand; what has no price says nothing."""
+    found = said(Evidence(purchases=(bought("b1", 0, THRILLER, COOKBOOK), bought("b2", 1, NOVEL))))
+    assert found["price_level"].measure == pytest.approx(0.6)
+    assert found["price_level"].why == ("b2", "b1")
+    unpriced = (bought("b1", 0, COOKBOOK), bought("b2", 1, COOKBOOK))
+    assert "price_level" not in said(Evidence(purchases=unpriced))
+
+
+def test_the_response_is_what_he_took_up_of_what_was_offered() -> None:
+    """Tapped, redeemed or bought is taken up; shown or sent away is not."""
+    kinds = (("shown",), ("shown", "tapped"), ("dismissed",), ())
+    responses = tuple(
+        Response(DecisionId(f"d{n}"), T0 + n, frozenset(each)) for n, each in enumerate(kinds)
+    )
+    response = said(Evidence(responses=responses))["response_to_offers"]
+    assert (response.measure, response.of, response.why) == (0.25, "1 of 4", ("d1",))
+
+
+def test_of_nobody_s_doings_nothing_is_said() -> None:
+    """No evidence, no trait."""
+    assert traits_from(Evidence(), KNOWN) == ()
+
+
+def test_a_cancelled_sale_is_remembered_by_nobody() -> None:
+    """The void takes it out, with all that followed from it."""
+    heard = world()
+    heard.take(granted(-60), till("basket.opened", 0), scanned_card(1), sale(2, "d0"))
+    card = heard.visitor("loyalty", CARD)
+    assert card is not None
+    assert [each.total for each in card.profile.purchases] == [Decimal("1.00")]
+    heard.take(till("sale.voided", 9))
+    card = heard.visitor("loyalty", CARD)
+    assert card is not None
+    assert card.profile == Profile()
+
+
+def test_a_withdrawal_takes_what_was_remembered_under_the_consent() -> None:
+    """Profiling's alone: another purpose's leaves it; a new consent brings nothing back."""
+    heard = world()
+    heard.tick(at(60))
+    heard.take(granted(-60), till("basket.opened", 0), scanned_card(1), sale(2, "d0"))
+    for told, n_left in (
+        (withdrawn(10, purposes=("sending_to_hq",)), 1),
+        (granted(11, purposes=("profiling",)), 1),
+        (withdrawn(12, purposes=("profiling",)), 0),
+        (granted(13, purposes=("profiling",)), 0),
+    ):
+        heard.take(told)
+        card = heard.visitor("loyalty", CARD)
+        assert card is not None
+        assert len(card.profile.purchases) == len(card.profile.history) == n_left
+
+
+def test_a_profile_comes_back_from_its_row_as_it_was() -> None:
+    """Purchases with their money; a row from before they were kept has none."""
+    heard = world()
+    heard.take(granted(-60))
+    card = heard.visitor("loyalty", CARD)
+    assert card is not None
+    profile = with_purchase(Profile(), bought("b1", 0, THRILLER, total="10.00"), SHELVES)
+    row = visitor_row(replace(card, profile=profile))
+
+    def read(text: str) -> Profile:
+        return visitor_from(
+            (*row[:4], text), pseudonym="p", links=[], consents=[], complaints=[]
+        ).profile
+
+    assert read(row[4]) == profile
+    assert str(read(row[4]).purchases[0].total) == "10.00"
+    old = '{"history":[],"interests":[],"reference":"crm-1","segments":[]}'
+    assert read(old) == Profile(reference="crm-1")
+
+
+def bundle_of(prices: dict[str, tuple[str, int]]) -> BundleCatalogue:
+    """Returns a bundle's catalogue of products, each with its category and cents."""
+    names = sorted(prices)
+    categories = sorted({prices[each][0] for each in names})
+    return BundleCatalogue(
+        {
+            "ids": np.array([each.encode() for each in names]),
+            "title": np.zeros(len(names), np.int32),
+            "department": np.zeros(len(names), np.int32),
+            "category": np.array([categories.index(prices[each][0]) for each in names]),
+            "price_cents": np.array([prices[each][1] for each in names]),
+            "titles": np.array(["title"]),
+            "departments": np.array(["GROCERY"]),
+            "categories": np.array(categories),
+        }
+    )
+
+
+def test_prices_are_compared_within_their_kind() -> None:
+    """A dear milk is dear among milks, though any wine costs more."""
+    milk = {f"m{n}": ("MILK", 100 + n) for n in range(5)}
+    wine = {f"w{n}": ("WINE", 1_000 + n) for n in range(5)}
+    rare = {"r0": ("RARE", 5), "r1": ("RARE", 6), "free": ("MILK", -1)}
+    fed = {
+        ProductId(f"f{n}"): Product(
+            id=ProductId(f"f{n}"), title="fed", price=f"{n}.00", department="BOOKS"
+        )
+        for n in range(5)
+    }
+    catalogue = StoreCatalogue(
+        bundle_of({**milk, **wine, **rare}),
+        fed=fed,
+        may_rank=lambda _: True,
+        layout=Layout(),
+        currency="USD",
+    )
+    asked = ("m0", "m4", "w2", "r0", "free", "f4", "nothing")
+    assert catalogue.price_levels(ProductId(each) for each in asked) == {
+        "m0": 0.1,
+        "m4": 0.9,
+        "w2": 0.5,
+        "f4": 0.9,
+    }
+
+
+def test_departments_are_those_of_the_bundle_in_use() -> None:
+    """What was read of the one before is forgotten with it."""
+    departments = BundleDepartments(bundle_of({"m0": ("MILK", 1)}))
+    assert departments[ProductId("m0")] == "GROCERY"
+    departments.use(None)
+    assert ProductId("m0") not in departments
