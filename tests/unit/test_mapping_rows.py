@@ -297,3 +297,18 @@ def test_sets_of_two_rules_with_one_key_are_apart_and_survive_a_new_order() -> N
     renamed = compiled(AROUND.format(name="three"))
     anew = interpret(renamed, "a/b", body, state=first.changes, received_at_ms=NOW + 1)
     assert (len(anew.events), anew.counts["set begun"]) == (1, 1)
+
+
+@pytest.mark.parametrize(("tags", "n"), [(["a", "b"], 2), ("a", 1), (None, 0)])
+def test_single_text_may_stand_for_an_array(tags: Any, n: int) -> None:
+    """A maker who writes one as a text and several as an array is said with `[tags][]`."""
+    rule = """
+[[rules]]
+name = "tags"
+when = "gate"
+each = "[tags][]"
+event = "item.scanned"
+data = { product = "@" }
+"""
+    mapped = run(rule, {"gate": 1, "tags": tags})
+    assert (len(mapped.events), told(mapped)) == (n, [])
