@@ -19,6 +19,7 @@ from edge_agent.decide.candidates import request_for
 from edge_agent.engine import deciding
 from edge_agent.ingest.ordering import Timing, timing_of
 from edge_agent.runner import road
+from edge_agent.runner.egress import HqGate
 from edge_agent.runner.loop import Loop
 from edge_agent.runner.road import Road
 from edge_agent.shell import sqlite_db
@@ -155,6 +156,17 @@ def event_to_hq() -> None:
     _replace(Road, "take", talkative)
 
 
+def no_egress_gate() -> None:
+    """Whatever is queued for HQ leaves, unlooked at."""
+
+    def careless(self: Any, message_id: str, topic: str, payload: bytes, *, now_ms: int) -> bool:
+        del message_id, now_ms
+        self._link.publish(topic, payload)
+        return True
+
+    _replace(HqGate, "send", careless)
+
+
 def gates_open() -> None:
     """Every gate stands open: late events, complaints, history, what is held, caps."""
 
@@ -185,6 +197,7 @@ FAULTS: Final[dict[str, Callable[[], None]]] = {
         acknowledge_stale,
         held_commit,
         event_to_hq,
+        no_egress_gate,
         gates_open,
     )
 }

@@ -102,7 +102,13 @@ def test_wiped_session_shows_a_stale_acknowledgement(tmp_path: Path) -> None:
 def test_bytes_of_the_hq_link_show_a_raw_event(tmp_path: Path) -> None:
     """An event that goes up is found, by its form, its id and the visitor that it names."""
     day = morning(baskets=BASKETS)
-    told = leaks(crossed_in(tmp_path, day, fault="event_to_hq"), day)
+    told = leaks(crossed_in(tmp_path, day, fault="event_to_hq+no_egress_gate"), day)
     assert "a CloudEvent" in told
     assert any(each.startswith("event ") for each in told)
     assert any(each.startswith(("ble ", "track ")) for each in told)
+
+
+def test_the_gate_to_hq_stops_a_raw_event(tmp_path: Path) -> None:
+    """The same fault with the gate in place: nothing of the event crosses the link."""
+    day = morning(baskets=BASKETS)
+    assert not leaks(crossed_in(tmp_path, day, fault="event_to_hq"), day)
