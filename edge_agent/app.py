@@ -141,7 +141,7 @@ class Agent:
         self._build_on_what_is_there()
 
     def reload(self) -> None:
-        """Asks for the mappings to be loaded again; may be called from a signal handler."""
+        """Asks for the mappings to be loaded again, and does not wait for it."""
         threading.Thread(target=self._reload, name="reload", daemon=True).start()
 
     # --- life ---------------------------------------------------------------------------------

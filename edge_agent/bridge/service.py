@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +14,7 @@ from edge_agent.bridge.publisher import Publisher
 from edge_agent.bridge.tally import Tally
 from edge_agent.shell import logs
 from edge_agent.shell.clock import SystemClock
+from edge_agent.shell.signals import on_end
 from edge_agent.shell.systemd import ServiceManager
 
 if TYPE_CHECKING:
@@ -138,8 +138,7 @@ def serve(path: Path) -> None:
     config = settings.load(path)
     logs.set_up(config.log_level)
     bridge = Bridge(config)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: bridge.stopping.set())
+    on_end(bridge.stopping.set)
     bridge.start()
     try:
         bridge.run()

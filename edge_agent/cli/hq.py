@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import socket
 import sys
 import threading
@@ -35,6 +34,7 @@ from edge_agent.hq.report import (
 )
 from edge_agent.hq.store import opened_store
 from edge_agent.shell.mqtt_client import LinkSettings
+from edge_agent.shell.signals import on_end
 from edge_agent.shell.signing import DEMO_KEY_ID, demo_private_key
 
 DEFAULT_BROKER: Final = "127.0.0.1:1883"
@@ -360,8 +360,7 @@ def _json_value(place: str, text: str) -> Any:
 
 def _wait_for_signal(failed: threading.Event) -> None:
     told = threading.Event()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, lambda _number, _frame: told.set())
+    on_end(told.set)
     while not (told.wait(SIGNAL_POLL_S) or failed.is_set()):
         pass
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 import sys
 import threading
@@ -13,6 +12,7 @@ import typer
 
 from edge_agent.errors import BrokerError, ConfigError
 from edge_agent.shell.mqtt_client import LinkSettings
+from edge_agent.shell.signals import on_end
 from edge_agent.web.server import ScreensServer
 from edge_agent.web.strings import LOCALES
 
@@ -121,8 +121,7 @@ screens.__doc__ = HELP
 
 def _serve(server: ScreensServer, settings: LinkSettings, *, may_wait: bool) -> None:
     stopping = threading.Event()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, lambda _number, _frame: stopping.set())
+    on_end(stopping.set)
     server.start()
     try:
         print(server.url, flush=True)

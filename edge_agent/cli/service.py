@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from edge_agent import config as configuration
 from edge_agent.app import Agent
 from edge_agent.shell import logs
+from edge_agent.shell.signals import ENDING, on_signals
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +53,5 @@ def serve(path: Path) -> None:
     # What is there now stays: a full collection would look through it all, for 20 to 70 ms.
     gc.collect()
     gc.freeze()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: agent.stopping.set())
-    signal.signal(signal.SIGHUP, lambda *_: agent.reload())
+    on_signals({**dict.fromkeys(ENDING, agent.stopping.set), signal.SIGHUP: agent.reload})
     agent.run()

@@ -5,7 +5,8 @@ r"""The second copy's file: lines that each carry a MAC, appended, and now and t
 The first line is the head. It tells how many lines were written together with it, all of its
 number; every line after those has the next number. The lines of one transaction end with one of
 kind `e` and count only together. They are synced before the database commits what they say; after
-the commit an unsynced line of kind `c` says that it did.
+the commit an unsynced line of kind `c` says that it did. An empty line stands before it: a changed
+byte that joins two lines must not take the one away together with what confirms it.
 
 So an end of the file that cannot be read was never acknowledged, unless something readable
 follows it. Whatever else cannot be read, or is missing, is damage. The file is only ever changed
@@ -152,7 +153,7 @@ class CopyFile:
     def confirm(self) -> None:
         """Notes that what was appended last is in the database too."""
         self._before = None
-        line = self._line(self.number, Record(COMMITTED, b"", b""))
+        line = b"\n" + self._line(self.number, Record(COMMITTED, b"", b""))
         try:
             self._write(line, self.size)
         except OSError:
@@ -238,8 +239,10 @@ class _Reader:
     def take(self, raw: bytes) -> None:
         """Takes in the next line, whatever it is."""
         is_first = self._offset == 0
-        line = self._verified(raw)
         self._offset += len(raw)
+        if raw == b"\n":
+            return
+        line = self._verified(raw)
         if line is None:
             self._is_broken = True
             return

@@ -10,6 +10,8 @@ import socket
 from typing import Final
 
 MICROSECONDS_PER_S: Final = 1_000_000
+# A manager that does not read must not hold up the one who tells it.
+SEND_TIMEOUT_S: Final = 1.0
 
 
 class ServiceManager:
@@ -45,6 +47,7 @@ class ServiceManager:
             address = "\0" + address[1:]
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                sender.settimeout(SEND_TIMEOUT_S)
                 sender.sendto(message.encode(), address)
         except OSError:
             # Without the notification systemd restarts us, which is the right outcome.
