@@ -32,7 +32,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FanOut:
-    """One step from a row to its parts."""
+    """One step from a row to its parts; of the last one, `kinds` is what its rows must be."""
 
     name: str
     rows: Evaluated
@@ -43,6 +43,7 @@ class FanOut:
     changes: bool
     where: Check | None
     place: str
+    kinds: tuple[type, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from edge_agent.ingest.compiled import Place, Problem
@@ -16,7 +16,8 @@ from edge_agent.ingest.evaluating import (
 )
 from edge_agent.ingest.paths import BadExpression
 from edge_agent.ingest.personal import PERSONAL, plain
-from edge_agent.ingest.rows import Check, Evaluated
+from edge_agent.ingest.row_kinds import uses_of
+from edge_agent.ingest.rows import ROW, Check, Evaluated
 from edge_agent.ingest.selection import expression, fields_of, template, xml_check
 from edge_agent.wire.mapping import MappingFile
 
@@ -35,6 +36,9 @@ class Scope:
         place: Keys and indexes from the top of the file to the rule.
         rule: Name of the rule.
         captures: Names of the topic's captures.
+        row: What the current row is called.
+        uses: How the expressions look at it.
+        above: Where the row stands, when it is a part of another, such as a line of a receipt.
     """
 
     names: dict[str, bool]
@@ -42,6 +46,18 @@ class Scope:
     place: Place
     rule: str
     captures: frozenset[str] = frozenset()
+    row: str = ROW
+    uses: set[str] = field(default_factory=set)
+    above: Scope | None = None
+
+    def note(self, text: str) -> None:
+        """Notes how an expression looks at the current row, and at those that it is a part of."""
+        if not self.xml:
+            self.uses |= uses_of(text, self.row)
+        above = self.above
+        while above is not None:
+            above.uses |= uses_of(text, above.row, is_current=False)
+            above = above.above
 
 
 class Expressions:
@@ -58,6 +74,7 @@ class Expressions:
     def evaluate(self, text: str, scope: Scope, *at: str | int, rows: bool = False) -> Evaluated:
         """Returns an expression's evaluator; what is personal is a problem."""
         place = (*scope.place, *at)
+        scope.note(text)
         for name in sorted(fields_of(text)):
             if plain(name) in self._dropped:
                 self.problem(place, f"{name} is personal and never passes")

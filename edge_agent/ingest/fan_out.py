@@ -10,7 +10,7 @@ from edge_agent.ingest import counters
 from edge_agent.ingest.compiled import CompiledRule, FanOut
 from edge_agent.ingest.conversions import NotConvertible, text_of
 from edge_agent.ingest.counters import Entry, Finding
-from edge_agent.ingest.rows import BAD_ROW, ROW, SCALAR, Row, refuse_line
+from edge_agent.ingest.rows import BAD_ROW, NOT_A_ROW, ROW, SCALAR, Row, refuse_line
 
 Parts = list[tuple[Any, Any]]
 
@@ -43,28 +43,39 @@ def _below(
         return
     for at, (key, value) in enumerate(parts, 1):
         inner = row.inner(step.name, value, key, f"{above} {at}")
-        known = inner.run.passed_over
         try:
-            if step.where is not None and not step.where(inner):
-                if known is not None:
-                    known.leave(key, value, inner.place)
+            if not _is_taken(step, inner, key, value):
                 continue
+        except _WrongKind as error:
+            _refuse_once(inner, error, inner.place)
+            continue
         except BAD_ROW as error:
             refuse_line(inner, error, inner.place)
             continue
-        if known is not None:
-            known.take(key, value)
         if is_last:
             yield inner
         else:
             yield from _below(steps, depth + 1, inner, stand)
 
 
+def _is_taken(step: FanOut, row: Row, key: Any, value: Any) -> bool:
+    known = row.run.passed_over
+    if step.where is not None and not step.where(row):
+        if known is not None:
+            known.leave(key, value, row.place)
+        return False
+    if known is not None:
+        known.take(key, value)
+    if step.kinds and not isinstance(value, step.kinds):
+        raise _WrongKind(NOT_A_ROW)
+    return True
+
+
 def _parts(step: FanOut, row: Row, stand: Callable[[Row], None]) -> Parts:
     found = step.rows(row)
     if found is not None:
         row.run.has_parts = True
-    elif row.place and isinstance(row[ROW], SCALAR):
+    elif row.place and (row[ROW] is None or isinstance(row[ROW], SCALAR)):
         raise _WrongKind("what it should stand in is no object")
     if step.changes:
         return _set_changes(step, row, found, stand)

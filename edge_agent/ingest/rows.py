@@ -35,6 +35,8 @@ BAD_ROW: Final = (
 )  # fmt: skip
 # What has no rows: not even one of it is an array of one.
 SCALAR: Final = (str, int, float)
+# A text, a number or null among objects has no fields: read as one, it would pass in silence.
+NOT_A_ROW: Final = "no object, as the rows of this rule are"
 # Name of the current row.
 ROW: Final = ""
 _KEY_BYTES: Final = 16

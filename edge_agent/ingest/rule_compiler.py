@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -28,6 +29,7 @@ from edge_agent.ingest.knowing import known_place
 from edge_agent.ingest.paths import BadExpression
 from edge_agent.ingest.problems import suggested
 from edge_agent.ingest.reach import has_outcome_of_payload, problems_of_reach
+from edge_agent.ingest.row_kinds import kinds_of
 from edge_agent.ingest.rows import BAD_ROW, ROW, Check, Evaluated, Row, framed
 from edge_agent.ingest.schema_of_events import SHAPES, Convert, Shape
 from edge_agent.ingest.typing_of_events import typed_of
@@ -132,6 +134,14 @@ def _chosen(path: str) -> tuple[str, str | None]:
     return found["base"] or "@", found["condition"]
 
 
+def _of_kinds(rule: CompiledRule, kinds: tuple[type, ...]) -> CompiledRule:
+    # Only when all of the rule is read it is known what its rows must be.
+    if not kinds or not rule.each:
+        return rule
+    *above, last = rule.each
+    return replace(rule, each=(*above, replace(last, kinds=kinds)))
+
+
 class _Rules:
     def __init__(self, spec: MappingFile) -> None:
         self._spec = spec
@@ -165,7 +175,7 @@ class _Rules:
         elif rule.data:
             self._problem((*place, "data"), "only an event has data")
         once = rule.once
-        return CompiledRule(
+        made = CompiledRule(
             spec=rule,
             number=number,
             topic=topic,
@@ -196,6 +206,7 @@ class _Rules:
             ),
             typed=None if shape is None else typed_of(shape),
         )
+        return made if scope.xml else _of_kinds(made, kinds_of(scope.uses))
 
     def _topic(self, rule: Rule, place: Place) -> re.Pattern[str] | None:
         if rule.topic is None:
@@ -239,6 +250,7 @@ class _Rules:
         is_plain = step.keys or step.changes or numbered is not None
         scope.xml = scope.xml and not is_plain
         scope.names[step.name] = scope.names[ROW] = scope.xml
+        scope.row, scope.uses = step.name, set()
         return FanOut(
             name=step.name,
             rows=rows,

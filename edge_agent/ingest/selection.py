@@ -38,7 +38,7 @@ _TEMPLATE_PART: Final = re.compile(r"\{([^{}]+)\}")
 
 def fields_of(expression: str) -> frozenset[str]:
     """Returns the field names that an expression mentions, for the check against dropped ones."""
-    text = _quoted(expression)
+    text = quoted(expression)
     try:
         tree = tree_of(text)
     except BadExpression:
@@ -51,8 +51,8 @@ def names_in(expression: str) -> tuple[str, ...]:
     return tuple(found[1] for found in _TOKEN.finditer(expression) if found[1])
 
 
-def _quoted(expression: str) -> str:
-    # JMESPath knows no `$`, but any name in quotes.
+def quoted(expression: str) -> str:
+    """Returns an expression with the names after a `$` in quotes: JMESPath knows no other."""
     return _TOKEN.sub(lambda found: f'"${found[1]}"' if found[1] else found[0], expression)
 
 
@@ -122,7 +122,7 @@ def _with_names(text: str, names: Mapping[str, bool]) -> Evaluate:
             raise BadExpression(f"${name} is XML: give its parts a name with let")
         values[f"${name}"] = None
     used = tuple((f"${name}", name) for name in dict.fromkeys(names_in(text)))
-    select = closure_of(tree_of(_quoted(text)), values)
+    select = closure_of(tree_of(quoted(text)), values)
 
     def with_names(row: Any) -> Any:
         # All are evaluated first: one of them may lead back here.

@@ -11,7 +11,15 @@ from edge_agent.ingest import conversions, identifiers
 from edge_agent.ingest.conversions import NotConvertible
 from edge_agent.ingest.instants import seconds_since_1970
 from edge_agent.ingest.payloads import unpacked
-from edge_agent.ingest.rows import BAD_ROW, SCALAR, Check, Evaluated, Row, refuse_line
+from edge_agent.ingest.rows import (
+    BAD_ROW,
+    NOT_A_ROW,
+    SCALAR,
+    Check,
+    Evaluated,
+    Row,
+    refuse_line,
+)
 from edge_agent.ingest.sharing import Sharing
 from edge_agent.wire.mapping import MappingFile, Value
 
@@ -39,12 +47,15 @@ def row_objects(
     lets: dict[str, Evaluated],
     fields: dict[str, Evaluated],
     shared: tuple[Sharing, ...] = (),
+    *,
+    kinds: tuple[type, ...] = (),
 ) -> Evaluated:
-    """Returns an array of objects made from rows; a bad row is refused alone.
+    """Returns an array of objects made from rows; a bad row, or one of no such kind, is refused.
 
     With a bad row nothing is shared out: its neighbours would bear its part.
     """
     columns = tuple(fields.items())
+    is_wanted = _wanted(where, kinds)
 
     def made(part: Row) -> dict[str, Any]:
         return {key: value for key, column in columns if (value := column(part)) is not None}
@@ -59,7 +70,7 @@ def row_objects(
         for at, each in enumerate(found if isinstance(found, list) else [found]):
             part = row.part(name, each, lets)
             try:
-                if where is None or where(part):
+                if is_wanted(part, each):
                     objects.append((part, made(part)))
             except BAD_ROW as error:
                 refuse_line(part, error, f"{name} {at + 1}")
@@ -67,6 +78,15 @@ def row_objects(
         return [each for _, each in objects]
 
     return built
+
+
+def _wanted(where: Check | None, kinds: tuple[type, ...]) -> Callable[[Row, Any], bool]:
+    def wanted(part: Row, found: Any) -> bool:
+        if kinds and not isinstance(found, kinds):
+            raise NotConvertible(NOT_A_ROW)
+        return where is None or where(part)
+
+    return wanted
 
 
 def _share_out(

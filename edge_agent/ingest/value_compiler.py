@@ -15,6 +15,7 @@ from edge_agent.ingest.knowing import known_place, recalled_as
 from edge_agent.ingest.paths import BadExpression, jmespath_select
 from edge_agent.ingest.problems import suggested
 from edge_agent.ingest.remembering import change_of, delta_of, since_of
+from edge_agent.ingest.row_kinds import kinds_of
 from edge_agent.ingest.rows import ROW, Check, Evaluated
 from edge_agent.ingest.sharing import Sharing, SharingParts, sharing_by
 from edge_agent.ingest.steps import (
@@ -115,6 +116,7 @@ class Values:
         inner = Scope(
             names={**scope.names, ROW: scope.xml, spec.name: scope.xml}, xml=scope.xml,
             place=scope.place, rule=scope.rule, captures=scope.captures,
+            row=spec.name, above=scope,
         )  # fmt: skip
         if spec.path.startswith("$"):
             root = spec.path[1:].split(".")[0].split("/")[0].split("[")[0]
@@ -130,7 +132,8 @@ class Values:
             self._share(share, spec, (scope, inner), (*at, "share", number))
             for number, share in enumerate(spec.share)
         )
-        return row_objects(rows, spec.name, where, lets, fields, shared)
+        kinds = () if inner.xml else kinds_of(inner.uses)
+        return row_objects(rows, spec.name, where, lets, fields, shared, kinds=kinds)
 
     def _share(self, spec: Share, rows: Rows, scopes: tuple[Scope, Scope], at: Place) -> Sharing:
         outer, inner = scopes

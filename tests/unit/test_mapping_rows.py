@@ -312,3 +312,66 @@ data = { product = "@" }
 """
     mapped = run(rule, {"gate": 1, "tags": tags})
     assert (len(mapped.events), told(mapped)) == (n, [])
+
+
+@pytest.mark.parametrize("odd", ["x", 5, None, True, ["IN"]])
+@pytest.mark.parametrize("where", ["", "where = \"type == 'IN'\"\n"])
+def test_row_that_is_no_object_is_refused_alone(odd: Any, where: str) -> None:
+    """On a text every field is null: read as a row it would pass without a word."""
+    rule = f"""
+[[rules]]
+name = "in"
+when = "events"
+each = {{ path = "events", as = "event" }}
+{where}event = "people.counted"
+data = {{ entries = "n" }}
+"""
+    mapped = run(rule, {"events": [{"type": "IN", "n": 1}, odd, {"type": "IN", "n": 2}]})
+    assert (len(mapped.events), told(mapped)) == (2, [("invalid", "event 2")])
+
+
+def test_row_that_is_no_object_is_told_once_by_several_rules() -> None:
+    """Rules that share out the rows of a message all pass it over."""
+    rules = (IN + OUT).replace("type == 'IN'", "type != 'OUT'").replace("== 'OUT'", "!= 'IN'")
+    assert told(run(rules, {"events": ["x"]}, HEAD + ALL)) == [("invalid", "event 1")]
+
+
+@pytest.mark.parametrize("product", ["@", "$tag", "split(':', @) | [1]", "upper($tag)"])
+def test_rows_that_are_texts_are_rows_of_a_rule_that_reads_them_whole(product: str) -> None:
+    """An array of codes, or of codes and objects that hold one."""
+    rule = f"""
+[[rules]]
+name = "tags"
+each = {{ path = "tags", as = "tag" }}
+event = "item.scanned"
+data.product = {{ first = ["sku", "{product}"], as = "text" }}
+"""
+    mapped = run(rule, {"tags": ["a:1", {"sku": "b"}]})
+    assert (len(mapped.events), told(mapped)) == (2, [])
+
+
+def test_rows_that_are_arrays_are_rows_of_a_rule_that_reads_them_by_place() -> None:
+    """Two arrays side by side, zipped."""
+    rule = IN.replace('"events", as', '"zip(doors, events)", as').replace(
+        ", where = \"type == 'IN'\"", ""
+    )
+    mapped = run(rule.replace('"n"', '"[1]"'), {"events": [1, 2], "doors": ["a", "b"]})
+    assert (len(mapped.events), told(mapped)) == (2, [])
+
+
+@pytest.mark.parametrize("odd", ["x", 5, None])
+def test_line_of_a_receipt_that_is_no_object_is_refused_alone(odd: Any) -> None:
+    """Whatever the lines' `where` would have said of it."""
+    rule = """
+[[rules]]
+name = "sale"
+when = "total"
+let.lines.rows.path = "lines"
+let.lines.rows.where = "sku"
+let.lines.rows.fields = { product = "sku", quantity = { const = 1 }, amount = "price" }
+event = "sale.completed"
+data = { basket = "b", currency = "c", total = "total", lines = "$lines" }
+"""
+    payload = {"b": "1", "c": "EUR", "total": 2, "lines": [{"sku": "a", "price": 2}, odd]}
+    mapped = run(rule, payload)
+    assert (len(mapped.events), told(mapped)) == (1, [("invalid", "line 2")])
