@@ -61,7 +61,7 @@ def _is_news(row: Row) -> bool:
     if len(row.findings) == 1 and row.findings[0].news == "new":
         return True
     news = {finding.news for finding in row.findings}
-    if news == {"absent"}:
+    if news == {"absent"} and not row.broken:
         raise NotConvertible("data: no value")
     return "new" in news
 

@@ -75,8 +75,10 @@ def _parts(step: FanOut, row: Row, stand: Callable[[Row], None]) -> Parts:
     found = step.rows(row)
     if found is not None:
         row.run.has_parts = True
-    elif row.place and (row[ROW] is None or isinstance(row[ROW], SCALAR)):
-        raise _WrongKind("what it should stand in is no object")
+    elif row.place:
+        if row[ROW] is None or isinstance(row[ROW], SCALAR):
+            raise _WrongKind("what it should stand in is no object")
+        row.run.count("not there", f"{row.place}.{step.name}")
     if step.changes:
         return _set_changes(step, row, found, stand)
     if step.numbered is not None:

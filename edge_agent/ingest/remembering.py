@@ -4,24 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from edge_agent.ingest import conversions, counters
 from edge_agent.ingest.conversions import NotConvertible
-from edge_agent.ingest.rows import Check, Evaluated, Row
+from edge_agent.ingest.rows import Check, Evaluated, Row, refuse_line
 from edge_agent.wire.mapping import Value
+
+_NO_TOTAL: Final = "no running total: nothing is counted of it, and the next one makes it up"
 
 
 def delta_of(
-    place: str, key: Evaluated, marker: Evaluated, spec: Value
+    place: str, key: Evaluated, marker: Evaluated, spec: Value, *, is_null: Check
 ) -> Callable[[Evaluated], Evaluated]:
-    """Returns what a running total grew by."""
+    """Returns what a running total grew by; one that is null is refused, its neighbours count.
+
+    A device may count one way alone, or tell a total only when it moved: one that is not there is
+    no fault, unless the mapping says so. One that is null is a sensor that could not tell.
+    """
+    what = place.rpartition(".")[2]
+    is_wanted = spec.delta is not None and spec.delta.missing == "refuse"
 
     def finish(run: Evaluated) -> Evaluated:
         def counted(row: Row) -> Any:
             value = run(row)
             if value is None:
                 row.findings.append(counters.ABSENT)
+                if is_null(row) or (is_wanted and row.remembers(place, key(row))):
+                    at = f"{row.place}.{what}" if row.place else what
+                    refuse_line(row, NotConvertible(_NO_TOTAL), at)
                 return None
             total, mark = conversions.integer_of(value), marker(row)
             text = None if mark is None else conversions.text_of(mark)

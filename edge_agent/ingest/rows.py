@@ -232,6 +232,12 @@ class Row(dict[str, Any]):
         name = self.key_of(place, (self.device, "" if key is None else text_of(key)))
         return self.remember_as(name, judge)
 
+    def remembers(self, place: str, key: Any) -> bool:
+        """Returns whether anything was remembered there."""
+        name = self.key_of(place, (self.device, "" if key is None else text_of(key)))
+        old = self.run.remembered(name)
+        return old is not None and old.until_ms >= self.at.at_ms
+
     def remember_as(self, name: str, judge: Callable[[Entry | None, int], Finding]) -> Any:
         """Does the same under a ready key."""
         at_ms = self.at.at_ms

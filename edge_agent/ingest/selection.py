@@ -162,6 +162,36 @@ def _json_on(name: str, text: str) -> Evaluate:
     return along
 
 
+def null_check(text: str, *, names: Mapping[str, bool], xml: bool) -> Evaluate | None:
+    """Returns whether a plain path leads to a null that is said, rather than to nothing.
+
+    None when the expression is no plain path: then nothing tells one from the other.
+    """
+    named = _NAMED.match(text)
+    name = ROW if named is None else named[1]
+    rest = text if named is None else text[named.end() :].removeprefix(".")
+    if (xml if named is None else names.get(name, False)) or not rest:
+        return None
+    try:
+        path = names_of(tree_of(rest))
+    except BadExpression:
+        return None
+    if path is None:
+        return None
+
+    def is_null(row: Any) -> bool:
+        value = row[name]
+        for step in path:
+            if type(value) is not dict or step not in value:
+                return False
+            value = value[step]
+            if value is None:
+                return True
+        return False
+
+    return is_null
+
+
 def xml_check(text: str, *, names: Mapping[str, bool], xml: bool) -> Evaluate | None:
     """Returns whether an XPath holds, by XPath's own rule; None when the expression is no XPath.
 

@@ -17,6 +17,7 @@ from edge_agent.ingest.problems import suggested
 from edge_agent.ingest.remembering import change_of, delta_of, since_of
 from edge_agent.ingest.row_kinds import kinds_of
 from edge_agent.ingest.rows import ROW, Check, Evaluated
+from edge_agent.ingest.selection import null_check
 from edge_agent.ingest.sharing import Sharing, SharingParts, sharing_by
 from edge_agent.ingest.steps import (
     Step,
@@ -277,6 +278,20 @@ class Values:
             )
         return looked_up_in(name, spec.unknown or "keep")
 
+    def _null(self, spec: Value, scope: Scope) -> Check:
+        # Where a `when` leaves the value out, it is another's.
+        nodes = (spec.path,) if spec.path is not None else spec.first or ()
+        paths = [each.path if isinstance(each, Value) else each for each in nodes]
+        checks = [
+            check
+            for path in paths
+            if isinstance(path, str)
+            and (check := null_check(path, names=scope.names, xml=scope.xml)) is not None
+        ]
+        if spec.when or not checks:
+            return lambda _row: False
+        return lambda row: any(check(row) for check in checks)
+
     def _state(
         self, spec: Value, scope: Scope, at: Place
     ) -> Callable[[Evaluated], Evaluated] | None:
@@ -289,7 +304,7 @@ class Values:
                 marker = self._expressions.evaluate(
                     spec.delta.marker, scope, *at, "delta", "marker"
                 )
-            return delta_of(place, key, marker, spec)
+            return delta_of(place, key, marker, spec, is_null=self._null(spec, scope))
         if spec.change is not None:
             return change_of(
                 place, self._expressions.key(spec.change.key, scope, *at, "change", "key"), spec

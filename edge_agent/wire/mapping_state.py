@@ -25,6 +25,8 @@ class Delta(Part):
         marker: A value that changes when the device was reset, such as its start time.
         max_step: A larger step is a fault of the device: a new baseline, nothing counted.
         first: What the first total is: a baseline, or already a count.
+        missing: Whether a total that was told before and is not there now is a fault; one that is
+            there and null always is.
     """
 
     key: Expression | None = None
@@ -32,6 +34,7 @@ class Delta(Part):
     marker: Expression | None = None
     max_step: Annotated[int, Field(ge=1, le=100_000)] = 10_000
     first: Literal["baseline", "count"] = "baseline"
+    missing: Literal["quiet", "refuse"] = "quiet"
 
 
 class Change(Part):
