@@ -32,6 +32,7 @@ from edge_agent.domain.ids import RegisterId, ScreenId, SourceId, TeamId, ZoneId
 from edge_agent.domain.policy import Policy, Retention
 from edge_agent.domain.store import Layout, Register, Screen, Zone
 from edge_agent.errors import ConfigError
+from edge_agent.ingest.identifiers import RULES_WANTED, rules_of
 
 _ModelT = TypeVar("_ModelT", bound=BaseModel)
 _TABLE_LINE: Final = re.compile(r"^\s*\[+\s*([^\]]+?)\s*\]+")
@@ -48,6 +49,13 @@ def _known_zone(name: str) -> str:
         msg = "not a time zone's name, such as Europe/Helsinki"
         raise ValueError(msg) from error
     return name
+
+
+def _known_codes(rules: str) -> str:
+    if rules_of(rules) is None:
+        msg = f"must be {RULES_WANTED}"
+        raise ValueError(msg)
+    return rules
 
 
 def _numbers(kind: type[Any], value: Any) -> Any:
@@ -196,6 +204,7 @@ class Config(_Section):
     timezone: Annotated[str, AfterValidator(_known_zone)]
     locale: Level = "en"
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
+    in_store_codes: Annotated[str, AfterValidator(_known_codes)] | None = None
     clock: Literal["system", "replay"] = "system"
     seed: str = "0"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -155,6 +155,10 @@ def _from_text(
         return problems
     known = compiled.spec.settings.keys() | _mentioned(text)
     stores = {"timezone": config.timezone, "currency": config.currency}
+    for key in _OF_CODES.findall(text):
+        # A file that says whose rules hold knows its device better than the store does.
+        if config.in_store_codes is not None and not compiled.spec.settings.get(key):
+            stores[key] = config.in_store_codes
     settings = {key: value for key, value in stores.items() if key in known}
     lookups = Lookups(
         settings={**settings, **section.settings},

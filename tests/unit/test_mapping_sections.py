@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 
 from edge_agent import config as configuration
+from edge_agent.errors import ConfigError
 from edge_agent.ingest.places import line_of
 from edge_agent.shell.mapping_files import problems_of, read_mappings
 from tests.contract.test_devices import DEVICES, HARDWARE
@@ -77,6 +78,37 @@ def test_a_bad_mapping_spoils_no_other_one() -> None:
         "arts-poslog": {"timezone": "Europe/Helsinki", "currency": "EUR"},
     }
     assert set(found.refused) == {"xovi"}
+
+
+def test_the_stores_own_codes_are_the_default_of_every_mapping(tmp_path: Path) -> None:
+    """A section goes before them, and so does what a mapping's own file says."""
+    path = tmp_path / "own.toml"
+    own = (HARDWARE / "zebra/mapping.toml").read_text()
+    path.write_text(own.replace('# in_store_codes = "fi"', 'in_store_codes = "se"'))
+    text = f"""{HEAD}[mappings.arts-poslog]
+[mappings.nexo-terminal.settings]
+in_store_codes = "de"
+[mappings.own]
+file = "{path}"
+[mappings.lightspeed-x]
+"""
+    loaded = configuration.parse(f'in_store_codes = "fi"\n{text}', name="agent.toml")
+    good = read_mappings(loaded, secret=b"").good
+    codes = {each.name: each.lookups.settings.get("in_store_codes") for each in good}
+    # What is not there, the file itself says.
+    assert codes == {
+        "arts-poslog": "fi", "nexo-terminal": "de", "own": None, "lightspeed-x": None,
+    }  # fmt: skip
+
+
+def test_the_stores_own_codes_must_be_known() -> None:
+    """A slip is an error of the configuration, whether or not a mapping asks for them."""
+    text = HEAD.replace("[zones", 'in_store_codes = "fin"\n[zones')
+    with pytest.raises(ConfigError) as caught:
+        configuration.parse(text, name="agent.toml")
+    (problem,) = caught.value.problems
+    assert problem.startswith("agent.toml:4: in_store_codes: ")
+    assert "must be one of de" in problem
 
 
 def test_what_was_good_before_is_taken_in_a_broken_ones_place() -> None:
