@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from edge_agent import __version__
-from edge_agent.config import layout_of, raw_key
+from edge_agent.config import layout_of, raw_key, tolerances_of
 from edge_agent.domain.effects import Publish
 from edge_agent.domain.ids import ProductId, StoreId
 from edge_agent.domain.time import DAY_MS, SECOND_MS, datetime_from_ms, local_time
@@ -30,7 +30,7 @@ from edge_agent.errors import (
     StoreCorrupt,
 )
 from edge_agent.runner.dead_letters import DeadLetters
-from edge_agent.runner.devices import Devices, Patience, told_of
+from edge_agent.runner.devices import Devices, told_of
 from edge_agent.runner.egress import META_KEY as EGRESS
 from edge_agent.runner.egress import HqGate
 from edge_agent.runner.hold_back import HoldBack
@@ -88,6 +88,7 @@ if TYPE_CHECKING:
     from edge_agent.domain.store import Layout
     from edge_agent.shell.bundles import Bundle
     from edge_agent.state.devices import Standing
+    from edge_agent.state.tolerances import Tolerances
     from edge_agent.wire.summaries import DeviceState
 
 log = logging.getLogger(__name__)
@@ -320,7 +321,7 @@ class Agent:
             dead_letters=self._dead_letters,
             mapper=self._mapper,
             devices=Devices(
-                self._unit, self.config.zone_info, now_ms=now_ms, patience=self._patience()
+                self._unit, self.config.zone_info, now_ms=now_ms, tolerances=self._tolerances()
             ),
             wakes=self._wakes(now_ms),
             guard=NameGuard(self._is_known, secrets.token_bytes(GUARD_KEY_BYTES)),
@@ -331,13 +332,8 @@ class Agent:
             observer=self._shadow,
         )
 
-    def _patience(self) -> Patience:
-        own = {
-            name: section.silent_after_s
-            for name, section in self.config.sources.items()
-            if section.silent_after_s is not None
-        }
-        return Patience(sources=own, mappings=self._desk.patience_s)
+    def _tolerances(self) -> Tolerances:
+        return tolerances_of(self.config, self._desk.sections)
 
     def _is_known(self, name: str) -> bool:
         layout = self._settings.layout
@@ -499,7 +495,7 @@ class Agent:
     def _load_mappings(self) -> dict[str, Any]:
         self._desk.reload(self._unit, now_ms=self.now_ms())
         self._mapper.replace(self._desk.mappings)
-        self._road.devices.patience = self._patience()
+        self._road.devices.tolerances = self._tolerances()
         return {}
 
     def _wakes(self, now_ms: int) -> Any:

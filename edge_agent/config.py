@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import tomllib
 from base64 import urlsafe_b64decode
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,7 @@ from edge_agent.domain.policy import Policy, Retention
 from edge_agent.domain.store import Layout, Register, Screen, Zone
 from edge_agent.errors import ConfigError
 from edge_agent.ingest.identifiers import RULES_WANTED, rules_of
+from edge_agent.state.tolerances import DEFAULT, Tolerances
 
 _ModelT = TypeVar("_ModelT", bound=BaseModel)
 _TABLE_LINE: Final = re.compile(r"^\s*\[+\s*([^\]]+?)\s*\]+")
@@ -148,34 +150,53 @@ class RegisterSection(_Section):
 Patience = Annotated[int, Field(ge=0, le=2_592_000)]
 
 
-class SourceSection(_Section):
+class DeviceSection(_Section):
+    """How far a device may be off before it is told; what is left out is said by the next wider.
+
+    Attributes:
+        silent_after_s: It is missed after so much silence; without it, by its own rhythm.
+        drift_people: Entries less exits of a day that are still none too many.
+        drift_share: ... of all who passed.
+        clock_ahead_s: How far its clock may be ahead.
+        clock_behind_s: ... behind.
+    """
+
+    silent_after_s: Patience | None = None
+    drift_people: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    drift_share: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    clock_ahead_s: Annotated[int, Field(ge=1, le=86_400)] | None = None
+    clock_behind_s: Annotated[int, Field(ge=1, le=604_800)] | None = None
+
+    @property
+    def limits(self) -> dict[str, int | float]:
+        """What is said of the device."""
+        return self.model_dump(include=set(DeviceSection.model_fields), exclude_none=True)
+
+
+class SourceSection(DeviceSection):
     """What is special about a source.
 
     Attributes:
         receipt: It is told when its event is on disk, and repeats until then (tills).
         audience: Who sees what it is answered; personal answers need `private`.
-        silent_after_s: It is missed after so much silence; without it, by its own rhythm.
     """
 
     receipt: bool = False
     audience: Audience = "public"
-    silent_after_s: Patience | None = None
 
 
-class MappingSection(_Section):
-    """A device mapping, and what this store adds to it.
+class MappingSection(DeviceSection):
+    """A device mapping, and what this store adds to it, and to its devices' sections.
 
     Attributes:
         file: Its `mapping.toml`; without it, the one that was shipped under the section's name.
         settings: Values in place of the file's `[settings]`.
         tables: Rows added to the file's `[tables.NAME]`: device to zone, line to direction.
-        silent_after_s: The same of each of its devices that has no section of its own.
     """
 
     file: FilePath | None = None
     settings: dict[str, Scalar] = {}
     tables: dict[str, dict[str, Scalar]] = {}
-    silent_after_s: Patience | None = None
 
 
 class IngestSection(_Section):
@@ -216,6 +237,7 @@ class Config(_Section):
     zones: dict[Level, ZoneSection] = {}
     screens: dict[Level, ScreenSection] = {}
     registers: dict[Level, RegisterSection] = {}
+    devices: DeviceSection = DeviceSection()
     sources: dict[Level, SourceSection] = {}
     mappings: dict[Level, MappingSection] = {}
     policy: Annotated[Policy, BeforeValidator(partial(_numbers, Policy))] = Policy()
@@ -367,6 +389,20 @@ def layout_of(config: Config) -> Layout:
             {SourceId(name): source.audience for name, source in config.sources.items()}
         ),
         screens_by_zone=MappingProxyType(by_zone),
+    )
+
+
+def tolerances_of(config: Config, mappings: Mapping[str, MappingSection]) -> Tolerances:
+    """Returns how far the store's devices may be off.
+
+    Args:
+        config: The configuration.
+        mappings: Its mappings, which may have been loaded again since.
+    """
+    return Tolerances(
+        everywhere=replace(DEFAULT, **config.devices.limits),  # type: ignore[arg-type] # the section's own types
+        sources={name: each.limits for name, each in config.sources.items()},
+        mappings={name: each.limits for name, each in mappings.items()},
     )
 
 

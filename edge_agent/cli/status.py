@@ -114,7 +114,11 @@ def _written_down(config: Config) -> list[Standing]:
     with closing(open_for_reading(config.database)) as connection:
         rows = connection.execute("SELECT value FROM meta WHERE key = 'now_ms'").fetchall()
         now_ms = int(rows[0][0]) if rows else 0
-        return Devices(_Reader(connection), config.zone_info, now_ms=now_ms).standings(now_ms)
+        tolerances = configuration.tolerances_of(config, config.mappings)
+        devices = Devices(
+            _Reader(connection), config.zone_info, now_ms=now_ms, tolerances=tolerances
+        )
+        return devices.standings(now_ms)
 
 
 class _Reader:
@@ -137,7 +141,7 @@ def _devices(devices: list[dict[str, Any]]) -> Table:
     for each in devices:
         troubles = [name for name in ("silent", "drifting") if each[f"is_{name}"]]
         skew, inside = each["skew_s"], each["inside"]
-        if is_clock_wrong(skew):
+        if is_clock_wrong(each["clock_share"]):
             troubles.append("clock off")
         cells = (
             each["source"],

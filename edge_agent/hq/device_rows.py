@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from edge_agent.hq.database import Row
 from edge_agent.state.alarms import is_clock_wrong
+from edge_agent.state.tolerances import DEFAULT
 from edge_agent.wire.summaries import DeviceState, GatewayState
 
 THOUSANDTHS: Final = 1_000
@@ -51,7 +52,7 @@ def troubles(row: Row) -> tuple[str, ...]:
     found = {
         "silent": bool(row["is_silent"]),
         "drifting": bool(row["is_drifting"]),
-        "clock off": is_clock_wrong(skew_s),
+        "clock off": skew_s is not None and is_clock_wrong(DEFAULT.clock_share(skew_s)),
     }
     return tuple(name for name, is_so in found.items() if is_so)
 

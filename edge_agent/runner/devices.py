@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -23,6 +21,7 @@ from edge_agent.state.devices import (
     standing_of,
 )
 from edge_agent.state.drift import DayCount, last_day_ms, with_drift
+from edge_agent.state.tolerances import Tolerances
 from edge_agent.sync.egress import may_name
 from edge_agent.wire.summaries import DeviceState
 
@@ -59,24 +58,6 @@ class Batch(Protocol):
     def add(self, table: str, row: tuple[Any, ...]) -> None:
         """Queues a row."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """After how much silence a device is missed, where the store says so; 0 is never.
-
-    Attributes:
-        sources: By the device's name.
-        mappings: By the mapping that reads it.
-    """
-
-    sources: Mapping[str, int] = field(default_factory=dict)
-    mappings: Mapping[str, int] = field(default_factory=dict)
-
-    def of_ms(self, source: str, mapping: str) -> int | None:
-        """Returns a device's, in ms; None where the store says nothing."""
-        patience_s = self.sources.get(source, self.mappings.get(mapping))
-        return None if patience_s is None else patience_s * SECOND_MS
 
 
 class Device:
@@ -160,9 +141,9 @@ class Devices:
     """All devices that were heard, at most so many."""
 
     def __init__(
-        self, unit: Batch, zone: tzinfo, *, now_ms: int, patience: Patience | None = None
+        self, unit: Batch, zone: tzinfo, *, now_ms: int, tolerances: Tolerances | None = None
     ) -> None:
-        self.patience = patience or Patience()
+        self.tolerances = tolerances or Tolerances()
         self._unit = unit
         self._zone = zone
         self._devices: dict[str, Device] = {}
@@ -235,16 +216,17 @@ class Devices:
                 _COUNTS, last_day_ms(now_ms, self._zone)
             )
         ]
+        limits = {
+            name: self.tolerances.of(name, each.mapping) for name, each in self._devices.items()
+        }
         found = [
             standing_of(
-                each.record(name),
-                now_ms=now_ms,
-                busy_ms=self._busy_ms,
-                silent_after_ms=self.patience.of_ms(name, each.mapping),
+                each.record(name), now_ms=now_ms, busy_ms=self._busy_ms, limits=limits[name]
             )
             for name, each in self._devices.items()
         ]
-        return sorted(with_drift(found, counts), key=_order)
+        store = self.tolerances.everywhere
+        return sorted(with_drift(found, counts, store=store, own=limits), key=_order)
 
     def excuse(self, ms: int) -> None:
         """Takes out of every silence that the clock was set, by so much."""

@@ -19,9 +19,10 @@ from edge_agent.shell.mapping_files import read_mappings
 from edge_agent.shell.mqtt_client import Subscription
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from edge_agent.config import Config
+    from edge_agent.config import Config, MappingSection
     from edge_agent.ingest.device_mapping import DeviceMapping
     from edge_agent.ports import UnitOfWork
     from edge_agent.shell.health import MAPPING_PROBLEM
@@ -79,13 +80,9 @@ class MappingDesk:
         self._write(unit, now_ms)
 
     @property
-    def patience_s(self) -> dict[str, int]:
-        """After how much silence the devices of a mapping are missed, where the store says so."""
-        return {
-            name: section.silent_after_s
-            for name, section in self._config.mappings.items()
-            if section.silent_after_s is not None
-        }
+    def sections(self) -> Mapping[str, MappingSection]:
+        """What the store's configuration says of the mappings."""
+        return self._config.mappings
 
     @property
     def filters(self) -> tuple[str, ...]:

@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 Kind = Literal["silent", "drifting", "clock"]
 KINDS: Final[tuple[Kind, ...]] = ("silent", "drifting", "clock")
 
-# No clock that follows NTP is ever so far ahead; a sensor without it gains some seconds a day.
-CLOCK_AHEAD_S: Final = 120.0
-# A counter tells of an interval when it is over, by its beginning, and of an hour at the longest.
-CLOCK_BEHIND_S: Final = 5_400.0
 # An alarm of a clock ends when no more of the error is left.
 _ENDS_AT_SHARE: Final = 0.5
 # So many devices are told by name; of the others the number.
@@ -53,7 +49,7 @@ def alarms_of(
             "silent": each.is_silent,
             "drifting": each.is_drifting and each.entries >= k,
             "clock": is_clock_wrong(
-                each.skew_s, was_wrong=Alarm(kind="clock", source=each.source) in before
+                each.clock_share, was_wrong=Alarm(kind="clock", source=each.source) in before
             ),
         }
         found.update(Alarm(kind=kind, source=each.source) for kind in KINDS if wrong[kind])
@@ -90,9 +86,6 @@ def kinds_of(problems: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each.partition(":")[0] for each in problems))
 
 
-def is_clock_wrong(skew_s: float | None, *, was_wrong: bool = False) -> bool:
+def is_clock_wrong(clock_share: float, *, was_wrong: bool = False) -> bool:
     """Returns whether a device's clock is wrong, or not yet right again."""
-    if skew_s is None:
-        return False
-    share = _ENDS_AT_SHARE if was_wrong else 1.0
-    return not -CLOCK_BEHIND_S * share <= skew_s <= CLOCK_AHEAD_S * share
+    return clock_share > (_ENDS_AT_SHARE if was_wrong else 1.0)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edge_agent.domain.time import HOUR_MS, MINUTE_MS, SECOND_MS
+from edge_agent.state.tolerances import DEFAULT, Limits
 
 # Pauses that must be known before a silence can be one.
 PAUSES_NEEDED: Final = 20
@@ -68,6 +69,7 @@ class Standing:
     Attributes:
         per_hour: Events an hour, of late.
         skew_s: How far its clock is ahead (negative: behind), seconds; None when it sends none.
+        clock_share: How much of what its clock may be off it is; above 1 the clock is wrong.
         is_silent: Whether it keeps quiet for longer than it uses to.
         inside: Entries less exits of the last whole day; None when it does not count both.
         entries: Entries of that day.
@@ -82,10 +84,11 @@ class Standing:
     inside: int | None = None
     entries: int = 0
     is_drifting: bool = False
+    clock_share: float = 0.0
 
 
 def standing_of(
-    record: DeviceRecord, *, now_ms: int, busy_ms: int, silent_after_ms: int | None = None
+    record: DeviceRecord, *, now_ms: int, busy_ms: int, limits: Limits = DEFAULT
 ) -> Standing:
     """Returns how a device is at an instant.
 
@@ -93,19 +96,22 @@ def standing_of(
         record: What is known of it.
         now_ms: The present.
         busy_ms: Busy time.
-        silent_after_ms: What the store's configuration sets; 0 when it is never missed.
+        limits: What is still well of it.
     """
     age_ms = max(0, now_ms - record.last_at_ms)
     level = record.level * decay(age_ms, RATE_HALF_LIFE_MS)
+    skew_s = None if record.lead_ms is None else round(record.lead_ms / SECOND_MS, 1)
+    silent_after_s = limits.silent_after_s
     return Standing(
         source=record.source,
         last_at_ms=record.last_at_ms,
         per_hour=round(level * _LN_2, 1),
-        skew_s=None if record.lead_ms is None else round(record.lead_ms / SECOND_MS, 1),
+        skew_s=skew_s,
+        clock_share=0.0 if skew_s is None else round(limits.clock_share(skew_s), 3),
         is_silent=(
             is_silent(record, now_ms=now_ms, busy_ms=busy_ms)
-            if silent_after_ms is None
-            else 0 < silent_after_ms < now_ms - record.quiet_since_ms
+            if silent_after_s is None
+            else 0 < silent_after_s * SECOND_MS < now_ms - record.quiet_since_ms
         ),
     )
 

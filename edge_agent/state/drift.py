@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.domain.time import local_time, ms_from_datetime
+from edge_agent.state.tolerances import DEFAULT, Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from datetime import tzinfo
 
     from edge_agent.state.devices import Standing
 
 # A store's day ends at four in the morning: some are open past midnight, none then.
 CLOSED_AT_HOUR: Final = 4
-_TOLERATED_SHARE: Final = 0.05
-_TOLERATED: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,19 +56,33 @@ def _closing_ms(day: date, zone: tzinfo) -> int:
     return ms_from_datetime(closing.astimezone(UTC))
 
 
-def with_drift(standings: Iterable[Standing], counts: Iterable[DayCount]) -> list[Standing]:
-    """Returns the devices with what they counted on the last whole day."""
+def with_drift(
+    standings: Iterable[Standing],
+    counts: Iterable[DayCount],
+    *,
+    store: Limits = DEFAULT,
+    own: Mapping[str, Limits] = MappingProxyType({}),
+) -> list[Standing]:
+    """Returns the devices with what they counted on the last whole day.
+
+    Args:
+        standings: The devices.
+        counts: What they counted.
+        store: What is still well of all counters together.
+        own: ... of a device, where that is another.
+    """
     both = {each.source: each for each in counts if each.counts_both}
     entries = sum(each.entries for each in both.values())
     exits = sum(each.exits for each in both.values())
-    store_drifts = _is_off(entries - exits, max(entries, exits))
+    store_drifts = store.is_off(entries - exits, max(entries, exits))
     found = []
     for standing in standings:
         count = both.get(standing.source)
         if count is None:
             found.append(standing)
             continue
-        is_off = _is_off(count.inside, max(count.entries, count.exits))
+        limits = own.get(standing.source, store)
+        is_off = limits.is_off(count.inside, max(count.entries, count.exits))
         found.append(
             replace(
                 standing,
@@ -78,7 +92,3 @@ def with_drift(standings: Iterable[Standing], counts: Iterable[DayCount]) -> lis
             )
         )
     return found
-
-
-def _is_off(inside: int, n: int) -> bool:
-    return abs(inside) > max(_TOLERATED, _TOLERATED_SHARE * n)

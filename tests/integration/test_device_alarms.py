@@ -1,4 +1,4 @@
-"""A device that falls silent on a real broker: everybody who should hear of it does, once."""
+"""Devices in trouble on a real broker: everybody who should hear of it does, once."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from edge_agent.domain.time import HOUR_MS, datetime_from_ms, ms_from_datetime
+from edge_agent.state.drift import last_day_ms
 from tests.integration.broker import Broker
 from tests.integration.running_agent import (
     STORE,
@@ -93,3 +96,50 @@ def test_a_silent_device_and_a_wrong_clock_are_told_once_and_their_end_too(
         "device_alarm_over",
     ]
     assert _status(agent, "--json")[0] == 0
+
+
+def _count(store: Device, source: str, *, entries: int, exits: int) -> None:
+    """Tells of a count at noon of the last whole day, as a counter that was cut off does."""
+    begin_ms, _ = last_day_ms(ms_from_datetime(datetime.now(UTC)), ZoneInfo("America/New_York"))
+    at = datetime_from_ms(begin_ms + 8 * HOUR_MS)
+    told = event(source, "people.counted", zone="dairy", entries=entries, exits=exits)
+    store.send({**told, "time": at.isoformat()})
+
+
+def test_a_counter_that_does_not_return_to_zero_is_told_until_it_does(
+    broker: Broker, tmp_path: Path
+) -> None:
+    """By the store's own limits: one door is known to miss some, and another is wrong."""
+    limits = "[devices]\nclock_behind_s = 604800\n[sources.door-3]\ndrift_people = 60\n"
+    agent = RunningAgent(folder=tmp_path / "agent", port=broker.port, has_model=True, extra=limits)
+    drifting = "device_drifting:door-1"
+    agent.start()
+    try:
+        with device(broker.port) as store:
+            _count(store, "door-1", entries=100, exits=50)
+            _count(store, "door-2", entries=60, exits=60)
+            _count(store, "door-3", entries=100, exits=60)
+            wrong = ("degraded", (drifting,))
+            wait_for(lambda: wrong in _states(store, STATE), what="a state that tells of it")
+            code, text = _status(agent, "--json")
+            told: dict[str, Any] = json.loads(text)
+            assert (code, told["problems"]) == (1, [drifting])
+            found = {each["source"]: each for each in told["devices"]}
+            assert {name: each["inside"] for name, each in found.items()} == {
+                "door-1": 50, "door-2": 0, "door-3": 40,
+            }  # fmt: skip
+            assert [name for name, each in found.items() if each["is_drifting"]] == ["door-1"]
+            assert "+50 of 100" in _status(agent)[1]
+            # Who left by the door was counted after all.
+            _count(store, "door-1", entries=0, exits=50)
+            wait_for(
+                lambda: _states(store, STATE)[-1] == ("good", ()), what="the end of the drift"
+            )
+            assert _status(agent, "--json")[0] == 0
+    finally:
+        agent.stop()
+    alarms = [json.loads(line) for line in agent.log.splitlines() if '"device_alarm' in line]
+    assert [(each["event"], each["devices"]) for each in alarms] == [
+        ("device_alarm", ["door-1"]),
+        ("device_alarm_over", ["door-1"]),
+    ]

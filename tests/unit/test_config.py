@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.config import layout_of, load, parse
+from edge_agent.config import layout_of, load, parse, tolerances_of
 from edge_agent.domain.policy import Policy, Retention
 from edge_agent.errors import ConfigError
+from edge_agent.state.tolerances import Limits
 
 GOOD = """store = "s1"
 timezone = "America/New_York"
@@ -115,3 +116,33 @@ def test_a_quoted_table_name_is_found_as_well() -> None:
         'zone = "dairy"', 'zone = "none"', 1
     )
     assert problems(text)[0].startswith("agent.toml:7: ")
+
+
+@pytest.mark.parametrize("section", ["devices", "sources.door", "mappings.xovis"])
+@pytest.mark.parametrize(
+    "slip",
+    ["drift_share = 1.5", "drift_people = -1", "clock_ahead_s = 0", "clock_behind_s = 604801"],
+)
+def test_a_limit_of_devices_is_within_bounds(section: str, slip: str) -> None:
+    """A share above all of them, or a clock that may be off for ever, would be no limit."""
+    text = f'store = "s"\ntimezone = "UTC"\n[{section}]\n{slip}\n'
+    with pytest.raises(ConfigError) as caught:
+        parse(text, name="agent.toml")
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"agent.toml:4: {section}.{slip.split(maxsplit=1)[0]}: ")
+
+
+def test_limits_of_devices_come_from_all_three_sections() -> None:
+    """What a device's own section leaves out, its mapping's or that of all says."""
+    text = """store = "s"
+timezone = "UTC"
+[devices]
+drift_people = 20
+[mappings.xovis]
+drift_share = 0.2
+[sources.door]
+clock_ahead_s = 30
+"""
+    loaded = parse(text, name="agent.toml")
+    found = tolerances_of(loaded, loaded.mappings).of("door", "xovis")
+    assert found == Limits(drift_people=20, drift_share=0.2, clock_ahead_s=30)

@@ -13,10 +13,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from edge_agent.domain.time import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, ms_from_datetime
-from edge_agent.runner.devices import Devices, Patience
+from edge_agent.runner.devices import Devices
 from edge_agent.runner.watch import LOOK_EVERY_S, DeviceWatch
 from edge_agent.state.alarms import Alarm, alarms_of, problems_of
 from edge_agent.state.devices import Standing
+from edge_agent.state.tolerances import DEFAULT, Limits, Tolerances
 from tests.unit.device_book import Book, opened_book
 
 HELSINKI: Final = ZoneInfo("Europe/Helsinki")
@@ -27,10 +28,10 @@ WELL: Final = Standing(source="door", last_at_ms=0, per_hour=1, skew_s=None, is_
 class Watched:
     """Devices under watch, and a clock that is moved by hand."""
 
-    def __init__(self, book: Book, patience: Patience | None = None) -> None:
+    def __init__(self, book: Book, tolerances: Tolerances | None = None) -> None:
         self.now_ms = MIDNIGHT
         self.now_s = 1_000.0
-        self.devices = Devices(book, HELSINKI, now_ms=MIDNIGHT, patience=patience)
+        self.devices = Devices(book, HELSINKI, now_ms=MIDNIGHT, tolerances=tolerances)
         self.watch = DeviceWatch(self.devices, k=10, now_s=self.now_s)
         self.n_changes = 0
 
@@ -64,7 +65,7 @@ def test_a_silence_is_logged_once_when_it_begins_and_once_when_it_ends(
 ) -> None:
     """However long it lasts and however often it is looked at."""
     caplog.set_level(logging.INFO, logger="edge_agent.runner.watch")
-    store = Watched(book, Patience(sources={"door": 60}))
+    store = Watched(book, Tolerances(sources={"door": {"silent_after_s": 60}}))
     store.hear("door", "till")
     for _ in range(60):
         store.pass_ms(MINUTE_MS)
@@ -78,7 +79,7 @@ def test_a_silence_is_logged_once_when_it_begins_and_once_when_it_ends(
 
 def test_looks_are_apart(book: Book) -> None:
     """A busy loop that asks at every turn has the devices looked at now and then."""
-    store = Watched(book, Patience(sources={"door": 5}))
+    store = Watched(book, Tolerances(sources={"door": {"silent_after_s": 5}}))
     store.hear("door")
     store.pass_ms(0)
     store.pass_ms(round(LOOK_EVERY_S * SECOND_MS) - 100)
@@ -88,24 +89,29 @@ def test_looks_are_apart(book: Book) -> None:
 
 
 @pytest.mark.parametrize(
-    ("patience", "is_missed"),
+    ("tolerances", "is_missed"),
     [
-        (Patience(), False),
-        (Patience(sources={"door": 600}), True),
-        (Patience(sources={"door": 7_200}), False),
-        (Patience(mappings={"acme": 600}), True),
-        (Patience(mappings={"other": 600}), False),
-        (Patience(sources={"door": 0}, mappings={"acme": 600}), False),
+        (Tolerances(), False),
+        (Tolerances(sources={"door": {"silent_after_s": 600}}), True),
+        (Tolerances(sources={"door": {"silent_after_s": 7_200}}), False),
+        (Tolerances(mappings={"acme": {"silent_after_s": 600}}), True),
+        (Tolerances(mappings={"other": {"silent_after_s": 600}}), False),
+        (
+            Tolerances(
+                sources={"door": {"silent_after_s": 0}}, mappings={"acme": {"silent_after_s": 600}}
+            ),
+            False,
+        ),
     ],
 )
 def test_the_store_may_say_after_how_much_silence_a_device_is_missed(
-    book: Book, patience: Patience, *, is_missed: bool
+    book: Book, tolerances: Tolerances, *, is_missed: bool
 ) -> None:
     """By the device's name before its mapping's; 0 is never; after a restart too."""
-    store = Watched(book, patience)
+    store = Watched(book, tolerances)
     store.hear("door", mapping="acme")
     store.devices.save(MIDNIGHT + 2 * MINUTE_MS)
-    for each in (store, Watched(book, patience)):
+    for each in (store, Watched(book, tolerances)):
         each.pass_ms(SECOND_MS)
         each.pass_ms(HOUR_MS)
         assert (each.told() == ("device_silent:door",)) == is_missed
@@ -131,7 +137,7 @@ def test_a_store_that_is_closed_for_three_days_raises_no_alarm(book: Book) -> No
 
 def test_a_clock_that_is_set_ahead_silences_nobody(book: Book) -> None:
     """NTP puts the gateway right by a day: no device kept quiet for it."""
-    store = Watched(book, Patience(mappings={"acme": 600}))
+    store = Watched(book, Tolerances(mappings={"acme": {"silent_after_s": 600}}))
     store.pass_ms(10 * SECOND_MS)
     store.hear("door", "shelf", mapping="acme")
     store.now_ms += DAY_MS
@@ -144,7 +150,7 @@ def test_a_clock_that_is_set_ahead_silences_nobody(book: Book) -> None:
 def test_when_all_are_silent_it_is_one_problem(book: Book) -> None:
     """The network, the broker, the power of the store: not thirty lines."""
     names = [f"door-{n}" for n in range(30)]
-    store = Watched(book, Patience(mappings={"acme": 600}))
+    store = Watched(book, Tolerances(mappings={"acme": {"silent_after_s": 600}}))
     store.hear(*names, mapping="acme")
     store.pass_ms(HOUR_MS)
     assert store.told() == ("device_silent:all",)
@@ -171,7 +177,8 @@ def test_a_clock_on_the_edge_is_no_news_every_minute(
     """Wrong from two minutes ahead until one; an hourly counter's beginnings are no error."""
     before: frozenset[Alarm] = frozenset()
     for skew_s, is_wrong in zip(skews, are_wrong, strict=True):
-        before = alarms_of([replace(WELL, skew_s=skew_s)], before=before, k=10)
+        share = 0.0 if skew_s is None else DEFAULT.clock_share(skew_s)
+        before = alarms_of([replace(WELL, clock_share=share)], before=before, k=10)
         assert (before == {Alarm(kind="clock", source="door")}) == is_wrong
 
 
@@ -181,3 +188,23 @@ def test_a_counter_of_few_people_tells_no_drift() -> None:
     assert alarms_of([drifting], before=frozenset(), k=10) == frozenset()
     found = alarms_of([replace(drifting, entries=10)], before=frozenset(), k=10)
     assert problems_of(found, n_devices=1) == ("device_drifting:door",)
+
+
+def test_what_is_said_of_a_device_goes_before_its_mappings_and_that_before_all() -> None:
+    """Each limit by itself: a device may be given one and have the others from wider."""
+    said = Tolerances(
+        everywhere=Limits(drift_people=20, clock_ahead_s=10),
+        sources={"door": {"drift_people": 3}},
+        mappings={"acme": {"drift_people": 7, "drift_share": 0.5}},
+    )
+    assert said.of("door", "acme") == Limits(drift_people=3, drift_share=0.5, clock_ahead_s=10)
+    assert said.of("gate", "acme") == Limits(drift_people=7, drift_share=0.5, clock_ahead_s=10)
+    assert said.of("gate") == Limits(drift_people=20, clock_ahead_s=10)
+
+
+def test_a_clock_is_wrong_by_the_devices_own_limits(book: Book) -> None:
+    """A sensor without NTP may be given an hour."""
+    store = Watched(book, Tolerances(sources={"door": {"clock_ahead_s": 3_600}}))
+    store.hear("door", "gate", own_ms=MIDNIGHT + 30 * MINUTE_MS)
+    store.pass_ms(SECOND_MS)
+    assert store.told() == ("device_clock:gate",)

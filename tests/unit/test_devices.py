@@ -15,6 +15,7 @@ from edge_agent.domain.time import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, ms_fro
 from edge_agent.runner.devices import DEVICES_MAX, Devices, is_of_people, told_of
 from edge_agent.state.devices import Standing
 from edge_agent.state.drift import DayCount, last_day_ms, with_drift
+from edge_agent.state.tolerances import Limits
 from edge_agent.wire.events import EVENT
 from tests.unit.device_book import Book, opened_book
 
@@ -139,6 +140,26 @@ def test_a_drifting_counter_is_found_and_two_doors_are_not_confused() -> None:
     assert drifting(("north", 500, 300), ("south", 300, 498)) == []
     assert drifting(("north", 500, 300), ("south", 300, 301), ("beam", 900, 0)) == ["north"]
     assert drifting(("north", 12, 8)) == []
+
+
+def test_a_store_may_say_how_many_are_no_drift() -> None:
+    """Of all counters together, and of a device that is known to miss some."""
+    names = [
+        Standing(source=name, last_at_ms=0, per_hour=0, skew_s=None, is_silent=False)
+        for name in ("north", "south")
+    ]
+    days = [
+        DayCount(source="north", entries=500, exits=440),
+        DayCount(source="south", entries=300, exits=260),
+    ]
+
+    def drifting(store: Limits, **own: Limits) -> list[str]:
+        found = with_drift(names, days, store=store, own=own)
+        return [each.source for each in found if each.is_drifting]
+
+    assert drifting(Limits()) == ["north", "south"]
+    assert drifting(Limits(), north=Limits(drift_people=60)) == ["south"]
+    assert drifting(Limits(drift_share=0.2)) == []
 
 
 def test_the_last_whole_day_ends_at_four_in_the_morning() -> None:
