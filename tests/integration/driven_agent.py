@@ -41,6 +41,9 @@ zone = "dairy"
 zone = "checkout-2"
 [sources.pos-2]
 receipt = true
+# What is in a batch is handed in before it is taken: waiting for more would be for nothing.
+[ingest]
+quiet_wait_ms = 0
 """
 
 
