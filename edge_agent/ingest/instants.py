@@ -30,7 +30,10 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _TEXT_MAX: Final = 64
 # The same field is a number in one release of a device and a text in the next.
-_ISO: Final = re.compile(r"\s*[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]")
+_ISO: Final = re.compile(r"\s*[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]")
+_UTC_NAMES: Final = re.compile(r" ?(?:z|utc|gmt)$", re.IGNORECASE)
+_LEAP: Final = re.compile(r"(:[0-5][0-9]:)60(?![0-9])")
+_DAYS_END: Final = re.compile(r"^(\d{4}-\d\d-\d\d[Tt ])24:00(?=(?::00(?:[.,]0+)?)?(?![0-9:]))")
 # A zone as an offset from UTC: "UTC+8:00", "GMT-3", "+0530".
 _OFFSET: Final = re.compile(r"(?:UTC|GMT)?([+-])([0-9]{1,2}?):?([0-9]{2})?")
 
@@ -89,7 +92,7 @@ def seconds_since_1970(value: Any) -> Decimal:
         NotConvertible: It is no such text.
     """
     try:
-        found = datetime.fromisoformat(str(value).strip()[:_TEXT_MAX])
+        found = _iso(str(value).strip()[:_TEXT_MAX])
     except ValueError:
         raise NotConvertible("not a time") from None
     if found.tzinfo is None:
@@ -119,10 +122,20 @@ def _instant(
     else:
         if not isinstance(value, str):
             raise NotConvertible("a number needs its unit")
-        found = datetime.fromisoformat(text)
+        found = _iso(text)
     if found.tzinfo is None:
         return _local(found, zone, fold, received_at_ms)
     return _us(found)
+
+
+def _iso(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        # A small z (RFC 3339, 5.6), UTC by its name, a leap second, the day's end as 24:00.
+        plain = _LEAP.sub(r"\g<1>59", _UTC_NAMES.sub("+00:00", text).replace("\u2212", "-"))
+        found = datetime.fromisoformat(_DAYS_END.sub(r"\g<1>00:00", plain))
+        return found + timedelta(days=_DAYS_END.search(plain) is not None)
 
 
 def _us(found: datetime) -> int:

@@ -187,7 +187,7 @@ class Message:
     def _follow_rows(self, rule: CompiledRule, root: Row) -> None:
         count = 0
         try:
-            for row in rows_of(rule, root, lambda row: _stand(rule, row)):
+            for row in rows_of(rule, root, lambda row: _stand_named(rule, row)):
                 count += 1
                 if count > ROWS_MAX:
                     detail = f"more than {ROWS_MAX} rows"
@@ -235,6 +235,7 @@ class Message:
         vendor = self._mapping.spec.vendor
         if rule.where is not None and not rule.where(row):
             return "filtered", None
+        _assert_named(rule, row)
         if rule.once is not None and not _is_first(rule, row, vendor):
             return "duplicate", None
         if rule.presence is not None and not _is_sighted(rule, row, vendor):
@@ -264,6 +265,17 @@ def _stand(rule: CompiledRule, row: Row) -> None:
     else:
         device = rule.device(row)
         row.device = "" if device is None else text_of(device)
+
+
+def _assert_named(rule: CompiledRule, row: Row) -> None:
+    # Devices without a name would share one memory.
+    if rule.device is not None and not row.device:
+        raise NotConvertible("device: no value")
+
+
+def _stand_named(rule: CompiledRule, row: Row) -> None:
+    _stand(rule, row)
+    _assert_named(rule, row)
 
 
 def _is_first(rule: CompiledRule, row: Row, vendor: str) -> bool:

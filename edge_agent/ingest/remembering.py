@@ -35,6 +35,9 @@ def delta_of(
                     refuse_line(row, NotConvertible(_NO_TOTAL), at)
                 return None
             total, mark = conversions.integer_of(value), marker(row)
+            if total < 0:
+                # Taken for a new beginning, the next total would count everybody again.
+                raise NotConvertible("a running total below zero")
             text = None if mark is None else conversions.text_of(mark)
             assert spec.delta is not None  # noqa: S101 - how this closure came to be
             return row.remember(

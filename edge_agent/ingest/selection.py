@@ -185,7 +185,7 @@ def null_check(text: str, *, names: Mapping[str, bool], xml: bool) -> Evaluate |
             if type(value) is not dict or step not in value:
                 return False
             value = value[step]
-            if value is None:
+            if value is None or value == "":
                 return True
         return False
 

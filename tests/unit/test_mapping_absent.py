@@ -86,6 +86,20 @@ def test_total_that_is_not_there_is_quiet_unless_the_device_always_sends_it() ->
     assert told(play(compiled(ALWAYS), "a/b", [partly, {"id": "a", "in": 7}])[1]) == ([(1, 0)], [])
 
 
+def test_total_below_zero_is_refused_and_no_new_beginning() -> None:
+    """Taken for one, the next total would count everybody since the device was built."""
+    messages = play(compiled(BOTH), "a/b", [total(500, 500), total(-1, 501), total(502, 502)])
+    assert [told(each) for each in messages] == [([], []), ([], [None]), ([(2, 2)], [])]
+
+
+@pytest.mark.parametrize("name", [None, ""])
+def test_device_without_a_name_is_refused(name: str | None) -> None:
+    """Two of them would share their totals, and each other's people would be counted."""
+    rule = BOTH.replace('when = "id"\n', "")
+    (mapped,) = play(compiled(rule), "a/b", [{**total(5, 5), "id": name}])
+    assert (told(mapped), mapped.changes) == (([], [None]), {})
+
+
 def test_missing_is_quiet_or_refuse() -> None:
     """Anything else is found by the check, with its line."""
     made = read_mapping(HEAD + ALWAYS.replace('"refuse"', '"reject"'))
@@ -137,6 +151,10 @@ def test_hikvision_total_that_is_gone_is_refused() -> None:
 
 
 LIVE: Final = "irisys/v/live_counts"
+NOTIFIED: Final = {"method": "NotifyStatus", "params": {"input:0": "x"}}
+OBSERVED: Final = {
+    "type": "ObjectEvent", "eventTime": "2026-03-02T10:00:00Z", "action": "OBSERVE",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -152,6 +170,17 @@ LIVE: Final = "irisys/v/live_counts"
         ("irisys", LIVE, {"counts": [{"count": 3}]}, "register 1"),
         ("irisys", LIVE, {"counts": [{"name": "North", "count": 3}]}, "register 1"),
         ("irisys", LIVE, {"counts": ["x"]}, "register 1"),
+        ("haltian", "haltian/a", {"tsmId": 2100, "tsmTuid": "T", "state": None}, None),
+        ("milesight", "milesight/a", {"region_1_count": None}, "region 1"),
+        ("milesight", "milesight/a", {"people_count_all": None}, None),
+        ("milesight", "application/1/device/2/event/up", {"data": "AQID"}, None),
+        ("milesight", "milesight/a", {"event": "Line Crossing", "device_info": {}}, None),
+        ("meraki-mv", "/merakimv/Q2/0", {"ts": NOW, "counts": {"person": None}}, None),
+        ("loyverse", "loyverse/a", {"type": "receipts.update", "receipts": None}, None),
+        ("frigate", "frigate/events", {"type": "update", "after": {}}, None),
+        ("shelly", "shelly/a/events/rpc", NOTIFIED, "component 1"),
+        ("nexo-terminal", "nexo/a", {"SaleToPOIRequest": {"LoyaltyRequest": {"a": 1}}}, None),
+        ("gs1-epcis", "epcis/a", OBSERVED, "event 1"),
         ("milesight", "milesight/a", {"people_total_in": None, "people_total_out": None}, None),
         ("milesight", "milesight/a", {"line_1_total_in": None}, "line 1.entries"),
         (

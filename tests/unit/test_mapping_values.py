@@ -10,7 +10,7 @@ import pytest
 from edge_agent.ingest import conversions, epcs, gs1_codes, identifiers, instants
 from edge_agent.ingest.conversions import NotConvertible, integer_of, number_of, seconds_of
 from edge_agent.ingest.decoders import ble_advertisement, ibeacon
-from edge_agent.ingest.instants import moment_of
+from edge_agent.ingest.instants import moment_of, seconds_since_1970
 from edge_agent.ingest.payloads import Unreadable, document_of
 
 NOW = 1_772_445_600_000
@@ -92,9 +92,27 @@ def test_time_is_read(value: object, options: dict[str, str], at_ms: int) -> Non
 
 
 @pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("2026-03-02t10:00:00z", "2026-03-02T10:00:00Z"),
+        ("2026-03-02 10:00:00 UTC", "2026-03-02T10:00:00Z"),
+        ("2026-03-02T10:00:00\u221202:00", "2026-03-02T12:00:00Z"),
+        ("2026-03-02T09:59:60.500Z", "2026-03-02T09:59:59.500Z"),
+        ("2026-03-01T24:00:00.0Z", "2026-03-02T00:00:00Z"),
+    ],
+)
+def test_time_is_read_as_the_standards_allow_it(text: str, plain: str) -> None:
+    """RFC 3339 has small letters and leap seconds, ISO 8601 the day's end as 24:00."""
+    found, meant = (moment_of(each, received_at_ms=NOW) for each in (text, plain))
+    assert (found.at_ms, found.replaced) == (meant.at_ms, None)
+    assert seconds_since_1970(text) == seconds_since_1970(plain)
+
+
+@pytest.mark.parametrize(
     ("value", "options", "why"),
     [
         (None, {}, "absent"),
+        ("2026-03-01T24:30:00Z", {}, "unreadable"),
         ("soon", {}, "unreadable"),
         (1_670_518_346, {}, "unreadable"),
         ("2024-09-26T17:06:56", {}, "unreadable"),
