@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, Final
 
 from jmespath.visitor import TreeInterpreter
@@ -75,7 +76,7 @@ def _against_number(word: str, left: Select, number: float) -> Select:
 
 
 def number_in(value: Any) -> float | None:
-    """Returns a number, also one that is written as a text; None for anything else.
+    """Returns a number, also one that is written as a text or was reckoned; None for all else.
 
     Example:
         >>> number_in("-1.5"), number_in("1e9"), number_in(True)
@@ -83,6 +84,8 @@ def number_in(value: Any) -> float | None:
     """
     if isinstance(value, str):
         return float(value) if _NUMBER.fullmatch(value.strip()) else None
+    if isinstance(value, Decimal):
+        return float(value)
     return value if _is_number(value) else None
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any, Final
 
 # Linear units: (base unit, factor, offset) with base = value * factor + offset.
@@ -38,6 +39,8 @@ _NUMBER_TEXT_MAX: Final = 40
 _TEXT_MAX: Final = 4_096
 _DIGITS_MAX: Final = 30
 _EXPONENT_MAX: Final = 30
+# Whole numbers up to here need no look at how long they are.
+_SHORT: Final = 10**12
 # Currency signs and spaces around a number say nothing that its currency field does not.
 _AROUND: Final = " \t\u00a0\u202f$\u20ac\u00a3\u00a5"
 _POINT: Final = re.compile(
@@ -86,15 +89,17 @@ def number_of(value: Any, *, decimal: str = ".") -> Number:
         >>> number_of("1,000", decimal="either"), number_of("1.234,50", decimal=",")
         (Decimal('1.000'), Decimal('1234.50'))
     """
-    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
-        return value
+    kind = type(value)
+    if kind is int or kind is float or kind is Decimal:
+        return value  # type: ignore[no-any-return] # a number, as its type says
     if not isinstance(value, str):
         raise NotConvertible("not a number")
     text = value.strip(_AROUND)
     if len(text) > _NUMBER_TEXT_MAX:
         raise NotConvertible("too long for a number")
     form = _POINT if decimal == "." else _COMMA if decimal == "," else _EITHER
-    if not form.fullmatch(text) or not any(each.isdigit() for each in text):
+    # Every form that holds a digit ends with one.
+    if not form.fullmatch(text) or not text[-1:].isdigit():
         raise NotConvertible("not a number")
     if decimal == ".":
         text = text.replace(",", "")
@@ -107,6 +112,8 @@ def number_of(value: Any, *, decimal: str = ".") -> Number:
 
 def exact(value: Number) -> Decimal:
     """Returns a number as a Decimal; a float as the shortest text that reads back as it."""
+    if type(value) is int and -_SHORT < value < _SHORT:
+        return Decimal(value)
     if isinstance(value, Decimal):
         result = value
     else:
@@ -195,9 +202,14 @@ def places_of(units: Any) -> int:
 def rounded(value: Number, places: int) -> Decimal:
     """Returns a number rounded half up, as tills do, to so many decimals."""
     try:
-        return exact(value).quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP)
+        return exact(value).quantize(_smallest(places), rounding=ROUND_HALF_UP)
     except InvalidOperation:
         raise NotConvertible("too long to round") from None
+
+
+@lru_cache(maxsize=64)
+def _smallest(places: int) -> Decimal:
+    return Decimal(1).scaleb(-places)
 
 
 def bytes_at(value: Any, *, at: int, size: int, order: Any, signed: bool) -> int:

@@ -8,11 +8,14 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from edge_agent.ingest.compiled import CompiledRule
 from edge_agent.ingest.conversions import NotConvertible, text_of
 from edge_agent.ingest.instants import datetime_of
-from edge_agent.ingest.rows import BAD_ROW, Row, framed
-from edge_agent.ingest.schema_of_events import EVENT_CHECKS
+from edge_agent.ingest.rows import BAD_ROW, Row, detail_of, framed
+from edge_agent.ingest.schema_of_events import EVENT_CHECKS, SHAPES
+from edge_agent.ingest.typing_of_events import words_of
 from edge_agent.wire.events import Event
 
 _ID_BYTES: Final = 16
@@ -38,16 +41,33 @@ def event_of(rule: CompiledRule, row: Row, vendor: str) -> Event | None:
     if row.findings and not _is_news(row):
         _note_unchanged(rule, row, vendor)
         return None
+    typed = rule.typed(data, row)
     body = {
         "specversion": "1.0",
         "type": name,
         "source": _source(rule, row, vendor),
         "id": _id(rule, row),
         "time": datetime_of(row.at.at_ms, row.at.beyond_us),
-        "data": rule.typed(data, row),
+        "data": typed,
     }
-    event: Event = EVENT_CHECKS[name](body)
+    try:
+        event: Event = EVENT_CHECKS[name](body)
+    except ValidationError as error:
+        event = EVENT_CHECKS[name]({**body, "data": _without_bad(error, name, typed, row)})
     return event
+
+
+def _without_bad(
+    error: ValidationError, name: str, data: dict[str, Any], row: Row
+) -> dict[str, Any]:
+    """Returns the fields without the figures that the wire does not take; those are refused."""
+    places = [each["loc"][1:2] for each in error.errors(include_url=False, include_input=False)]
+    bad = {str(place[0]) for place in places if place}
+    if len(bad) < len(set(places)) or not bad <= SHAPES[name].figures:
+        raise error
+    for each in sorted(bad):
+        row.run.refuse("invalid", words_of(error), row.rule, f"data.{each}")
+    return {key: value for key, value in data.items() if key not in bad}
 
 
 def _note_unchanged(rule: CompiledRule, row: Row, vendor: str) -> None:
@@ -68,14 +88,18 @@ def _is_news(row: Row) -> bool:
 
 def _fields(rule: CompiledRule, row: Row) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    name = ""
-    try:
-        for name, part in rule.data:
+    for name, part in rule.data:
+        try:
             value = part(row)
-            if value is not None:
-                found[name] = value
-    except NotConvertible as error:
-        raise NotConvertible(f"data.{name}: {error}") from None
+        except BAD_ROW as error:
+            if name in SHAPES[rule.spec.event or ""].figures:
+                row.run.refuse("invalid", detail_of(error), row.rule, f"data.{name}")
+                continue
+            if isinstance(error, NotConvertible):
+                raise NotConvertible(f"data.{name}: {error}") from None
+            raise
+        if value is not None:
+            found[name] = value
     return found
 
 

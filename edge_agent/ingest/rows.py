@@ -89,6 +89,7 @@ class Run:
     """What all rows of one message share.
 
     Attributes:
+        arrival: When it came, for rows that tell no time.
         cache: Results that hold for the whole message.
         changes: What is to be remembered.
         counts: How often what happened.
@@ -104,8 +105,8 @@ class Run:
     """
 
     __slots__ = (
-        "_state", "_tables", "cache", "changes", "counts", "has_parts", "lookups", "passed_over",
-        "payload", "received_at_ms", "refusals", "tell", "topic", "unchanged",
+        "_state", "_tables", "arrival", "cache", "changes", "counts", "has_parts", "lookups",
+        "passed_over", "payload", "received_at_ms", "refusals", "tell", "topic", "unchanged",
     )  # fmt: skip
 
     def __init__(
@@ -131,6 +132,7 @@ class Run:
         self.topic = topic
         self.payload = payload
         self.received_at_ms = received_at_ms
+        self.arrival = Moment(received_at_ms, "absent")
         self.refusals: list[MappingRefusal] = []
         self.tell = tell
         self.unchanged: dict[str, None] = {}
@@ -197,7 +199,7 @@ class Row(dict[str, Any]):
         self.findings: list[Finding] = []
         self.broken: list[str] = []
         self.staged: dict[str, Entry] = {}
-        self.at = Moment(run.received_at_ms, "absent")
+        self.at = run.arrival
         self.device = ""
         self.texts: dict[str, str | None] = {}
 

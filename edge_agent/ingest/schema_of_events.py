@@ -6,6 +6,7 @@ that a count is a whole number and an amount is money.
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,10 +19,15 @@ from pydantic import BaseModel
 from edge_agent.ingest import conversions
 from edge_agent.wire.events import EVENT_TYPES, CloudEvent
 from edge_agent.wire.mapping import CANONICAL_TYPES
+from edge_agent.wire.sales import FIGURES, LINE_FIGURES, Receipt, SaleLine
 
 _AMOUNT_PLACES: Final = 4
 _QUANTITY_PLACES: Final = 6
 _CENTS: Final = Decimal("0.01")
+_CENTS_TEXT: Final = re.compile(r"[0-9]{1,12}\.[0-9]{2}")
+_NUMBERS: Final = frozenset({int, float})
+# Numbers up to here need no look at how long they are.
+_PLAIN: Final = 10**12
 
 Convert = Callable[[Any], Any]
 
@@ -35,25 +41,33 @@ class Shape:
         fields: Field name to converter, to the shape of a nested object, or of rows.
         required: Fields that must be there.
         rows: Fields that are arrays of objects.
+        figures: Fields that a receipt or line is as good without: a bad one is refused alone.
     """
 
     check: Convert
     fields: Mapping[str, Convert | Shape]
     required: tuple[str, ...]
     rows: frozenset[str]
+    figures: frozenset[str]
 
 
 def _float(value: Any) -> float:
+    if type(value) in _NUMBERS and -_PLAIN < value < _PLAIN:
+        return float(value)
     return float(conversions.exact(conversions.number_of(value)))
 
 
 def _amount(value: Any) -> Decimal:
+    if type(value) is str and _CENTS_TEXT.fullmatch(value):
+        return Decimal(value)
     amount = conversions.rounded(conversions.number_of(value), _AMOUNT_PLACES)
     cents = amount.quantize(_CENTS)
     return cents if cents == amount else amount
 
 
 def _quantity(value: Any) -> Decimal:
+    if type(value) is int and -_PLAIN < value < _PLAIN:
+        return Decimal(value)
     number = conversions.rounded(conversions.number_of(value), _QUANTITY_PLACES)
     whole = number.to_integral_value()
     return whole if whole == number else number.normalize()
@@ -109,7 +123,14 @@ def _shape(model: type[BaseModel]) -> Shape:
         fields=MappingProxyType(fields),
         required=required,
         rows=frozenset(rows),
+        figures=_figures(model),
     )
+
+
+def _figures(model: type[BaseModel]) -> frozenset[str]:
+    if issubclass(model, SaleLine):
+        return LINE_FIGURES
+    return FIGURES if issubclass(model, Receipt) else frozenset()
 
 
 def _data_model(event: type[CloudEvent]) -> type[BaseModel]:

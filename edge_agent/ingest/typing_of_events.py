@@ -1,12 +1,13 @@
 """A mapping's values are brought to the types of a canonical event's fields, by prepared closures.
 
-What cannot be converted, and what looks personal, stops the row; a bad line of a receipt is
-refused alone.
+What cannot be converted, and what looks personal, stops the row; a bad line of a receipt, or a bad
+figure beside its total, is refused alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
@@ -35,9 +36,17 @@ def typed_of(shape: Shape, place: str = "data") -> Typed:
             makers[name] = _objects(kind, here)
         else:
             makers[name] = _object(kind, here)
+        if name in shape.figures:
+            makers[name] = _alone(makers[name], here)
+
+    maker_of = makers.get
 
     def typed(fields: Mapping[str, Any], row: Row) -> dict[str, Any]:
-        return {name: makers[name](value, row) for name, value in fields.items() if name in makers}
+        return {
+            name: make(value, row)
+            for name, value in fields.items()
+            if (make := maker_of(name)) is not None
+        }
 
     return typed
 
@@ -67,6 +76,24 @@ def _leaf(convert: Convert, place: str) -> Leaf:
         return converted
 
     return leaf
+
+
+def _alone(make: Leaf, place: str) -> Leaf:
+    """Returns a maker of a field that is left out where it is bad; the rest is told."""
+
+    def told(value: Any, row: Row) -> Any:
+        try:
+            made = make(value, row)
+        except NotConvertible as error:
+            wrong = str(error)
+        else:
+            if type(made) is not Decimal or made >= 0:
+                return made
+            wrong = f"{place}: below zero"
+        row.run.refuse("invalid", wrong, row.rule, place)
+        return None
+
+    return told
 
 
 def _object(shape: Shape, place: str) -> Leaf:

@@ -38,7 +38,6 @@ from edge_agent.wire.events import (
     Purpose,
     SaleCompleted,
     SaleData,
-    SaleLine,
     VisitEnded,
     VisitorData,
     VisitorInZone,
@@ -48,6 +47,7 @@ from edge_agent.wire.events import (
     ZoneLeft,
     ZoneOccupancy,
 )
+from edge_agent.wire.sales import SaleLine
 
 CURRENCY: Final = "USD"
 DOOR_COUNTER: Final = f"counter-{ENTRANCE}"

@@ -14,6 +14,7 @@ from edge_agent.wire.base import (
     WHOLE_MAX,
     Amount,
     Currency,
+    Identifier,
     Instant,
     Message,
     Name,
@@ -22,10 +23,13 @@ from edge_agent.wire.base import (
     TopicLevel,
     VisitorRef,
 )
+from edge_agent.wire.sales import Receipt
 
-LINES_MAX = 2_000
 PURPOSES_MAX = 16
 POINTS_MAX = 1_000_000_000
+
+# Strength of a radio signal as it was received.
+Dbm = Annotated[float, Field(ge=-200, le=200)]
 
 
 class CloudEvent(Message):
@@ -50,6 +54,13 @@ class VisitorData(Message):
 
     visitor: VisitorRef
     zone: Name | None = None
+
+
+class VisitorDetectedData(VisitorData):
+    """Somebody sensed, and how well the nearest receiver heard him."""
+
+    rssi_dbm: Dbm | None = None
+    distance_m: Annotated[float, Field(ge=0, le=100_000)] | None = None
 
 
 class VisitorInZone(Message):
@@ -84,6 +95,7 @@ class PeopleCountedData(Message):
     zone: Name | None = None
     entries: Annotated[int, Field(ge=0, le=100_000)] = 0
     exits: Annotated[int, Field(ge=0, le=100_000)] = 0
+    passers_by: Annotated[int, Field(ge=0, le=100_000)] | None = None
     interval_s: Annotated[float, Field(ge=0, le=604_800)] | None = None
 
 
@@ -119,7 +131,7 @@ class VisitorDetected(CloudEvent):
     """Somebody was sensed; says nothing about moving between zones unless it names one."""
 
     type: Literal["visitor.detected"]
-    data: VisitorData
+    data: VisitorDetectedData
 
 
 class ZoneEntered(CloudEvent):
@@ -184,13 +196,25 @@ class ItemData(Message):
     instance: Name | None = None
     visitor: VisitorRef | None = None
     zone: Name | None = None
+    lot: Name | None = Field(default=None, description="batch or lot number")
 
 
 class ItemScannedData(ItemData):
-    """A product scanned by its customer."""
+    """A product scanned by its customer, read by an antenna or observed on its way (EPCIS).
+
+    What happened to it then and where is told as EPCIS and its vocabulary say it; a `zone` is
+    the store's own word for the place.
+    """
 
     basket: Name | None = None
     quantity: Quantity = Field(default=1, validate_default=True)
+    business_step: Name | None = Field(default=None, description="such as receiving")
+    disposition: Name | None = Field(default=None, description="such as in_progress")
+    read_point: Identifier | None = Field(default=None, description="where it was observed")
+    business_location: Identifier | None = Field(
+        default=None, description="where it is from then on"
+    )
+    rssi_dbm: Dbm | None = None
 
 
 class ItemLifted(CloudEvent):
@@ -233,27 +257,16 @@ class BasketItemData(BasketData):
     amount: Amount | None = None
     discount: Amount | None = None
     currency: Currency | None = None
+    lot: Name | None = Field(default=None, description="batch or lot number")
 
 
-class SaleLine(Message):
-    """One line of a sale; `amount` is what was paid for the line, discount already taken off."""
-
-    product: Name
-    quantity: Quantity
-    amount: Amount
-    discount: Amount = Field(default="0.00", validate_default=True)
-
-
-class SaleData(BasketData):
+class SaleData(Receipt, BasketData):
     """A finished sale, with all its lines.
 
     A till that corrects a sale tells it again, under another id: of two statements of a basket's
     sale the one with the higher `revision` holds, then the later one.
     """
 
-    currency: Currency
-    lines: Annotated[tuple[SaleLine, ...], Field(max_length=LINES_MAX)]
-    total: Amount
     revision: Annotated[int, Field(ge=0, le=WHOLE_MAX)] | None = None
 
 
@@ -261,12 +274,9 @@ class SaleVoidedData(BasketData):
     """The sale of a basket was cancelled."""
 
 
-class SaleReturnedData(Message):
+class SaleReturnedData(Receipt):
     """Goods came back; positive quantities and amounts, an event of its own."""
 
-    currency: Currency
-    lines: Annotated[tuple[SaleLine, ...], Field(max_length=LINES_MAX)]
-    total: Amount
     basket: Name | None = None
     register_: TopicLevel | None = Field(default=None, alias="register")
     visitor: VisitorRef | None = None
@@ -285,6 +295,8 @@ class LoyaltyData(Message):
     zone: Name | None = None
     points: Annotated[int, Field(ge=-POINTS_MAX, le=POINTS_MAX)] | None = None
     balance: Annotated[int, Field(ge=-POINTS_MAX, le=POINTS_MAX)] | None = None
+    programme: Name | None = Field(default=None, description="whose points they are")
+    terminal: Name | None = Field(default=None, description="of the payment, not the till")
 
 
 class BasketOpened(CloudEvent):

@@ -34,6 +34,15 @@ _ITEM: Final = {
     },
 }
 _WEIGHED: Final = {"product": "995242", "quantity": "0.482", "amount": "1.11"}
+_FIGURES: Final = {
+    "tax": "0.45",
+    "tax_included": True,
+    "taxes": [{"rate": 0.14, "tax": "0.45", "amount": "3.69"}],
+    "discount": "0.40",
+    "tenders": [{"kind": "cash", "amount": "5.00"}],
+    "change": "1.31",
+    "receipt": "4711",
+}
 
 
 def _event(kind: str, source: str, data: Json, **more: Any) -> Json:
@@ -53,7 +62,11 @@ _COMPLAINT: Final = {"visitor": _CARD, "complaint": "case-2291"}
 _EVENTS: Final[tuple[Json, ...]] = (
     _event("visit.started", "door-1", {"visitor": _TRACK, "zone": "entrance"}),
     _event("visit.ended", "door-1", {"visitor": _TRACK, "zone": "entrance"}),
-    _event("visitor.detected", "ble-gw-1", {"visitor": _BEACON, "zone": "dairy"}),
+    _event(
+        "visitor.detected",
+        "ble-gw-1",
+        {"visitor": _BEACON, "zone": "dairy", "rssi_dbm": -61, "distance_m": 1.8},
+    ),
     _event(
         "zone.entered",
         "ble-gw-1",
@@ -66,7 +79,7 @@ _EVENTS: Final[tuple[Json, ...]] = (
     _event(
         "people.counted",
         "door-1",
-        {"zone": "entrance", "entries": 12, "exits": 9, "interval_s": 60},
+        {"zone": "entrance", "entries": 12, "exits": 9, "passers_by": 40, "interval_s": 60},
     ),
     _event("queue.measured", "cam-2", {"zone": "checkout-2", "length": 4, "wait_s": 95}),
     _event("help.requested", "button-2", {"zone": "dairy"}),
@@ -75,7 +88,17 @@ _EVENTS: Final[tuple[Json, ...]] = (
     _event(
         "item.scanned",
         "scanner-12",
-        {"product": "1029743", "visitor": _CARD, "basket": _BASKET, "quantity": 1},
+        {
+            "product": "1029743",
+            "visitor": _CARD,
+            "basket": _BASKET,
+            "quantity": 1,
+            "lot": "L-42",
+            "business_step": "retail_selling",
+            "disposition": "in_progress",
+            "read_point": "urn:epc:id:sgln:9529999.99999.12",
+            "business_location": "urn:epc:id:sgln:9529999.99999.0",
+        },
     ),
     _event("basket.opened", "pos-3", _TILL, receipt=True),
     _event("basket.item_added", "pos-3", {**_TILL, **_WEIGHED, "currency": "USD"}),
@@ -90,6 +113,7 @@ _EVENTS: Final[tuple[Json, ...]] = (
             "currency": "USD",
             "lines": [_LINE, _WEIGHED],
             "total": "3.69",
+            **_FIGURES,
         },
         receipt=True,
     ),

@@ -43,6 +43,12 @@ PLAIN: Final[dict[str, Any]] = {
     "screen": "dairy-1", "decision": "d1", "campaign": "c1", "channel": "till",
 }  # fmt: skip
 
+# Told on and kept nowhere, whatever stands in them.
+UNKEPT: Final = frozenset({
+    "instance", "lot", "business_step", "disposition", "read_point", "business_location",
+    "receipt", "terminal", "programme",
+})  # fmt: skip
+
 
 def canaries(n: int) -> list[tuple[str, str]]:
     """Returns identifiers of every kind as devices send them, none of them by chance in a file."""
@@ -117,11 +123,12 @@ def _document(
             data[key] = PLAIN[key]
         elif each == "visitor":
             data[key] = {"kind": kind, "value": value}
-        elif each in {"basket", "complaint"}:
+        elif each in {"basket", "complaint"} or each in UNKEPT:
             data[key] = value
         elif each == "lines":
             product = value if field == "lines" else "p1"
-            data[key] = [{"product": product, "quantity": 1, "amount": "1.00"}]
+            line = {"product": product, "quantity": 1, "amount": "1.00"}
+            data[key] = [{**line, "unit": value, "lot": value}]
         elif each in {"story", "text_version"}:
             data[key] = f"{value} is angry" if each == "story" else "v1"
     if field in fields:
