@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import Any, Final, Literal, NamedTuple
 
 from edge_agent.domain.time import DAY_MS, SECOND_MS
+from edge_agent.ingest.conversions import NotConvertible
+from edge_agent.ingest.instants import seconds_since_1970
 from edge_agent.wire.mapping import Presence
 from edge_agent.wire.mapping_state import Change, Delta
 
@@ -72,13 +74,21 @@ def delta(  # noqa: PLR0911 - one line for each fate of a counter
         return Finding(entry=new, result=None, news="baseline")
     if at_ms < before_ms:
         return Finding(entry=None, result=0, news="late")
-    if marker != before_marker:
+    if marker != before_marker and not _same_instant(marker, before_marker):
         return _step(new, total, spec)
     if total >= before:
         return _step(new, total - before, spec)
     if spec.wrap and before > spec.wrap * _WRAP_FROM and total < spec.wrap * _WRAP_TO:
         return _step(new, total + spec.wrap - before, spec)
     return _step(new, total, spec)
+
+
+def _same_instant(one: Json, other: Json) -> bool:
+    # A firmware that writes its start time in another way has not begun anew.
+    try:
+        return seconds_since_1970(one) == seconds_since_1970(other)
+    except NotConvertible:
+        return False
 
 
 def _step(new: Entry, step: int, spec: Delta) -> Finding:

@@ -33,6 +33,10 @@ _SLIPS: Final = (
     (re.compile("['\"`]"), "; a quote is missing"),
 )
 _TEXT_AS_FIELD: Final = re.compile(r"[=!]=\s*\"([A-Za-z_][A-Za-z0-9_]*)\"")
+# What looks at something of their left side; of a truth value there is nothing to look at.
+_OF_LEFT: Final = frozenset(
+    {"subexpression", "index_expression", "projection", "filter_projection"}
+)
 _INTERPRETER: Final = TreeInterpreter(Options(custom_functions=Functions()))
 _FUNCTION_NAMES: Final = frozenset(Functions.FUNCTION_TABLE)
 _visit: Final[Callable[[Any, Any], Any]] = _INTERPRETER.visit
@@ -63,6 +67,8 @@ def tree_of(expression: str) -> Tree:
             _assert_callable(node)
         elif node["type"] == "comparator":
             _assert_no_bare_truth(node)
+        elif node["type"] in _OF_LEFT and node["children"][0]["type"] == "not_expression":
+            raise BadExpression("! is of the first name alone: write !(a.b), or a not in front")
     found: Tree = tree
     return found
 

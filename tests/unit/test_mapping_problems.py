@@ -70,6 +70,8 @@ def test_file_without_a_mistake_has_no_problem() -> None:
         (COUNT, 'count = "$total"\n', 17, "known are $key, $message"),
         (EVENT, 'when = "n > 0"\nevent =', 13, "at column 5; a number stands in backticks"),
         (EVENT, 'when = "n and m"\nevent =', 13, "&& is and"),
+        (EVENT, 'when = "!a.b || n"\nevent =', 13, "write !(a.b), or a not in front"),
+        (EVENT, 'when = "!a[?b]"\nevent =', 13, "! is of the first name alone"),
         (EVENT, 'when = "test == true"\nevent =', 13, "stands in backticks, `true`"),
         (EVENT, "when = 'kind == \"in\"'\nevent =", 13, "a text stands in single quotes, 'in'"),
         (EVENT, 'let = { topic = "x" }\nevent =', 13, "$topic is something else already"),

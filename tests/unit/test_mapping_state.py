@@ -50,6 +50,17 @@ def test_smaller_total_is_a_reset() -> None:
     assert counted([(0, 70), (1, 2)], Delta()) == ["None baseline", "2 new"]
 
 
+def test_marker_that_is_written_in_another_way_is_no_reset() -> None:
+    """A firmware's new way to write its start time must not count everybody again."""
+    first = delta(None, 70, "2026-03-01T06:00:00Z", T, Delta())
+    for marker, result in (
+        ("2026-03-01T07:00:00+01:00", 2),
+        ("2026-03-02T06:00:00Z", 72),
+        ("b", 72),
+    ):
+        assert delta(first.entry, 72, marker, T + 1, Delta()).result == result
+
+
 def test_total_wraps_around_near_its_end() -> None:
     """A counter of 16 bits goes on after 65535."""
     assert counted([(0, 65_530), (1, 4)], Delta(wrap=65_536))[1] == "10 new"
