@@ -10,6 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
+from edge_agent.cli.broker import PORT_MAX, broker_address, existing, password_in
 from edge_agent.errors import BrokerError, ConfigError
 from edge_agent.shell.mqtt_client import LinkSettings
 from edge_agent.shell.signals import on_end
@@ -17,9 +18,6 @@ from edge_agent.web.server import ScreensServer
 from edge_agent.web.strings import LOCALES
 
 DEFAULT_PORT: Final = 8480
-MQTT_PORT: Final = 1883
-MQTT_TLS_PORT: Final = 8883
-PORT_MAX: Final = 65_535
 # Alerts are not retained: a session this long keeps those of a short break.
 SESSION_EXPIRY_S: Final = 900
 PACKET_BYTES_MAX: Final = 1_048_576
@@ -89,16 +87,16 @@ def screens(
 ) -> None:
     """Serve pages for screens, staff handhelds and the store's dashboard."""
     _check_choices(store, locale=locale, clock=clock, port=port)
-    broker_host, broker_port = _broker_address(broker, is_tls=ca is not None)
+    broker_host, broker_port = broker_address(broker, is_tls=ca is not None)
     settings = LinkSettings(
         host=broker_host,
         port=broker_port,
         client_id=client_id or f"screens-{store}-{socket.gethostname()}-{port}",
         username=user,
-        password=_password(password_file),
-        ca_file=_existing(ca, "--ca"),
-        cert_file=_existing(cert, "--cert"),
-        key_file=_existing(key, "--key"),
+        password=password_in(password_file),
+        ca_file=existing(ca, "--ca"),
+        cert_file=existing(cert, "--cert"),
+        key_file=existing(key, "--key"),
         session_expiry_s=SESSION_EXPIRY_S,
         maximum_packet_bytes=PACKET_BYTES_MAX,
     )
@@ -160,35 +158,6 @@ def _check_choices(store: str, *, locale: str, clock: str, port: int) -> None:
         raise ConfigError(f"--clock {clock} is not known", hint="use system or replay")
     if not 0 <= port <= PORT_MAX:
         raise ConfigError(f"--port {port} is no port", hint=f"use 0 to {PORT_MAX}")
-
-
-def _broker_address(text: str, *, is_tls: bool) -> tuple[str, int]:
-    host, separator, port = text.rpartition(":")
-    if not separator or text.endswith("]"):
-        return text.strip("[]"), MQTT_TLS_PORT if is_tls else MQTT_PORT
-    if not host or not port.isdecimal() or not 0 < int(port) <= PORT_MAX:
-        raise ConfigError(
-            f"--broker {text} is no address", hint="write HOST or HOST:PORT, as in 10.0.0.5:1883"
-        )
-    return host.strip("[]"), int(port)
-
-
-def _password(path: Path | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        return path.read_text(encoding="utf-8").partition("\n")[0]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"--password-file {path} cannot be read: {error}",
-            hint="give a UTF-8 text file that this user may read",
-        ) from error
-
-
-def _existing(path: Path | None, option: str) -> Path | None:
-    if path is not None and not path.is_file():
-        raise ConfigError(f"{option} {path} does not exist", hint="give the path of a PEM file")
-    return path
 
 
 def _own_names() -> frozenset[str]:
