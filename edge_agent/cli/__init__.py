@@ -35,7 +35,7 @@ COMMANDS: Final = (
     "schema",
 )
 # Commands with commands of their own: the module holds a Typer `app`.
-GROUPS: Final = ("hq", "deadletter", "model", "keys", "privacy", "visitor")
+GROUPS: Final = ("hq", "deadletter", "model", "keys", "privacy", "visitor", "conformance")
 
 
 def command_line(*, only: str | None = None) -> typer.Typer:

@@ -104,6 +104,7 @@ class Subscription:
     qos: int = 1
     no_local: bool = False
     retain_handling: int = 0
+    retain_as_published: bool = False
 
 
 @dataclass(slots=True)
@@ -659,6 +660,7 @@ def _options(subscription: Subscription) -> SubscribeOptions:
     return SubscribeOptions(
         qos=subscription.qos,
         noLocal=subscription.no_local,
+        retainAsPublished=subscription.retain_as_published,
         retainHandling=subscription.retain_handling,
     )
 
