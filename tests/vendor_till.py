@@ -84,12 +84,13 @@ class VendorTill:
             "source": self.source,
             "type": kind,
             "time": at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
-            "receipt": self.asks,
+            "receipt": self.asks and self.fault != "good: asks by configuration",
             "data": data,
             **more,
         }
         self._spoil(said)
-        if self.asks and said["receipt"]:
+        is_unasked = self.fault == "asks now and then" and not said["receipt"]
+        if self.asks and not is_unasked:
             self._open[said["id"]] = said
         self._send(said)
         self._repeat_later(said)

@@ -64,6 +64,16 @@ class Check:
         )
 
 
+def counted(n: int, noun: str) -> str:
+    """Returns how many there are of something.
+
+    Example:
+        >>> counted(1, "basket"), counted(2, "basket")
+        ('1 basket', '2 baskets')
+    """
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
 def exit_code(findings: Iterable[Finding]) -> int:
     """Returns 1 when anything is wrong, else 0.
 

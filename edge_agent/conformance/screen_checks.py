@@ -9,6 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.conformance.contract import SCREEN, SCREEN_CASES, SCREEN_MESSAGES, SCREEN_PERSON
+from edge_agent.conformance.findings import counted
 from edge_agent.conformance.reading import Told, told_in
 from edge_agent.ingest.decode import refusal_of_feedback
 from edge_agent.wire import topics
@@ -140,7 +141,7 @@ class _Read:
             "untouched": self._untouched(),
         }
         for name, each in faults.items():
-            found[name] = checks[name].judged(each, else_ok=f"so in {n_told} events")
+            found[name] = checks[name].judged(each, else_ok=f"so in {counted(n_told, 'event')}")
         return {**found, "reaction": self._reaction()}
 
     def _subscribes(self) -> Finding:

@@ -92,9 +92,10 @@ class Station:
         self._kept: set[str] = set()
         self._state_topic = topics.agent_state(place.store)
         self.hears_everything = True
+        state_filter = place.at_broker(self._state_topic)
         self._link = MqttLink(
             settings_with_will(settings, place),
-            subscriptions=(Subscription(topic_filter=place.at_broker(self._state_topic)),),
+            subscriptions=(Subscription(topic_filter=state_filter, no_local=True),),
             on_message=self._on_message,
             on_answered=_note_answer,
         )

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.conformance.contract import TILL, TILL_EXCHANGES, TILL_MESSAGES, TILL_STEPS
+from edge_agent.conformance.findings import counted
 from edge_agent.conformance.till_baskets import Baskets
 from edge_agent.conformance.till_desk import TELLINGS
 from edge_agent.conformance.till_exchanges import Exchanges
@@ -47,7 +48,10 @@ def findings(record: TillRecord) -> tuple[Finding, ...]:
 def _messages(record: TillRecord, reading: TillReading) -> dict[str, Finding]:
     checks, n_told = TILL_MESSAGES, len(reading.told)
     if not n_told:
-        found = {name: check.not_tried("the till said nothing") for name, check in checks.items()}
+        found = {name: check.not_tried("the till told no event") for name, check in checks.items()}
+        if reading.requests:
+            came = f"no event came, but {counted(len(reading.requests), 'request')} did"
+            return {**found, "heard": checks["heard"].not_tried(came)}
         return {**found, "heard": checks["heard"].wrong(f"nothing of {record.source}")}
     of_each = {
         "topic": _topic(record, reading),
@@ -60,10 +64,10 @@ def _messages(record: TillRecord, reading: TillReading) -> dict[str, Finding]:
         "personal": _personal(reading),
     }
     found = {
-        name: checks[name].judged(faults, else_ok=f"so in {n_told} tellings")
+        name: checks[name].judged(faults, else_ok=f"so in {counted(n_told, 'telling')}")
         for name, faults in of_each.items()
     }
-    heard = f"{len(reading.by_id)} events, {n_told} tellings"
+    heard = f"{counted(len(reading.first), 'event')}, {counted(n_told, 'telling')}"
     return {"heard": checks["heard"].ok(heard), **found, **_baskets(reading)}
 
 
@@ -86,7 +90,7 @@ def _baskets(reading: TillReading) -> dict[str, Finding]:
         elif n == 0:
             found[name] = check.not_tried(f"no valid {' or '.join(kinds)} came")
         else:
-            found[name] = check.judged(faults, else_ok=f"so in {baskets.n} baskets")
+            found[name] = check.judged(faults, else_ok=f"so in {counted(baskets.n, 'basket')}")
     return found
 
 

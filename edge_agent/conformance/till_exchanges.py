@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.conformance.contract import TILL_EXCHANGES
+from edge_agent.conformance.findings import counted
 from edge_agent.conformance.till_desk import ANOTHER_ID
 from edge_agent.conformance.till_record import content_of, is_below
 from edge_agent.wire import topics
@@ -56,7 +57,7 @@ class Exchanges:
             return check.not_tried(_NO_RECEIPTS)
         quiet = [each.type for each in told if each.raw.get("receipt") is not True]
         faults = (f"a {each or 'message'} asks for none" for each in quiet)
-        return check.judged(faults, else_ok=f"all {len(told)} tellings ask")
+        return check.judged(faults, else_ok=f"so in {counted(len(told), 'telling')}")
 
     def _repeats(self) -> Finding:
         check = TILL_EXCHANGES["repeats"]
@@ -91,7 +92,7 @@ class Exchanges:
         if not ended:
             return check.not_tried("no receipt was given")
         faults = (f for each in ended for f in self._after(each.id, each.at_s))
-        return check.judged(faults, else_ok=f"so after {len(ended)} receipts")
+        return check.judged(faults, else_ok=f"so after {counted(len(ended), 'receipt')}")
 
     def _refused(self) -> Finding:
         check = TILL_EXCHANGES["refused"]
@@ -105,7 +106,7 @@ class Exchanges:
             each for each in self._reading.again(event_id) if each.heard.at_s > at_s + UNDER_WAY_S
         ]
         if late:
-            yield f"{late[0].type} was told {len(late)} times more after its receipt"
+            yield f"{late[0].type} was told {counted(len(late), 'time')} more after its receipt"
 
     def _withheld(self) -> list[Told]:
         return self._reading.again(self._record.withheld or "")
@@ -126,7 +127,7 @@ class Exchanges:
         if not asked:
             return check.not_tried("the till asked for nothing")
         faults = (fault for each in asked for fault in self._faults_of(each))
-        return check.judged(faults, else_ok=f"so in {len(asked)} requests")
+        return check.judged(faults, else_ok=f"so in {counted(len(asked), 'request')}")
 
     def _faults_of(self, asked: Asked) -> Iterator[str]:
         own = topics.reply(self._record.store, self._record.source)

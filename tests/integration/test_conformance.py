@@ -8,6 +8,7 @@ import pty
 import select
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from paho.mqtt.client import MQTTv5, MQTTv311
 
 from edge_agent.conformance import contract, screen_checks, till_checks
 from edge_agent.conformance.findings import Finding
@@ -34,7 +36,7 @@ from edge_agent.shell.mqtt_client import Incoming, LinkSettings, MqttLink, Subsc
 from edge_agent.web.server import ScreensServer
 from edge_agent.wire import topics
 from provisioning import enrol
-from tests.integration.broker import POLL_S, Broker, free_port
+from tests.integration.broker import POLL_S, Broker, free_port, running_broker
 from tests.integration.chromium import Chromium, Page, running_chromium
 from tests.integration.enrolled import Client, Store, now, shipped_config
 from tests.integration.live_world import WAIT_S, LiveWorld, live_world
@@ -170,7 +172,8 @@ def test_till_that_keeps_the_contract_passes_behind_a_mount_point(broker: Broker
 
 
 @pytest.mark.parametrize(
-    ("fault", "check"), [("new id for repeats", "one-id"), ("another topic", "topic")]
+    ("fault", "check"),
+    [("new id for repeats", "one-id"), ("another topic", "topic"), ("retained", "delivery")],
 )
 def test_till_that_breaks_the_contract_is_told_where(
     broker: Broker, fault: str, check: str
@@ -262,13 +265,16 @@ def test_our_own_replayed_till_keeps_the_contract(broker: Broker) -> None:
     assert verdicts["repeats"] == verdicts["open"] == "not tried"
 
 
-@pytest.mark.parametrize(("fault", "wrong"), [("", []), ("tells repeats again", ["repeat"])])
+@pytest.mark.parametrize(
+    ("fault", "version", "wrong"),
+    [("", MQTTv311, []), ("tells repeats again", MQTTv5, ["repeat"])],
+)
 def test_command_judges_a_screen_and_ends_with_its_code(
-    broker: Broker, fault: str, wrong: list[str]
+    broker: Broker, fault: str, version: int, wrong: list[str]
 ) -> None:
     """JSON on standard output, 0 for a good screen and 1 for a wrong one, nothing left behind."""
     topic = topics.recommendation(STORE, SCREEN)
-    with live_world(broker, (topic,)) as world:
+    with live_world(broker, (topic,), version=version) as world:
         world.device = VendorScreen(world, STORE, SCREEN, fault)
         ended = ran("screen", "--store", STORE, "--screen", SCREEN, "--json", *at(broker))
     report = json.loads(ended.stdout)
@@ -363,6 +369,44 @@ def test_command_keeps_out_of_a_store_with_an_agent(broker: Broker) -> None:
     assert ended.returncode == 2
     assert "an agent is online" in ended.stderr
     assert kept(broker) == [topic]
+
+
+# A broker that grants no subscription to everything: mosquitto's own access lists cannot say so.
+PLUGIN: Final = "/usr/lib/{}/mosquitto_dynamic_security.so"
+NOT_EVERYTHING: Final = {
+    "defaultACLAccess": dict.fromkeys(
+        ("publishClientSend", "publishClientReceive", "subscribe", "unsubscribe"), True
+    ),
+    "anonymousGroup": "all",
+    "groups": [{"groupname": "all", "roles": [{"rolename": "not-everything"}]}],
+    "roles": [
+        {
+            "rolename": "not-everything",
+            "acls": [{"acltype": "subscribeLiteral", "topic": "#", "allow": False}],
+        }
+    ],
+}
+
+
+def test_broker_that_grants_no_subscription_to_everything_is_told(tmp_path: Path) -> None:
+    """The contract's own topics are heard all the same, and the report says what was not."""
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    (folder / "access.json").write_text(json.dumps(NOT_EVERYTHING))
+    plugin = PLUGIN.format(sysconfig.get_config_var("MULTIARCH"))
+    config = f"plugin {plugin}\nplugin_opt_config_file {{folder}}/access.json\n"
+    with (
+        running_broker(folder, config=f"allow_anonymous true\n{config}") as broker,
+        live_world(broker, TILL_FILTERS) as world,
+    ):
+        till = our_till(world)
+        with Station(login(broker, "agent"), Place(store=STORE), marks=("nothing",)) as station:
+            station.hear_everything()
+            till.does("open", "")
+            until_s = station.monotonic_s() + WAIT_S
+            assert station.wait(bool, until_s=until_s)
+            assert [each.topic for each in station.heard] == [topics.event(STORE, TILL)]
+            assert station.hears_everything is False
 
 
 def test_an_account_of_the_agents_role_suffices_and_no_less(tmp_path: Path) -> None:

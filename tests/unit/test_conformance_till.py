@@ -62,14 +62,18 @@ FAULTS = {
 OPTIONAL = {each.name for each in STEPS if each.is_optional}
 
 
-def tried(fault: str = "", *, asks: bool = True, scenario: str = "all") -> tuple[Finding, ...]:
+def tried(
+    fault: str = "", *, asks: bool = True, scenario: str = "all", asks_always: bool = False
+) -> tuple[Finding, ...]:
     """Returns what is found of a till with a fault; it is its own cashier."""
     world = OwnWorld()
     till = VendorTill(world, STORE, TILL_ID, fault, asks)
     world.device = till
     steps = steps_of(scenario)
     assert not isinstance(steps, str)
-    settings = TillSettings(source=TILL_ID, run="run-1", step_s=20.0, repeat_within_s=5.0)
+    settings = TillSettings(
+        source=TILL_ID, run="run-1", step_s=20.0, repeat_within_s=5.0, asks_always=asks_always
+    )
     run = TillRun(world, Place(store=STORE), settings, till)
     return findings(run.play(steps, lambda *_: None))
 
@@ -112,6 +116,21 @@ def test_till_without_receipts_is_not_tried_for_them() -> None:
     found = {each.check: each for each in tried(asks=False)}
     for name in ("asks", "repeats", "others-receipt", "stops", "refused"):
         assert found[name].verdict == "not tried", name
+    assert wrong(tuple(found.values())) == []
+
+
+def test_till_whose_configuration_asks_gets_receipts_all_the_same() -> None:
+    """With `--receipts` a till that sets no flag is tried for them too."""
+    found = {each.check: each for each in tried("good: asks by configuration", asks_always=True)}
+    for name in ("asks", "repeats", "others-receipt", "stops", "refused"):
+        assert found[name].verdict == "ok", name
+
+
+def test_kiosk_that_only_asks_is_judged_by_its_requests() -> None:
+    """Who tells no events, but asks, is tried for that alone."""
+    found = {each.check: each for each in tried(scenario="ask")}
+    held = {each.check for each in found.values() if each.verdict == "ok"}
+    assert held == {"request", "reply", "ask"}
     assert wrong(tuple(found.values())) == []
 
 
