@@ -17,7 +17,13 @@ from edge_agent.conformance.screen_run import ScreenRun, ScreenSettings
 from edge_agent.conformance.station import Station
 from edge_agent.conformance.till_run import TillRun, TillSettings
 from edge_agent.conformance.till_scenario import ALL, STEPS, steps_of
-from edge_agent.conformance.transcript import Place, is_level_name, place_of
+from edge_agent.conformance.transcript import (
+    Place,
+    concern_of_screen,
+    concern_of_till,
+    is_level_name,
+    place_of,
+)
 from edge_agent.errors import ConfigError
 from edge_agent.shell.mqtt_client import LinkSettings
 
@@ -156,9 +162,10 @@ def screen(
         patience_s=timeout,
         tolerance_s=clock_tolerance,
     )
+    concern = concern_of_screen(place.store, settings.screen, run=run)
     with (
         Terminal(is_asked=interaction) as terminal,
-        Station(login, place, marks=(run,)) as station,
+        Station(login, place, concern=concern) as station,
     ):
         record = ScreenRun(station, place, settings, terminal.person).go(terminal.progress)
         heard_all = station.hears_everything
@@ -230,10 +237,10 @@ def pos(
         tolerance_s=clock_tolerance,
         asks_always=receipts,
     )
-    marks, is_replay = (f'"{settings.source}"',), clock == "replay"
+    concern, is_replay = concern_of_till(place.store, settings.source), clock == "replay"
     with (
         Terminal(is_asked=interaction and listen is None) as terminal,
-        Station(login, place, marks=marks, is_replay=is_replay) as station,
+        Station(login, place, concern=concern, is_replay=is_replay) as station,
     ):
         till = TillRun(station, place, settings, terminal.person)
         if listen is None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar
 from pydantic import ValidationError
 
 from edge_agent import __version__
-from edge_agent.conformance.transcript import Heard, Place
+from edge_agent.conformance.transcript import Concern, Heard, Place
 from edge_agent.domain.time import datetime_from_ms
 from edge_agent.errors import BrokerError, ConfigError
 from edge_agent.shell.clock import SystemClock
@@ -63,8 +63,7 @@ class Station:
     Args:
         settings: The broker, and as whom to log in.
         place: Where the store's topics are.
-        marks: What is in a message that concerns us wherever it is published; of those without
-            it, only the store's own topics are kept in mind.
+        concern: What of all that is heard is kept in mind.
         is_replay: Whether a replay's ticks are the store's time.
 
     Raises:
@@ -77,12 +76,12 @@ class Station:
         settings: LinkSettings,
         place: Place,
         *,
-        marks: tuple[str, ...],
+        concern: Concern,
         is_replay: bool = False,
     ) -> None:
         self._settings = settings
         self._place = place
-        self._marks = tuple(each.encode() for each in marks)
+        self._concern = concern
         self._clock = SystemClock()
         self._changed = threading.Condition()
         self._heard: list[Heard] = []
@@ -248,7 +247,7 @@ class Station:
             tick = _read(ClockTick, message.payload)
             self._now = self._now if tick is None else tick.now
             return
-        if not self._concerns_us(topic, message.payload):
+        if not self._concern.has(topic, message.payload):
             return
         response_topic = message.response_topic
         heard = Heard(
@@ -265,10 +264,6 @@ class Station:
             if len(self._heard) < HEARD_MAX:
                 self._heard.append(heard)
             self._changed.notify_all()
-
-    def _concerns_us(self, topic: str, payload: bytes) -> bool:
-        own = f"{topics.STORE_LEVEL}/{self._place.store}/"
-        return topic.startswith(own) or any(each in payload for each in self._marks)
 
 
 def settings_with_will(settings: LinkSettings, place: Place) -> LinkSettings:

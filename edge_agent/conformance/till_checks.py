@@ -11,8 +11,9 @@ from edge_agent.conformance.findings import counted
 from edge_agent.conformance.till_baskets import Baskets
 from edge_agent.conformance.till_desk import TELLINGS
 from edge_agent.conformance.till_exchanges import Exchanges
-from edge_agent.conformance.till_record import TillReading, TillRecord, content_of, is_below
+from edge_agent.conformance.till_record import TillReading, TillRecord, content_of
 from edge_agent.conformance.till_scenario import STEPS, since
+from edge_agent.conformance.transcript import is_below
 from edge_agent.ingest.decode import refusal_of_source
 from edge_agent.ingest.personal import PERSONAL, Personal, assert_impersonal, plain
 from edge_agent.runner.name_guard import NameGuard

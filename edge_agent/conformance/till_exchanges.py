@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 from edge_agent.conformance.contract import TILL_EXCHANGES
 from edge_agent.conformance.findings import counted
 from edge_agent.conformance.till_desk import ANOTHER_ID
-from edge_agent.conformance.till_record import content_of, is_below
+from edge_agent.conformance.till_record import content_of
+from edge_agent.conformance.transcript import is_below
 from edge_agent.wire import topics
 
 if TYPE_CHECKING:

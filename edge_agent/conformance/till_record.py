@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from edge_agent.conformance.reading import MESSAGE_BYTES_MAX, Told, told_in
+from edge_agent.conformance.transcript import is_below
 from edge_agent.ingest.decode import decode_request
 from edge_agent.wire import topics
 from edge_agent.wire.screens import RecommendRequest
@@ -135,11 +136,6 @@ class TillReading:
 def content_of(told: Told) -> Content:
     """Returns what an event says, its id left out."""
     return told.type, repr(told.raw.get("time")), repr(told.raw.get("data"))
-
-
-def is_below(topic: str | None, level: str) -> bool:
-    """Returns whether a topic is a level or lies below it."""
-    return topic is not None and (topic == level or topic.startswith(f"{level}/"))
 
 
 def _asked(heard: Heard) -> Asked:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.conformance.screen_cases import instant, item
 from edge_agent.conformance.till_desk import TELLINGS, Desk
-from edge_agent.conformance.till_record import ReceiptSent, TillReading, TillRecord, is_below
+from edge_agent.conformance.till_record import ReceiptSent, TillReading, TillRecord
 from edge_agent.conformance.till_scenario import Step, since
+from edge_agent.conformance.transcript import is_below
 from edge_agent.wire import topics
 from edge_agent.wire.base import SCHEMA_VERSION
 from edge_agent.wire.notices import EventReceipt

@@ -49,6 +49,40 @@ class Place:
         return topic.removeprefix(self.mount)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concern:
+    """Which messages are of interest: on a broker that others use, most are not.
+
+    Attributes:
+        levels: Topics of which everything counts, and what lies below them.
+        mark: Bytes that make a message count wherever it is published.
+    """
+
+    levels: tuple[str, ...]
+    mark: bytes
+
+    def has(self, topic: str, payload: bytes) -> bool:
+        """Returns whether a message counts."""
+        return self.mark in payload or any(is_below(topic, level) for level in self.levels)
+
+
+def concern_of_screen(store: str, screen: str, *, run: str) -> Concern:
+    """Returns what counts of a screen: its own topics, and whatever names a decision of a run."""
+    own = topics.feedback(store, screen).rpartition("/")[0]
+    return Concern(levels=(own, topics.event(store, screen)), mark=run.encode())
+
+
+def concern_of_till(store: str, source: str) -> Concern:
+    """Returns what counts of a till: its own topics, requests, and whatever names it."""
+    own = (
+        topics.event(store, source),
+        topics.receipt_offer(store, source).rpartition("/")[0],
+        topics.reply(store, source),
+        topics.request(store),
+    )
+    return Concern(levels=own, mark=f'"{source}"'.encode())
+
+
 def place_of(prefix: str) -> Place | None:
     """Returns the place that a topic prefix names; None when it is none.
 
@@ -69,3 +103,8 @@ def place_of(prefix: str) -> Place | None:
 def is_level_name(name: str) -> bool:
     """Returns whether a name can be one level of a topic."""
     return bool(name) and name.isprintable() and not set(name) & set("/+#")
+
+
+def is_below(topic: str | None, level: str) -> bool:
+    """Returns whether a topic is a level or lies below it."""
+    return topic is not None and (topic == level or topic.startswith(f"{level}/"))

@@ -30,7 +30,8 @@ A schema's name is `urn:edge-agent:schema:<message>:<version>`, such as
 `{schema_uri("zone.entered")}`. An event may carry it in CloudEvents' `dataschema`,
 and means then that its `data` is as `properties.data` of that schema says; every other message
 carries `schema_version`. The version rises when a change is not compatible; a field that a
-receiver does not know is ignored.
+receiver does not know is ignored. What no schema can say (ids, repeats, expiry, silence) stands in
+[`hardware/CONFORMANCE.md`](../../../hardware/CONFORMANCE.md); `edge-agent conformance` tries it.
 
 Peers are the roles of `provisioning/mosquitto.acl`; `replay` and `hq` have no login there. In
 `Expires`, yes means an MQTT message expiry as long as the message's own `valid_until`.

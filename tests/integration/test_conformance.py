@@ -28,7 +28,7 @@ from edge_agent.conformance.screen_run import ScreenRun, ScreenSettings
 from edge_agent.conformance.station import Station
 from edge_agent.conformance.till_run import TillRun, TillSettings
 from edge_agent.conformance.till_scenario import STEPS
-from edge_agent.conformance.transcript import Place
+from edge_agent.conformance.transcript import Place, concern_of_screen, concern_of_till
 from edge_agent.replay.dataset import DEFAULT_DAY
 from edge_agent.replay.play import ReplayOptions, prepare
 from edge_agent.replay.publisher import BrokerPublisher
@@ -48,6 +48,7 @@ pytestmark = pytest.mark.broker
 STORE: Final = "bench"
 SCREEN: Final = "dairy-1"
 TILL: Final = "pos-2"
+OF_TILL: Final = concern_of_till(STORE, TILL)
 RUN: Final = "conformance-test"
 LISTEN_S: Final = 10.0
 ENVIRONMENT: Final = {**os.environ, "PYTHONPATH": str(Path.cwd())}
@@ -131,7 +132,9 @@ def test_our_own_screens_keep_the_contract(broker: Broker) -> None:
         ours.switch_on()
         place = Place(store=STORE)
         try:
-            with Station(login(broker, "agent"), place, marks=(RUN,)) as station:
+            with Station(
+                login(broker, "agent"), place, concern=concern_of_screen(STORE, SCREEN, run=RUN)
+            ) as station:
                 run = ScreenRun(station, place, ScreenSettings(screen=SCREEN, run=RUN), ours)
                 found = screen_checks.findings(run.go(lambda *_: None))
         finally:
@@ -160,7 +163,7 @@ def tried_till(broker: Broker, fault: str = "", *, mount: str = "") -> tuple[Fin
     settings = TillSettings(source=TILL, run=RUN, step_s=10.0, repeat_within_s=5.0)
     with (
         live_world(broker, TILL_FILTERS, mount=mount) as world,
-        Station(login(broker, "agent"), place, marks=(f'"{TILL}"',)) as station,
+        Station(login(broker, "agent"), place, concern=OF_TILL) as station,
     ):
         run = TillRun(station, place, settings, our_till(world, fault))
         return till_checks.findings(run.play(STEPS, lambda *_: None))
@@ -400,7 +403,7 @@ def test_broker_that_grants_no_subscription_to_everything_is_told(tmp_path: Path
         live_world(broker, TILL_FILTERS) as world,
     ):
         till = our_till(world)
-        with Station(login(broker, "agent"), Place(store=STORE), marks=("nothing",)) as station:
+        with Station(login(broker, "agent"), Place(store=STORE), concern=OF_TILL) as station:
             station.hear_everything()
             till.does("open", "")
             until_s = station.monotonic_s() + WAIT_S
