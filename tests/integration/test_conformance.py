@@ -413,7 +413,7 @@ def test_broker_that_grants_no_subscription_to_everything_is_told(tmp_path: Path
 
 
 def test_an_account_of_the_agents_role_suffices_and_no_less(tmp_path: Path) -> None:
-    """On a broker with roles a till's events are heard; the pages' account is refused by name."""
+    """On a store's broker a till is heard, over TLS; lesser accounts are told what to do."""
     folder = tmp_path / "broker"
     passwords = enrol.initialise(folder, STORE, hosts=["127.0.0.1"], now=now())
     _, passwords["conformance"] = enrol.add(
@@ -433,7 +433,8 @@ def test_an_account_of_the_agents_role_suffices_and_no_less(tmp_path: Path) -> N
         ended = ran("pos", *arguments, "--user", "agent", *at(broker))
         assert (ended.returncode, "own account" in ended.stderr) == (2, True), ended.stderr
         password.write_text(passwords["conformance"])
-        report = _heard_by_the_role(store, "pos", *arguments, "--user", "conformance", *at(broker))
+        over_tls = ("--broker", f"localhost:{store.password_port}", "--ca", str(folder / "ca.crt"))
+        report = _heard_by_the_role(store, "pos", *arguments, "--user", "conformance", *over_tls)
     finally:
         broker.stop()
     verdicts = {each["check"]: each["verdict"] for each in report["checks"]}
