@@ -148,7 +148,7 @@ class Exchanges:
 
     def _by_person(self, name: str) -> Finding:
         check = TILL_EXCHANGES[name]
-        answer = self._record.answers.get(name, "it came to no offer or request")
+        answer = self._record.answers.get(name, "nobody was asked, or it came to none")
         if answer == "yes":
             return check.ok(_BY_PERSON[name])
         if answer == "no":
