@@ -34,6 +34,8 @@ from edge_agent.runner.devices import Devices, told_of
 from edge_agent.runner.egress import META_KEY as EGRESS
 from edge_agent.runner.egress import HqGate
 from edge_agent.runner.hold_back import HoldBack
+from edge_agent.runner.hq_heard import META_KEY as HQ_HEARD
+from edge_agent.runner.hq_heard import HqHeard
 from edge_agent.runner.loop import Loop
 from edge_agent.runner.mapped import Mapper
 from edge_agent.runner.mapping_memory import MappingMemory
@@ -101,6 +103,8 @@ POPULARITY_DAYS: Final = 30
 # How long a local command waits for the core thread.
 CALL_TIMEOUT_S: Final = 30.0
 GUARD_KEY_BYTES: Final = 32
+# The problem that identified customers are left alone because HQ was not heard for too long.
+HQ_UNHEARD: Final = "hq_unheard"
 
 
 class Agent:
@@ -114,6 +118,7 @@ class Agent:
         self._next_alive_s = 0.0
         self._next_purge_s = 0.0
         self._has_purged_people = False
+        self._was_hq_unheard = False
         is_replay = config.clock == "replay"
         clock_type = ReplayClock if is_replay else SystemClock
         self._keys = KeyStore(config.key_directory, seed=config.seed if is_replay else None)
@@ -326,11 +331,22 @@ class Agent:
             wakes=self._wakes(now_ms),
             guard=NameGuard(self._is_known, secrets.token_bytes(GUARD_KEY_BYTES)),
             tombstones=self._tombstones,
+            hq_heard=self._make_hq_heard(),
             verify=partial(verify_command, keys=keys),
             now_ms=now_ms,
             watermark_ms=self._meta("watermark_ms"),
             observer=self._shadow,
         )
+
+    def _make_hq_heard(self) -> HqHeard | None:
+        if self.config.hq is None:
+            return None
+        saved = self._meta_text(HQ_HEARD)
+        if saved is None and self._opening.found.set_aside:
+            # When that was is lost too, and so nobody knows how old what is known is.
+            saved = "0"
+            self._unit.add("meta", (HQ_HEARD, saved))
+        return HqHeard(self._unit, None if saved is None else int(saved))
 
     def _tolerances(self) -> Tolerances:
         return tolerances_of(self.config, self._desk.sections)
@@ -632,7 +648,17 @@ class Agent:
         if every_s is not None and now_s >= self._next_alive_s:
             self._next_alive_s = now_s + every_s
             self._service.alive()
+        self._look_at_hq()
         self._look_at_devices(now_s)
+
+    def _look_at_hq(self) -> None:
+        is_unheard = self._road.is_hq_unheard
+        if is_unheard == self._was_hq_unheard:
+            return
+        self._was_hq_unheard = is_unheard
+        log.warning("hq_unheard" if is_unheard else "hq_heard_again")
+        if self._store_link.connected:
+            self._tell_state()
 
     def _look_at_devices(self, now_s: float) -> None:
         if self.config.clock == "replay":
@@ -713,6 +739,8 @@ class Agent:
             found.append(loop.problem)
         if loop is not None and not self._clock.is_in_step:
             found.append("clock_wrong")
+        if hasattr(self, "_road") and self._road.is_hq_unheard:
+            found.append(HQ_UNHEARD)
         found += self._opening.found.problems()
         watch: DeviceWatch | None = getattr(self, "_watch", None)
         return (*found, *self._desk.problems, *(() if watch is None else watch.problems))

@@ -449,6 +449,7 @@ class World:
         self.people = pseudonymiser()
         self.wakes = Wakes()
         self.closed_until_ms = 0
+        self.hq_heard_ms: int | None = None
         self.watermark_ms = 0
         self.effects: list[Effect] = []
         self._marks: set[int] = set()
@@ -474,6 +475,7 @@ class World:
             catalogue=self.catalogue,
             scorer=self.scorer,
             closed_until_ms=self.closed_until_ms,
+            hq_heard_ms=self.hq_heard_ms,
             exits=frozenset(zone.id for zone in layout.zones.values() if zone.is_exit),
             register_zones=frozenset(
                 each.zone for each in layout.registers.values() if each.zone is not None

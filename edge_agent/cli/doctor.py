@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final, NamedTuple
@@ -16,6 +17,8 @@ import typer
 from edge_agent import config as configuration
 from edge_agent.cli.check import problems_of
 from edge_agent.cli.run import DEFAULT_CONFIG
+from edge_agent.decide.eligibility import is_unheard
+from edge_agent.domain.time import DAY_MS, SECOND_MS, rfc3339_from_ms
 from edge_agent.errors import EdgeAgentError
 from edge_agent.shell.health import read_health
 
@@ -69,6 +72,25 @@ def _hq(loaded: configuration.Config) -> Finding:
     if loaded.hq is None:
         return Finding("hq", "not configured", "")
     return _reach("hq", loaded.hq, "is the line to HQ up? summaries wait in the outbox meanwhile")
+
+
+def _hq_heard(loaded: configuration.Config) -> Finding:
+    if loaded.hq is None:
+        return Finding("hq's word", "no HQ", "")
+    try:
+        heard_ms = read_health(loaded.database).hq_heard_ms
+    except EdgeAgentError as error:
+        return Finding("hq's word", error.message, error.hint)
+    if heard_ms is None:
+        return Finding("hq's word", "waited for", "")
+    days, allowed = (int(time.time() * SECOND_MS) - heard_ms) // DAY_MS, loaded.policy
+    mend = ""
+    if is_unheard(days, allowed):
+        mend = (
+            "whoever is identified is left alone until HQ's receiver answers: mend the line, and"
+            " see [hq] keys (policy.hq_stale_after_days)"
+        )
+    return Finding("hq's word", f"newest of {rfc3339_from_ms(heard_ms)}", mend)
 
 
 def _reach(what: str, section: configuration.LinkSection, mend: str) -> Finding:
@@ -139,6 +161,7 @@ def _keys(loaded: configuration.Config) -> Finding:
 CHECKS: Final[tuple[Callable[[configuration.Config], Finding], ...]] = (
     _broker,
     _hq,
+    _hq_heard,
     _disk,
     _database,
     _statements,

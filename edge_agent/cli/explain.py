@@ -59,6 +59,8 @@ def explanation(record: dict[str, Any], outcomes: list[tuple[str, str]]) -> list
             f" {len(request['basket'])} products of this visit,"
             f" {history} earlier baskets{'' if history else ' (none used)'}"
         )
+    if record.get("hq_silent_days"):
+        lines.append(f"  rests on   headquarters, not heard for {record['hq_silent_days']} days")
     chosen = set(record["chosen"])
     for rank, candidate in enumerate(record["candidates"], start=1):
         product, propensity, value, context, lever, score, reason = candidate

@@ -3,6 +3,7 @@
 1. complaint: an open complaint silences everything
    refused: so does a no to marketing, on the channels that it was said of
    unknown: so does a loss of what somebody may have stated, until he states it anew
+   hq_unheard: so does a long silence of HQ, for whoever is identified, until HQ is heard again
 2. stock: the store has none
 3. in_basket: already lifted, scanned or in the basket
 4. unnamed: a product without a department has no title either
@@ -31,22 +32,44 @@ UNKNOWN: Final = Suppression(
 REFUSED: Final = Suppression(
     product="*", gate="refused", reason="marketing is refused on this channel"
 )
+UNHEARD: Final = Suppression(
+    product="*", gate="hq_unheard", reason="headquarters was not heard of for too long"
+)
+# Gates that come before it: where one of them ruled everything out, that one is told.
+BEFORE_UNHEARD: Final = frozenset({"complaint", "unknown"})
+
+
+def is_unheard(hq_silent_days: int | None, policy: Policy) -> bool:
+    """Returns whether HQ may know of a complaint or withdrawal that never came.
+
+    Args:
+        hq_silent_days: Whole days since HQ was heard; None where nobody can be known there.
+        policy: Says after how many that is so.
+    """
+    return hq_silent_days is not None and hq_silent_days >= policy.hq_stale_after_days
 
 
 def silence_for(
-    *, has_open_complaint: bool, may_be_unknown: bool = False, is_refused: bool = False
+    *,
+    has_open_complaint: bool,
+    may_be_unknown: bool = False,
+    is_hq_unheard: bool = False,
+    is_refused: bool = False,
 ) -> Suppression | None:
     """Returns why nothing may be said to somebody; None when something may.
 
     Args:
         has_open_complaint: Whether he or whoever is silent with him complained.
         may_be_unknown: Whether that may be among what was lost.
+        is_hq_unheard: Whether that may wait at an HQ that was not heard for too long.
         is_refused: Whether one of them refused marketing where it would be said.
     """
     if has_open_complaint:
         return Suppression(product="*", gate="complaint", reason="a complaint is open")
     if may_be_unknown:
         return UNKNOWN
+    if is_hq_unheard:
+        return UNHEARD
     return REFUSED if is_refused else None
 
 

@@ -64,8 +64,12 @@ def record_of(
     model: str,
     policy: str,
     seed: str,
+    hq_silent_days: int | None = None,
 ) -> str:
-    """Returns the record as canonical JSON: sorted keys, no white space."""
+    """Returns the record as canonical JSON: sorted keys, no white space.
+
+    The days without HQ stand in it where somebody is identified, whom that concerns.
+    """
     place = moment.place
     document: dict[str, Any] = {
         "decision": decision,
@@ -93,6 +97,8 @@ def record_of(
         "seed": seed,
         "dwell_ms": moment.dwell_ms,
     }
+    if hq_silent_days is not None:
+        document["hq_silent_days"] = hq_silent_days
     texts = ",".join([_text_of(each) for each in candidates])
     # The first keys in order. One action is taken with certainty: there is no exploration yet.
     head = f'{{"action_probability":1.0,"arm":"treated","candidates":[{texts}],'

@@ -52,6 +52,9 @@ class Policy:
         k: Smallest number of visitors behind anything that leaves the store.
         summary_period_s: Length of a summary's period.
         summary_grace_s: How long after its end a period is closed.
+        hq_stale_after_days: Days after HQ's newest signed word from which whoever is identified
+            is left alone until HQ is heard again: a complaint or withdrawal may wait there. A
+            store is promised a month without HQ; 35 is that and the days a line takes to mend.
         shadow_every: Each so many decisions one is scored by a second bundle too, if there is one;
             0 is never. One in ten bounds its cost to a tenth of a core's scoring.
         shadow_min_cases: Compared decisions with a purchase before a bundle is judged.
@@ -83,6 +86,7 @@ class Policy:
     k: int = K_FLOOR
     summary_period_s: int = 3_600
     summary_grace_s: int = 120
+    hq_stale_after_days: int = 35
     shadow_every: int = 10
     shadow_min_cases: int = 500
     shadow_margin: float = 0.02
@@ -101,8 +105,8 @@ class Policy:
         if self.k < K_FLOOR:
             msg = f"k must be at least {K_FLOOR}: smaller groups single people out"
             raise ValueError(msg)
-        if self.summary_period_s == 0 or self.n_items == 0:
-            msg = "summary_period_s and n_items must be at least 1"
+        if 0 in {self.summary_period_s, self.n_items, self.hq_stale_after_days}:
+            msg = "summary_period_s, n_items and hq_stale_after_days must be at least 1"
             raise ValueError(msg)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from edge_agent.domain.decisions import Moment, Place
 from edge_agent.domain.effects import Publish, RecordDecision
 from edge_agent.domain.ids import ProductId, SourceId, ZoneId
+from edge_agent.domain.visitor import UNKNOWN_MEMBER
 from edge_agent.engine import deciding, persons
 from edge_agent.publish.screens import reply_of
 from edge_agent.wire import topics
@@ -54,6 +55,9 @@ def _moment(draft: Draft, asked: Asked) -> Moment:
     member = None
     if visitor is not None:
         member = persons.member_of(draft, visitor)
+    elif asked.subject is not None and asked.subject.is_identified:
+        # Nothing of him is on record: as of a card at the till.
+        member = UNKNOWN_MEMBER if persons.may_be_silent_stranger(draft) else None
     return Moment(
         kind="request",
         cause=asked.cause,

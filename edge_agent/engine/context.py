@@ -26,6 +26,7 @@ class Context:
         closed_until_ms: Summaries of periods before this instant were made already.
         exits: Zones whose leaving ends a visit that has paid.
         register_zones: Zones in which a register's customer stands.
+        hq_heard_ms: When HQ was last heard; None where there is no HQ.
         lost_at_ms: When statements of people were lost that no copy held; None for never.
     """
 
@@ -43,4 +44,5 @@ class Context:
     closed_until_ms: int
     exits: frozenset[ZoneId]
     register_zones: frozenset[ZoneId]
+    hq_heard_ms: int | None = None
     lost_at_ms: int | None = None

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edge_agent.decide.arbitration import arbitrated
 from edge_agent.decide.candidates import gated, request_for
-from edge_agent.decide.eligibility import UNKNOWN, refusal_of, silence_for
+from edge_agent.decide.eligibility import (
+    UNHEARD,
+    UNKNOWN,
+    is_unheard,
+    refusal_of,
+    silence_for,
+)
 from edge_agent.decide.moments import store_default
 from edge_agent.decide.pressure import cap_reached, is_cooling_down
 from edge_agent.decide.trace import decision_id_from, record_of
@@ -45,9 +52,10 @@ def decide(draft: Draft, moment: Moment) -> Decision | None:
 
 def decision_on(draft: Draft, moment: Moment) -> Decision:
     """Returns the decision on a moment, with its record."""
-    silence = _silence(draft, moment)
+    silence, hq_silent_days = _silence(draft, moment)
+    decided = partial(_decision, draft, moment, hq_silent_days=hq_silent_days)
     if silence is not None:
-        return _decision(draft, moment, None, (), (silence,), level="silence")
+        return decided(None, (), (silence,), level="silence")
     context = draft.context
     place = moment.place
     zone = place.zone if moment.kind == "store_default" else None
@@ -70,7 +78,7 @@ def decision_on(draft: Draft, moment: Moment) -> Decision:
         policy=context.policy,
     )
     level = "default" if is_default or not candidates else scorer.level
-    return _decision(draft, moment, request, candidates, refused, level=level)
+    return decided(request, candidates, refused, level=level)
 
 
 def rule_decision(draft: Draft, moment: Moment) -> Decision:
@@ -104,21 +112,25 @@ def revert_screens(draft: Draft, zone: ZoneId, visitor: VisitorId, *, cause: Cau
             decide(draft, store_default(screen, cause=cause, policy=draft.context.policy))
 
 
-def _silence(draft: Draft, moment: Moment) -> Suppression | None:
+def _silence(draft: Draft, moment: Moment) -> tuple[Suppression | None, int | None]:
+    """Returns why nothing may be said, if so, and the days without HQ that it rests on, if any."""
+    context = draft.context
     if moment.member == UNKNOWN_MEMBER:
-        return UNKNOWN
+        days = None if context.lost_at_ms is not None else persons.days_without_hq(draft)
+        return (UNHEARD if is_unheard(days, context.policy) else UNKNOWN), days
     named = (draft.visitor(moment.visitor), draft.visitor(moment.member))
     circle = persons.circle_of(draft, (each for each in named if each is not None))
-    now_ms = draft.context.now_ms
+    days = persons.hq_silent_days(draft, circle)
     silence = silence_for(
         has_open_complaint=have_open_complaint(circle),
         may_be_unknown=persons.may_be_unknown(draft, *named),
-        is_refused=persons.is_refused(circle, moment.place.channel, now_ms=now_ms),
+        is_hq_unheard=is_unheard(days, context.policy),
+        is_refused=persons.is_refused(circle, moment.place.channel, now_ms=context.now_ms),
     )
     if silence is not None or moment.visit is None or moment.visitor is None:
-        return silence
+        return silence, days
     n_decisions = draft.state.n_decisions(moment.visit, moment.visitor)
-    return cap_reached(n_decisions, policy=draft.context.policy)
+    return cap_reached(n_decisions, policy=context.policy), days
 
 
 def _is_too_soon(draft: Draft, moment: Moment) -> bool:
@@ -156,6 +168,7 @@ def _decision(
     suppressions: tuple[Suppression, ...],
     *,
     level: str,
+    hq_silent_days: int | None = None,
 ) -> Decision:
     context = draft.context
     policy = context.policy
@@ -178,6 +191,7 @@ def _decision(
         model=model,
         policy=policy.version,
         seed=context.seed,
+        hq_silent_days=hq_silent_days,
     )
     return Decision(
         id=decision_id,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from edge_agent.decide.eligibility import is_unheard
+from edge_agent.domain.time import DAY_MS
 from edge_agent.identify.complaints import have_open_complaint
 from edge_agent.identify.consent import CHANNELS_OF_PLACE, forbids_offers
 from edge_agent.identify.links import links_from, person_among, unlinked, with_ends
@@ -67,6 +69,31 @@ def may_be_unknown(draft: Draft, *visitors: Visitor | None) -> bool:
         return False
     known = (visitor for visitor in visitors if visitor is not None)
     return any(each.may_be_unknown(lost_at_ms) for each in circle_of(draft, known))
+
+
+def hq_silent_days(draft: Draft, circle: Iterable[Visitor]) -> int | None:
+    """Returns for how many whole days HQ was not heard; None where it knows nobody of a circle.
+
+    HQ knows people by what they gave on purpose. Who is nobody known is served without it.
+    """
+    if draft.context.hq_heard_ms is None or not any(each.is_identified for each in circle):
+        return None
+    return days_without_hq(draft)
+
+
+def days_without_hq(draft: Draft) -> int | None:
+    """Returns for how many whole days HQ was not heard; None where there is no HQ."""
+    heard_ms = draft.context.hq_heard_ms
+    return None if heard_ms is None else max(draft.context.now_ms - heard_ms, 0) // DAY_MS
+
+
+def may_be_silent_stranger(draft: Draft) -> bool:
+    """Returns whether a card of which nothing is on record may be that of somebody to leave alone.
+
+    So it is when what was stated is lost, or may wait at an HQ that was not heard for too long.
+    """
+    context = draft.context
+    return context.lost_at_ms is not None or is_unheard(days_without_hq(draft), context.policy)
 
 
 def is_refused(circle: Iterable[Visitor], place: str, *, now_ms: int) -> bool:

@@ -129,7 +129,7 @@ def _with_people(draft: Draft, arrival: Arrival, basket: Basket) -> Basket:
         # Nothing on record means no: an unconsented card leaves no trace. But who complained or
         # refused marketing is recognised, in order to be left alone.
         draft.add(Count("card_without_consent"))
-        if draft.context.lost_at_ms is not None:
+        if persons.may_be_silent_stranger(draft):
             # He may be one of those: that a card was shown is kept, and not whose.
             whose = UNKNOWN_MEMBER
             return baskets.with_card(basket, at_ms=arrival.at_ms, member=whose, is_silent=True)

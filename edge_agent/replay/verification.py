@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.decide.arbitration import arbitrated
 from edge_agent.decide.candidates import CANDIDATES_BEYOND, gated
-from edge_agent.decide.eligibility import refusal_of
+from edge_agent.decide.eligibility import BEFORE_UNHEARD, UNHEARD, is_unheard, refusal_of
 from edge_agent.decide.trace import decision_id_from, record_of, request_from
 from edge_agent.domain.decisions import Candidate, Cause, Moment, Place, Suppression
 from edge_agent.domain.ids import ProductId
@@ -97,10 +97,13 @@ class Verifier:
 
     def _again(self, told: dict[str, Any]) -> str:
         request = self._request(told)
+        hq_silent_days = told.get("hq_silent_days")
+        if is_unheard(hq_silent_days, self._policy):
+            request = None
         moment = _moment(told, request, self._policy)
         if request is None:
             candidates: tuple[Candidate, ...] = ()
-            refused = _suppressions(told["ruled_out"])
+            refused = self._silenced(told, hq_silent_days)
             popular: tuple[ProductId, ...] = ()
             level = "silence" if refused else "rule"
         else:
@@ -125,7 +128,19 @@ class Verifier:
             model=self._scorer.version,
             policy=policy.version,
             seed=told["seed"],
+            hq_silent_days=hq_silent_days,
         )
+
+    def _silenced(
+        self, told: dict[str, Any], hq_silent_days: int | None
+    ) -> tuple[Suppression, ...]:
+        """Returns what ruled everything out; that of HQ's silence follows from its days."""
+        recorded = _suppressions(told["ruled_out"])
+        if any(each.gate in BEFORE_UNHEARD for each in recorded):
+            return recorded
+        if is_unheard(hq_silent_days, self._policy):
+            return (UNHEARD,)
+        return tuple(each for each in recorded if each != UNHEARD)
 
     def _request(self, told: dict[str, Any]) -> ScoringRequest | None:
         stored = told["request"]

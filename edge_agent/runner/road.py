@@ -26,6 +26,7 @@ from edge_agent.ingest.decode import (
 from edge_agent.ingest.ordering import mark_of, timing_of
 from edge_agent.runner.devices import is_of_people
 from edge_agent.runner.mapped import as_published
+from edge_agent.sync.downlink import ALL_STORES
 from edge_agent.sync.downlink import refusal_of as command_refusal_of
 from edge_agent.wire import topics
 from edge_agent.wire.notices import EventReceipt
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from edge_agent.ports import Catalogue, Delivery, Observer, Scorer, State, UnitOfWork
     from edge_agent.runner.dead_letters import DeadLetters
     from edge_agent.runner.devices import Devices
+    from edge_agent.runner.hq_heard import HqHeard
     from edge_agent.runner.mapped import Mapper, Understood
     from edge_agent.runner.name_guard import NameGuard
     from edge_agent.runner.people import People
@@ -80,6 +82,7 @@ class Road:
         wakes: Wakes,
         guard: NameGuard,
         tombstones: Tombstones,
+        hq_heard: HqHeard | None,
         verify: Callable[[bytes], AnyCommand | str],
         now_ms: int,
         watermark_ms: int,
@@ -98,6 +101,7 @@ class Road:
         self.wakes = wakes
         self._guard = guard
         self._tombstones = tombstones
+        self._hq_heard = hq_heard
         self._verify = verify
         self.watermark_ms = watermark_ms
         self.closed_until_ms = 0
@@ -126,6 +130,8 @@ class Road:
     def begin_batch(self) -> None:
         """Starts a batch: nothing of it is on the disk yet."""
         self._marks.clear()
+        if self._hq_heard is not None:
+            self._hq_heard.begin_batch(self.now_ms)
         self.mapper.begin_batch(self.now_ms)
         self._newest_versions.clear()
         self.publishes.clear()
@@ -155,6 +161,8 @@ class Road:
         """Notes that what was taken in is on the disk."""
         self._seen |= self._marks
         self.mapper.note_committed()
+        if self._hq_heard is not None:
+            self._hq_heard.note_committed()
 
     def set_now(self, now_ms: int) -> None:
         """Moves the agent's present on."""
@@ -175,8 +183,15 @@ class Road:
             closed_until_ms=self.closed_until_ms,
             exits=self._exits,
             register_zones=self._register_zones,
+            hq_heard_ms=None if self._hq_heard is None else self._hq_heard.at_ms,
             lost_at_ms=settings.lost_at_ms,
         )
+
+    @property
+    def is_hq_unheard(self) -> bool:
+        """Whether HQ was not heard for so long that whoever is identified is left alone."""
+        heard = self._hq_heard
+        return heard is not None and heard.is_over(self.now_ms, self._settings.policy)
 
     def use_scorer(self, scorer: Scorer) -> None:
         """Lets another scorer rank from the next decision on."""
@@ -254,6 +269,7 @@ class Road:
             self.counters[f"command_{command}"] += 1
             log.warning("command_refused", extra={"fields": {"reason": command}})
             return
+        self._hear_hq(command)
         if command.kind == "ack":
             self._take_ack(command)
             return
@@ -290,6 +306,13 @@ class Road:
                 case=None if case is None else self._people.case(case),
             )
         )
+
+    def _hear_hq(self, command: AnyCommand) -> None:
+        heard = self._hq_heard
+        if heard is None or command.store not in {self._settings.store, ALL_STORES}:
+            return
+        if heard.hear(ms_from_datetime(command.issued_at), now_ms=self.now_ms):
+            self.set_now(self.now_ms)
 
     # --- events -------------------------------------------------------------------------------
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # Where the agent says why it could load no mapping again: its configuration is broken.
 MAPPING_PROBLEM: Final = "mapping_problem"
+# In `meta`: when HQ was last heard (`runner.hq_heard`).
+HQ_HEARD: Final = "hq_heard_ms"
 _COUNTED: Final = (
     ("visitors", "SELECT count(*) FROM visitor"),
     (
@@ -58,6 +60,7 @@ class Health:
     mappings: tuple[MappingHealth, ...] = ()
     mappings_problem: str | None = None
     statements_lost_at: str | None = None
+    hq_heard_ms: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the reading as plain values."""
@@ -70,6 +73,7 @@ class Health:
             "mappings": [asdict(each) for each in self.mappings],
             "mappings_problem": self.mappings_problem,
             "statements_lost_at": self.statements_lost_at,
+            "hq_heard_at": None if self.hq_heard_ms is None else rfc3339_from_ms(self.hq_heard_ms),
         }
 
 
@@ -81,6 +85,7 @@ def read_health(path: Path) -> Health:
     """
     connection = open_for_reading(path)
     try:
+        heard = _meta(connection, HQ_HEARD)
         return Health(
             database=str(path),
             size_bytes=sum(
@@ -97,6 +102,7 @@ def read_health(path: Path) -> Health:
             mappings=_mappings(connection),
             mappings_problem=_meta(connection, MAPPING_PROBLEM) or None,
             statements_lost_at=_instant(connection, LOST_AT),
+            hq_heard_ms=None if heard is None else int(heard),
         )
     finally:
         connection.close()

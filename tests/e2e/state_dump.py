@@ -29,6 +29,7 @@ IGNORED_COLUMNS: Final = {
 }
 IGNORED_META: Final = {
     "devices.": "for how long the store was busy, redeliveries included",
+    "hq_heard_ms": "when HQ answered, in real time",
     "egress": "how often messages were sent, repeats after a kill included",
     "second_copy.": "line numbers of a file that grows with the batches, however they fell",
     "counter.": "counts of what happened on the way, such as redeliveries; none is a state",
