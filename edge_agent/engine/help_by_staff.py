@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from edge_agent.domain.decisions import Cause, Moment, Place
 from edge_agent.domain.effects import Count, Publish, RecordDecision
 from edge_agent.domain.ids import ZoneId
-from edge_agent.engine import deciding
+from edge_agent.engine import deciding, persons
 from edge_agent.publish.staff import alert_of
 from edge_agent.wire import events as wire
 from edge_agent.wire import topics
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def requested(draft: Draft, arrival: Arrival) -> None:
     """Calls staff to where somebody asks for them.
 
-    A complaint does not silence this, and no cool-down either: it was asked for. A late request,
+    Nothing silences this, no complaint, refusal or cool-down: it was asked for. A late request,
     or one of a zone that the store does not have, is counted alone.
     """
     event = arrival.event
@@ -44,10 +44,15 @@ def requested(draft: Draft, arrival: Arrival) -> None:
 def tell_story(draft: Draft, visitor: Visitor, story: str | None, *, cause: Cause) -> None:
     """Calls staff to where somebody stands who complained, and tells them his story, if any.
 
-    The story is told once and kept nowhere; of who is not in the store nothing is told.
+    The story is told once and kept nowhere; of who is not in the store nothing is told. His
+    complaint asks for an answer, so it needs no consent; but who refused help by staff is not
+    looked for.
     """
     zone = _zone_of(draft, visitor)
     if not story:
+        return
+    if persons.refuses_help(draft, visitor):
+        draft.add(Count("story_unwanted"))
         return
     if zone is None:
         draft.add(Count("story_of_nobody_here"))

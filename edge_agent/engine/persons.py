@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 from edge_agent.decide.eligibility import is_unheard
 from edge_agent.domain.time import DAY_MS
 from edge_agent.identify.complaints import have_open_complaint
-from edge_agent.identify.consent import CHANNELS_OF_PLACE, forbids_offers
+from edge_agent.identify.consent import (
+    CHANNELS_OF_PLACE,
+    STAFF_ASSISTANCE,
+    forbids_offers,
+    may_use,
+    refuses_in,
+)
 from edge_agent.identify.links import links_from, person_among, unlinked, with_ends
 
 if TYPE_CHECKING:
@@ -102,6 +108,29 @@ def is_refused(circle: Iterable[Visitor], place: str, *, now_ms: int) -> bool:
     The stricter of both holds: a no of whoever a visitor was taken for counts as his own.
     """
     return any(each.consents and forbids_offers(each, place, now_ms=now_ms) for each in circle)
+
+
+def may_be_noticed(draft: Draft, visitor: Visitor) -> bool:
+    """Returns whether staff may be told what somebody's behaviour says: that he may want help.
+
+    Of who is nobody known they may, unless he refused it. Of who is known nothing on record means
+    no: he must have consented, and none of those who are taken for him may have refused.
+    """
+    if refuses_help(draft, visitor):
+        return False
+    person = draft.visitor(member_of(draft, visitor))
+    now_ms = draft.context.now_ms
+    return person is None or may_use(person, STAFF_ASSISTANCE, "staff", now_ms=now_ms)
+
+
+def refuses_help(draft: Draft, visitor: Visitor) -> bool:
+    """Returns whether he, or whoever he was taken for, wants no staff sent to him."""
+    now_ms = draft.context.now_ms
+    return any(
+        each.is_restricted
+        or (each.consents and refuses_in(each, STAFF_ASSISTANCE, "staff", now_ms=now_ms))
+        for each in circle_of(draft, (visitor,))
+    )
 
 
 def is_left_alone(

@@ -62,14 +62,12 @@ def _long_dwell(draft: Draft, visitor: VisitorId) -> None:
     due_ms = visit.zone_entered_at_ms + zone.long_dwell_s * SECOND_MS
     if draft.context.now_ms < due_ms:
         draft.add(ScheduleWake(due_ms=due_ms, kind="long_dwell", key=visitor))
-    elif visit.n_handled_in_zone == 0 and not visit.has_paid and not _is_restricted(draft, visit):
-        _alert(draft, visit, zone)
-
-
-def _is_restricted(draft: Draft, visit: Visit) -> bool:
-    visitor = draft.visitor(visit.visitor)
-    people = () if visitor is None else persons.circle_of(draft, (visitor,))
-    return any(each.is_restricted for each in people)
+    elif visit.n_handled_in_zone == 0 and not visit.has_paid:
+        person = draft.visitor(visit.visitor)
+        if person is None or persons.may_be_noticed(draft, person):
+            _alert(draft, visit, zone)
+        else:
+            draft.add(Count("alert_without_consent"))
 
 
 def _alert(draft: Draft, visit: Visit, zone: Zone) -> None:

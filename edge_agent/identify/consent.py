@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from edge_agent.domain.visitor import Visitor
 
 MARKETING: Final = "marketing"
+PROFILING: Final = "profiling"
+STAFF_ASSISTANCE: Final = "staff_assistance"
 PURPOSES: Final = (
     MARKETING,
     "personal_recommendations",
-    "profiling",
+    PROFILING,
     "sending_to_hq",
-    "staff_assistance",
+    STAFF_ASSISTANCE,
 )
 
 

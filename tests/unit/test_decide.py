@@ -48,6 +48,12 @@ def reply_of(found: list[Any]) -> RecommendReply:
     return RecommendReply.model_validate_json(message.payload)
 
 
+def said_no(purpose: str, *, who: dict[str, str] | None = None, **more: Any) -> Any:
+    """Returns a withdrawal of one purpose, by default the card holder's."""
+    whose = who or ref("loyalty", CARD)
+    return event("consent.withdrawn", 3, source="desk", visitor=whose, purposes=[purpose], **more)
+
+
 def test_a_screen_gets_the_best_items_with_reason_price_and_end() -> None:
     """The message is complete, and answers the event that asked for it."""
     heard = world()
@@ -193,6 +199,69 @@ def test_help_by_a_person_is_offered_in_a_complaint_too() -> None:
     heard = world()
     heard.take(complained(0, who=ref()), entered("wine"))
     assert len(heard.published(heard.pass_s(180))) == 1
+
+
+def alerts_after_long_dwell(heard: World, *before: Any) -> list[Any]:
+    """Returns the alerts that a phone's long stay before the wine leads to."""
+    heard.take(*before, entered("wine", 5))
+    return [each for each in heard.published(heard.pass_s(200)) if "/staff/" in each.topic]
+
+
+def linked(*purposes: str) -> tuple[Any, ...]:
+    """Returns that a phone is known to be that of a card holder who consented to these."""
+    basket = till("basket.opened", 0, visitor=ref())
+    return (granted(-60, purposes=purposes), basket, scanned_card(1))
+
+
+@pytest.mark.parametrize(
+    ("before", "is_told"),
+    [
+        (linked("profiling"), False),
+        (linked("staff_assistance"), True),
+        ((*linked("profiling"), granted(2, purposes=("staff_assistance",))), True),
+        ((*linked("staff_assistance", "profiling"), said_no("staff_assistance")), False),
+        ((*linked("staff_assistance"), said_no("staff_assistance", who=ref())), False),
+        ((said_no("staff_assistance", who=ref()),), False),
+        ((said_no("staff_assistance", who=ref(), only_on=["handheld"]),), False),
+        ((said_no("staff_assistance", who=ref(), only_on=["screen"]),), True),
+        ((said_no("marketing", who=ref()),), True),
+        ((granted(-60, purposes=("profiling",)), scanned_card(1)), True),
+    ],
+)
+def test_staff_are_told_of_a_known_person_only_with_his_consent(
+    before: tuple[Any, ...], *, is_told: bool
+) -> None:
+    """Nothing on record means no; of who is nobody known they are told unless he refused."""
+    heard = world()
+    found = alerts_after_long_dwell(heard, *before)
+    assert bool(found) is is_told
+    assert (Count("alert_without_consent") in heard.effects) is not is_told
+
+
+def test_who_asks_for_help_is_answered_whatever_he_said() -> None:
+    """A button is pressed by somebody who wants it."""
+    heard = world()
+    heard.take(*linked("profiling"), said_no("staff_assistance"), entered("wine", 5))
+    asked = event("help.requested", 6, source="button-1", zone="wine")
+    assert len(heard.published(heard.take(asked))) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "is_told"),
+    [((), True), ((said_no("staff_assistance"),), False), ((said_no("marketing"),), True)],
+)
+def test_a_story_needs_no_consent_but_heeds_a_no(
+    before: tuple[Any, ...], *, is_told: bool
+) -> None:
+    """Who complains asks for an answer; who wants no staff sent is not looked for."""
+    heard = world()
+    heard.take(*linked("profiling"), *before, entered("wine", 5))
+    told = event(
+        "complaint.opened", 6, source="desk", visitor=ref("loyalty", CARD), complaint="c1",
+        story="The cheese was old.",
+    )  # fmt: skip
+    found = [each for each in heard.published(heard.take(told)) if "/staff/" in each.topic]
+    assert bool(found) is is_told
 
 
 def test_staff_are_called_where_somebody_asks_for_them() -> None:
