@@ -55,6 +55,7 @@ from edge_agent.shell.cipher import DayCipher
 from edge_agent.shell.clock import ReplayClock, SystemClock
 from edge_agent.shell.control import SHOW_EGRESS, ControlServer
 from edge_agent.shell.derived import Shop
+from edge_agent.shell.hq_mark import HqMark
 from edge_agent.shell.installed_models import InstalledModels
 from edge_agent.shell.key_desk import KeyDesk
 from edge_agent.shell.keys import KeyStore
@@ -331,22 +332,22 @@ class Agent:
             wakes=self._wakes(now_ms),
             guard=NameGuard(self._is_known, secrets.token_bytes(GUARD_KEY_BYTES)),
             tombstones=self._tombstones,
-            hq_heard=self._make_hq_heard(),
+            hq_heard=self._make_hq_heard(now_ms),
             verify=partial(verify_command, keys=keys),
             now_ms=now_ms,
             watermark_ms=self._meta("watermark_ms"),
             observer=self._shadow,
         )
 
-    def _make_hq_heard(self) -> HqHeard | None:
+    def _make_hq_heard(self, now_ms: int) -> HqHeard | None:
         if self.config.hq is None:
             return None
+        mark = HqMark(self.config.database.with_name("hq_heard"))
         saved = self._meta_text(HQ_HEARD)
         if saved is None and self._opening.found.set_aside:
-            # When that was is lost too, and so nobody knows how old what is known is.
-            saved = "0"
+            saved = str(mark.read(now_ms=now_ms))
             self._unit.add("meta", (HQ_HEARD, saved))
-        return HqHeard(self._unit, None if saved is None else int(saved))
+        return HqHeard(self._unit, None if saved is None else int(saved), keep=mark.keep)
 
     def _tolerances(self) -> Tolerances:
         return tolerances_of(self.config, self._desk.sections)

@@ -13,6 +13,8 @@ from edge_agent.decide.eligibility import is_unheard
 from edge_agent.domain.time import DAY_MS, MINUTE_MS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edge_agent.domain.policy import Policy
     from edge_agent.ports import UnitOfWork
 
@@ -26,10 +28,14 @@ class HqHeard:
         unit: Where it is written.
         saved_ms: As it was saved last; None for a store that begins with HQ, which is heard as
             of its first present.
+        keep: Writes it down once more where the loss of the database does not reach.
     """
 
-    def __init__(self, unit: UnitOfWork, saved_ms: int | None) -> None:
+    def __init__(
+        self, unit: UnitOfWork, saved_ms: int | None, *, keep: Callable[[int], None]
+    ) -> None:
         self._unit = unit
+        self._keep = keep
         self._committed_ms = saved_ms
         self.at_ms = saved_ms
 
@@ -42,6 +48,8 @@ class HqHeard:
     def note_committed(self) -> None:
         """Notes that it is on the disk."""
         self._committed_ms = self.at_ms
+        if self.at_ms is not None:
+            self._keep(self.at_ms)
 
     def hear(self, issued_at_ms: int, *, now_ms: int) -> bool:
         """Takes in when HQ signed a word of its own; returns whether that is newer.

@@ -26,6 +26,7 @@ N_PRODUCTS: Final = 5
 DATABASE: Final = "state.db"
 LOG: Final = "state.db-wal"
 SECOND: Final = "state.db.second"
+HQ_HEARD: Final = "hq_heard"
 MORE: Final = """
 [ingest]
 quiet_wait_ms = 1
@@ -124,7 +125,7 @@ def make_store(folder: Path) -> Path:
             data = {"visitor": card(number)}
             agent.take(told("desk", "consent.withdrawn", T0 + 10 * MINUTE_MS, f"w{n}", **data))
         left.mkdir()
-        for name in (DATABASE, LOG, SECOND):
+        for name in (DATABASE, LOG, SECOND, HQ_HEARD):
             shutil.copyfile(live / name, left / name)
         shutil.copytree(live / "keys", left / "keys")
     return left

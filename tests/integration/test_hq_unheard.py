@@ -16,6 +16,7 @@ from edge_agent.domain.policy import Policy
 from edge_agent.domain.time import DAY_MS, MINUTE_MS, SECOND_MS
 from edge_agent.hq.keys import public_text
 from edge_agent.shell.health import read_health
+from edge_agent.shell.hq_mark import HqMark
 from edge_agent.shell.signing import DEMO_KEY_ID, demo_private_key, sign_command
 from edge_agent.wire import topics
 from edge_agent.wire.downlink import AckBody, AckCommand
@@ -133,11 +134,35 @@ def test_a_word_that_could_not_be_written_is_not_heard(tmp_path: Path) -> None:
         assert not agent.road.is_hq_unheard
 
 
-def test_a_database_that_is_lost_knows_nobody_of_whom_hq_was_heard(tmp_path: Path) -> None:
-    """When HQ was heard is lost with it: closed until HQ is heard, over a restart too."""
+def test_a_lost_database_does_not_make_hq_heard(tmp_path: Path) -> None:
+    """The silence goes on as it was."""
     with a_store(tmp_path, now_ms=T0) as agent:
         assert gates(decided(agent, T0 + MINUTE_MS)) == []
     (tmp_path / "state.db").write_bytes(b"\xff" * 4_096)
+    for days, expected in ((34, []), (35, ["hq_unheard"]), (36, ["hq_unheard"])):
+        with a_store(tmp_path, now_ms=T0 + days * DAY_MS) as agent:
+            assert gates(decided(agent, T0 + days * DAY_MS + MINUTE_MS)) == expected
+
+
+def test_an_instant_of_the_future_is_none(tmp_path: Path) -> None:
+    """The file is no way to make HQ heard for ever."""
+    mark = HqMark(tmp_path / "hq_heard")
+    mark.keep(T0)
+    assert mark.read(now_ms=T0) == mark.read(now_ms=0) == T0
+    assert mark.read(now_ms=T0 - 1) == 0
+
+
+@pytest.mark.parametrize("left", [None, b"", b"1 2\n", b"\xff"])
+def test_with_both_copies_of_the_instant_lost_it_is_closed(
+    tmp_path: Path, left: bytes | None
+) -> None:
+    """Until HQ is heard, over a restart too: nobody knows how old is what is known."""
+    with a_store(tmp_path, now_ms=T0) as agent:
+        assert gates(decided(agent, T0 + MINUTE_MS)) == []
+    (tmp_path / "state.db").write_bytes(b"\xff" * 4_096)
+    (tmp_path / "hq_heard").unlink()
+    if left is not None:
+        (tmp_path / "hq_heard").write_bytes(left)
     for start in (1, 2):
         with a_store(tmp_path, now_ms=T0 + start * DAY_MS) as agent:
             assert gates(decided(agent, T0 + start * DAY_MS + MINUTE_MS)) == ["hq_unheard"]
