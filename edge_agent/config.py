@@ -36,6 +36,9 @@ from edge_agent.errors import ConfigError
 from edge_agent.ingest.identifiers import RULES_WANTED, rules_of
 from edge_agent.state.tolerances import DEFAULT, Tolerances
 
+# A late event may change the period in which its visit began.
+LONGEST_VISIT_S: Final = 43_200
+DAY_S: Final = 86_400
 _ModelT = TypeVar("_ModelT", bound=BaseModel)
 _TABLE_LINE: Final = re.compile(r"^\s*\[+\s*([^\]]+?)\s*\]+")
 
@@ -442,6 +445,10 @@ def _dangling(config: Config) -> list[tuple[tuple[str, ...], str]]:
     if config.ingest.hold_back_s >= config.policy.lateness_s:
         what = f"ingest.hold_back_s: must be below policy.lateness_s ({config.policy.lateness_s})"
         found.append((("ingest", "hold_back_s"), f"{what}, or what is held could not decide"))
+    late_s = config.policy.correct_within_days * DAY_S + LONGEST_VISIT_S
+    if config.retention.watermarks_days * DAY_S < late_s + config.policy.summary_period_s:
+        what = "retention.watermarks_days: a late event may still change a period of before"
+        found.append((("retention", "watermarks_days"), what))
     for name, screen in config.screens.items():
         if screen.zone not in config.zones:
             what = f"screens.{name}.zone: there is no zone {screen.zone!r}"

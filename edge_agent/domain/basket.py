@@ -30,13 +30,18 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sale:
-    """What was paid, as of the till's `revision` of it."""
+    """What was paid, as of the till's `revision` of it.
+
+    Attributes:
+        event: Source and id of the event that said so; None where it was not kept.
+    """
 
     completed_at_ms: int
     currency: str
     total: Decimal
     lines: tuple[Line, ...]
     revision: int = 0
+    event: str | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)

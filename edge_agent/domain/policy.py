@@ -115,7 +115,8 @@ class Retention:
     """Days that each kind of data is kept; enforced by the agent on a trusted clock only.
 
     Which table goes by which of them, and what it holds: `shell.personal_data`. `inbox_days` must
-    not be under the time that a source may repeat an event.
+    not be under the time that a source may repeat an event; `watermarks_days` must be over the
+    time that an event may come late, because until then a period may be summed up once more.
     """
 
     inbox_days: int = 8
@@ -125,6 +126,7 @@ class Retention:
     profiles_days: int = 400
     visitors_days: int = 400
     counts_days: int = 400
+    watermarks_days: int = 8
     dead_letters_days: int = 1
     commands_days: int = 400
     mapping_days: int = 400
@@ -145,6 +147,9 @@ class Retention:
                 raise ValueError(msg)
         if self.inbox_days < REPEAT_HORIZON_DAYS:
             msg = "inbox_days must be at least 7: sources may repeat an event for that long"
+            raise ValueError(msg)
+        if self.watermarks_days <= REPEAT_HORIZON_DAYS:
+            msg = "watermarks_days must be at least 8: a late event would make a period anew"
             raise ValueError(msg)
         if self.tombstones_days < REPEAT_HORIZON_DAYS:
             msg = "tombstones_days must be at least 7: a repeat would bring a forgotten one back"

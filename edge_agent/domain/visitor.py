@@ -217,12 +217,31 @@ class Purchase:
         basket: The basket's pseudonym, under which all that the till told of the sale is kept.
         products: Distinct products, in ascending order.
         total: What was paid.
+        event: Source and id of the event that told of it; None where it was not kept.
     """
 
     basket: BasketId
     at_ms: int
     products: tuple[ProductId, ...]
     total: Decimal
+    currency: str
+    event: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Return:
+    """Goods that somebody brought back, as his profile remembers it.
+
+    Attributes:
+        tie: Orders returns of the same instant, by event and not by arrival.
+        basket: What the till named: the sale that they are of, if it is of that day, or their own.
+        lines: Each product with what was paid back for it.
+    """
+
+    at_ms: int
+    tie: int
+    basket: BasketId | None
+    lines: tuple[tuple[ProductId, Decimal], ...]
     currency: str
 
 
@@ -232,15 +251,20 @@ class Profile:
 
     Attributes:
         history: Sales here and those that HQ told of, oldest first; what a scorer is given.
-        purchases: The newest sales here, oldest first: what all that is said of him rests on.
+        purchases: The newest sales here, oldest first: what all that is said of him rests on, less
+            what came back of them.
+        returns: What came back, oldest first.
         interests: Department and strength, strongest first, as of the newest sale.
+        told_at_ms: When HQ last told of him; None where it never did.
     """
 
     reference: str | None = None
     history: tuple[PastBasket, ...] = ()
     purchases: tuple[Purchase, ...] = ()
+    returns: tuple[Return, ...] = ()
     segments: tuple[str, ...] = ()
     interests: tuple[tuple[str, float], ...] = ()
+    told_at_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

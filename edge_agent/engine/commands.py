@@ -19,11 +19,7 @@ from edge_agent.domain.visitor import CONSENT_BASIS, ConsentStatement
 from edge_agent.engine.help_by_staff import tell_story
 from edge_agent.engine.persons import circle_of
 from edge_agent.engine.rights import silence_screens, state_consent, with_complaint
-from edge_agent.identify.consent import (
-    PURPOSES,
-    has_any_consent,
-    may_hq_loosen,
-)
+from edge_agent.identify.consent import PROFILING, PURPOSES, has_consent, may_hq_loosen
 from edge_agent.state.profile import with_hq_profile
 from edge_agent.wire import downlink
 
@@ -78,9 +74,15 @@ def _person(draft: Draft, commanded: Commanded, at_ms: int) -> Visitor | None:
 
 def _profile(draft: Draft, commanded: Commanded, body: downlink.ProfileBody) -> str | None:
     known = None if commanded.subject is None else draft.visitor_of(commanded.subject)
-    if known is None or not has_any_consent(known, now_ms=draft.context.now_ms):
-        return "no consent of this customer is on record here"
-    draft.put_visitor(replace(known, profile=with_hq_profile(known.profile, body)))
+    now_ms = draft.context.now_ms
+    if known is not None and has_consent(known, PROFILING, now_ms=now_ms):
+        profile = with_hq_profile(known.profile, body, at_ms=now_ms)
+    elif known is not None and has_consent(known, "sending_to_hq", now_ms=now_ms):
+        # To send HQ what he bought needs its handle for him, and nothing of what HQ knows.
+        profile = replace(known.profile, reference=body.reference)
+    else:
+        return "no consent of this customer to profiling is on record here"
+    draft.put_visitor(replace(known, profile=profile))
     return None
 
 

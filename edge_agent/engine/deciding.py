@@ -24,7 +24,7 @@ from edge_agent.domain.time import SECOND_MS
 from edge_agent.domain.visitor import UNKNOWN_MEMBER
 from edge_agent.engine import persons
 from edge_agent.identify.complaints import have_open_complaint
-from edge_agent.identify.consent import may_use, refuses_in
+from edge_agent.identify.consent import PROFILING, has_consent, may_use, refuses, refuses_in
 from edge_agent.publish.screens import receipt_offer_of, recommendation_json
 from edge_agent.wire import topics
 
@@ -155,9 +155,13 @@ def _history(draft: Draft, moment: Moment) -> tuple[PastBasket, ...]:
         return ()
     visitor = draft.visitor(moment.visitor)
     # The stricter of both: his phone's no is his no.
-    if visitor is not None and refuses_in(visitor, purpose, place, now_ms=now_ms):
+    if visitor is not None and (
+        refuses_in(visitor, purpose, place, now_ms=now_ms)
+        or refuses(visitor, PROFILING, now_ms=now_ms)
+    ):
         return ()
-    return member.profile.history
+    # It was remembered under another purpose, which may have expired since.
+    return member.profile.history if has_consent(member, PROFILING, now_ms=now_ms) else ()
 
 
 def _decision(

@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge_agent.domain.effects import SendToHq
+from edge_agent.domain.ids import ProductId
 from edge_agent.domain.time import SECOND_MS, local_time, ms_from_datetime
-from edge_agent.domain.visitor import Profile, Purchase
-from edge_agent.identify.consent import has_consent, refuses, unbroken_since
-from edge_agent.state.profile import only_since, with_purchase, without_purchase
+from edge_agent.domain.visitor import Profile, Purchase, Return
+from edge_agent.identify.consent import PROFILING, has_consent, refuses, unbroken_since
+from edge_agent.state.profile import only_since, with_purchase, with_return, without_purchase
 from edge_agent.sync.customers import update_for
 from edge_agent.sync.egress import may_name
 from edge_agent.wire import topics
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from edge_agent.domain.basket import Basket, Sale
-    from edge_agent.domain.ids import ProductId
+    from edge_agent.domain.inputs import Arrival
     from edge_agent.domain.visitor import Visitor
     from edge_agent.engine.draft import Draft
+    from edge_agent.wire.events import SaleReturnedData
 
 
 def remember(draft: Draft, basket: Basket) -> None:
@@ -32,10 +34,10 @@ def remember(draft: Draft, basket: Basket) -> None:
     context = draft.context
     carrier = draft.visitor(basket.carrier)
     # Whatever was said before and taken back since, nothing of that time is learnt.
-    since_ms = unbroken_since(member, "profiling", now_ms=context.now_ms)
+    since_ms = unbroken_since(member, PROFILING, now_ms=context.now_ms)
     is_new = since_ms is not None and since_ms <= at_ms
     # To work out what he likes is profiling, whoever hears of it.
-    is_profiled = is_new and _may(draft, member, carrier, "profiling", at_ms=at_ms)
+    is_profiled = is_new and _may(draft, member, carrier, PROFILING, at_ms=at_ms)
     if is_profiled:
         departments = draft.state.departments()
         profile = with_purchase(member.profile, _purchase(basket, basket.sale), departments)
@@ -74,11 +76,35 @@ def forget(draft: Draft, basket: Basket) -> None:
         draft.put_visitor(replace(member, profile=profile))
 
 
+def take_back(draft: Draft, arrival: Arrival, data: SaleReturnedData) -> None:
+    """Takes what came back out of the profile of whose card was shown, or else whose sale it was.
+
+    Later than its day a sale's number leads to it no more: then the card alone tells whose it was.
+    """
+    member = None
+    if arrival.subject is not None and arrival.subject.is_identified:
+        member = draft.visitor_of(arrival.subject)
+    elif arrival.basket is not None:
+        basket = draft.basket(arrival.basket)
+        member = None if basket is None else draft.visitor(basket.member)
+    if member is None or unbroken_since(member, PROFILING, now_ms=draft.context.now_ms) is None:
+        return
+    back = Return(
+        at_ms=arrival.at_ms,
+        tie=arrival.tie,
+        basket=arrival.basket,
+        lines=tuple((ProductId(each.product), each.amount) for each in data.lines),
+        currency=data.currency,
+    )
+    profile = with_return(member.profile, back, draft.state.departments())
+    draft.put_visitor(replace(member, profile=profile))
+
+
 def obeying(draft: Draft, visitor: Visitor) -> Visitor:
     """Returns somebody without the sales that his consents, as they are now, leave no room for."""
     if visitor.profile == Profile():
         return visitor
-    since_ms = unbroken_since(visitor, "profiling", now_ms=draft.context.now_ms)
+    since_ms = unbroken_since(visitor, PROFILING, now_ms=draft.context.now_ms)
     profile = only_since(visitor.profile, since_ms, draft.state.departments())
     return visitor if profile is visitor.profile else replace(visitor, profile=profile)
 
@@ -90,6 +116,7 @@ def _purchase(basket: Basket, sale: Sale) -> Purchase:
         products=tuple(sorted(set(basket.products))),
         total=sale.total,
         currency=sale.currency,
+        event=sale.event,
     )
 
 

@@ -1,4 +1,4 @@
-"""Aggregate sensors and goods that came back: they belong to nobody."""
+"""Aggregate sensors, and goods that came back: they count for the store, belonging to nobody."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from edge_agent.domain.effects import CountPeople, CountReturn, SetLevel
 from edge_agent.domain.ids import ProductId, ZoneId
+from edge_agent.engine import purchases
 from edge_agent.wire import events as wire
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def measured(draft: Draft, arrival: Arrival) -> None:
         draft.add(SetLevel(kind="queue", zone=zone, at_ms=at_ms, value=event.data.length))
     elif isinstance(event, wire.SaleReturned):
         draft.add(_returned(event, arrival))
+        purchases.take_back(draft, arrival, event.data)
     draft.touch_summaries(at_ms)
 
 

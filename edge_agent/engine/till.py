@@ -110,7 +110,8 @@ def _with_event(basket: Basket, arrival: Arrival) -> Basket:
             quantity=quantity,
         )
     if isinstance(event, wire.SaleCompleted):
-        return baskets.with_sale(basket, event.data, at_ms=at_ms)
+        named = f"{event.source} {event.id}"
+        return baskets.with_sale(basket, event.data, at_ms=at_ms, event=named)
     if isinstance(event, wire.SaleVoided):
         return baskets.with_void(basket, at_ms=at_ms)
     return basket

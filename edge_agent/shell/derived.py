@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edge_agent.domain.ids import DecisionId, VisitId, ZoneId
 from edge_agent.domain.time import rfc3339_from_ms
 from edge_agent.identify.consent import has_consent, refuses, unbroken_since
-from edge_agent.state.profile import past_basket
+from edge_agent.state.profile import bought_in, past_basket
 from edge_agent.state.traits import Evidence, Knowledge, Response, Stay, traits_from
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ _STAYS: Final = (
     " (SELECT value FROM json_each(?1)) AND s.entered_at_ms >= ?2"
 )
 _RESPONSES: Final = (
-    "SELECT d.id, d.at_ms, json_group_array(o.kind) FILTER (WHERE o.kind IS NOT NULL)"
+    "SELECT d.id, d.at_ms, json_group_array(o.kind) FILTER (WHERE o.kind IS NOT NULL),"
+    " json_extract(d.record, '$.cause.source') || ' ' || json_extract(d.record, '$.cause.id')"
     " FROM decision d LEFT JOIN outcome o ON o.decision = d.id"
     " WHERE d.id IN (SELECT value FROM json_each(?1)) AND d.at_ms >= ?2"
     " AND d.visitor IN (SELECT value FROM json_each(?3))"
@@ -97,11 +98,11 @@ def evidence_of(person: Person, *, query: Query, shop: Shop, now_ms: int) -> Evi
         {
             each.basket: each
             for visitor in visitors
-            for each in visitor.profile.purchases
+            for each in bought_in(visitor.profile)
             if each.at_ms >= since_ms
         }.values()
     )
-    own = {past_basket(each) for visitor in visitors for each in visitor.profile.purchases}
+    own = {past_basket(each) for visitor in visitors for each in bought_in(visitor.profile)}
     told = {each for visitor in visitors for each in visitor.profile.history} - own
     ids, visits = json.dumps(person.visitors), json.dumps(person.visits)
     decisions = json.dumps(person.decisions)
@@ -114,8 +115,8 @@ def evidence_of(person: Person, *, query: Query, shop: Shop, now_ms: int) -> Evi
             if zone not in shop.passages
         ),
         responses=tuple(
-            Response(DecisionId(decision), at_ms, frozenset(json.loads(kinds)))
-            for decision, at_ms, kinds in query(_RESPONSES, (decisions, since_ms, ids))
+            Response(DecisionId(decision), at_ms, frozenset(json.loads(kinds)), event)
+            for decision, at_ms, kinds, event in query(_RESPONSES, (decisions, since_ms, ids))
         ),
     )
 

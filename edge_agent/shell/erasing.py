@@ -67,7 +67,10 @@ def statements_for(
         (
             "UPDATE visitor SET profile = json_set(profile, '$.purchases', (SELECT"
             " json_group_array(json(p.value)) FROM json_each(profile, '$.purchases') p WHERE"
-            " json_extract(p.value, '$[0]') NOT IN (SELECT value FROM json_each(?1))))"
+            " json_extract(p.value, '$[0]') NOT IN (SELECT value FROM json_each(?1))),"
+            " '$.returns', (SELECT json_group_array(json(p.value)) FROM"
+            " json_each(profile, '$.returns') p WHERE coalesce(json_extract(p.value, '$[2]'), '')"
+            " NOT IN (SELECT value FROM json_each(?1))))"
             " WHERE profile IS NOT NULL AND id IN (SELECT json_extract(c.value, '$[1]')"
             " FROM basket b, json_each(b.cards) c WHERE b.id IN"
             " (SELECT value FROM json_each(?1)))",

@@ -351,13 +351,14 @@ class _Reader:
 
     def _basket(self, basket: str) -> dict[str, Any] | None:
         rows = self._query(
-            "SELECT register, first_at_ms, s.completed_at_ms, s.currency, s.total, voided_at_ms"
+            "SELECT register, first_at_ms, s.completed_at_ms, s.currency, s.total, s.event,"
+            " voided_at_ms"
             " FROM basket LEFT JOIN sale s ON s.basket = id WHERE id = ?",
             (basket,),
         )
         if not rows:
             return None
-        register, first, completed, currency, total, voided = rows[0]
+        register, first, completed, currency, total, event, voided = rows[0]
         lines = self._query(
             "SELECT product, quantity, amount FROM sale_line WHERE basket = ? ORDER BY position",
             (basket,),
@@ -370,6 +371,7 @@ class _Reader:
             "at": _when(first),
             "register": register,
             "paid_at": _when(completed),
+            "paid_by_event": event,
             "voided_at": _when(voided),
             "total": None if total is None else f"{total} {currency}",
             "lines": [
@@ -432,9 +434,19 @@ def _profile(document: dict[str, Any], first_ms: int, last_ms: int) -> dict[str,
             for at_ms, products in document.get("history", [])
         ],
         "remembered_baskets": [
-            {"basket": basket, "at": _when(at_ms), "total": f"{total} {currency}"}
-            for basket, at_ms, _products, total, currency in document.get("purchases", [])
+            {
+                "basket": basket,
+                "at": _when(at_ms),
+                "total": f"{total} {currency}",
+                "event": event[0] if event else None,
+            }
+            for basket, at_ms, _products, total, currency, *event in document.get("purchases", [])
         ],
+        "remembered_returns": [
+            {"at": _when(at_ms), "of_basket": basket, "products": [each for each, _ in lines]}
+            for at_ms, _tie, basket, lines, _currency in document.get("returns", [])
+        ],
+        "headquarters_told_at": _when(document.get("told_at")),
     }
 
 

@@ -19,6 +19,20 @@ if TYPE_CHECKING:
 # The agent looks this often for what is over; what is still there later is overdue.
 LOOKS_EVERY_MS: Final = HOUR_MS
 
+_OPEN: Final = (
+    "opened_at_ms IS NOT NULL AND (closed_at_ms IS NULL OR closed_at_ms <= opened_at_ms)"
+)
+_CLAIM: Final = "l.basis <> 'unlink' AND coalesce(l.ended_by, '') <> 'unlink'"
+# Whom an open complaint silences (`engine.persons.circle_of`): who complained, whoever he was
+# taken for, and all who were taken for those. They stay, and so do the links between them. The
+# plus keeps SQLite from going through every link between visitors.
+SILENT_CIRCLE: Final = (
+    f"WITH silent (id) AS (SELECT visitor FROM complaint WHERE {_OPEN}),"  # noqa: S608 - literal SQL of ours
+    " person (id) AS (SELECT id FROM silent UNION SELECT l.visitor FROM silent s JOIN link l"
+    f" ON l.pseudonym = s.id WHERE l.kind = 'visitor' AND {_CLAIM})"
+    " SELECT id FROM person UNION SELECT l.pseudonym FROM person p JOIN link l"
+    f" ON l.visitor = p.id WHERE +l.kind = 'visitor' AND {_CLAIM}"
+)
 _ANONYMOUS: Final = "kind IN ('ble', 'wifi', 'track', 'basket')"
 
 
@@ -64,7 +78,11 @@ _COUNT = _plain("people_count", "period_start_ms")
 _SENT = _plain("customer_sent", "at_ms")
 _TOMBSTONE = _plain("tombstone", "at_ms")
 _AUDIT = _plain("audit", "at_ms")
-_WATERMARK = _plain("summary_watermark", "period_start_ms")
+# Of the newest it is kept that it was sent, without digests: it says how far summaries are made.
+_DIGESTED: Final = (
+    "summary_watermark WHERE json_valid(cells) AND json_extract(cells, '$.digests') <> '{}'"
+)
+_WATERMARK = _plain(_DIGESTED, "period_start_ms")
 _LETTER = _plain("dead_letter", "at_ms")
 _MAPPING = _plain("mapping_state", "updated_at_ms")
 _DEVICE = _plain("device", "last_at_ms")
@@ -100,11 +118,10 @@ KEPT: Final = (
         holds="identified: a pseudonym, what its person said, a MAC of that",
         period="visitors_days",
         since="last seen",
-        note="an open complaint stays",
+        note="an open complaint stays, with all whom it silences",
         rows=f"SELECT count(*) FROM visitor WHERE NOT {_ANONYMOUS}",  # noqa: S608 - literal SQL of ours
         oldest="SELECT min(last_seen_at_ms) FROM visitor"  # noqa: S608 - literal SQL of ours
-        f" WHERE NOT {_ANONYMOUS} AND id NOT IN (SELECT visitor FROM complaint WHERE opened_at_ms"
-        " IS NOT NULL AND (closed_at_ms IS NULL OR closed_at_ms <= opened_at_ms))",
+        f" WHERE NOT {_ANONYMOUS} AND id NOT IN ({SILENT_CIRCLE})",
     ),
     Kept(
         tables=("visitor.profile",),
@@ -174,8 +191,9 @@ KEPT: Final = (
     Kept(
         tables=("summary_watermark",),
         holds="what was sent of each period; digests of who was behind it",
-        period="counts_days",
+        period="watermarks_days",
         since="the period",
+        note="no later event changes a period any more",
         rows=_WATERMARK[0],
         oldest=_WATERMARK[1],
     ),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.decide.trace import lowest_id_at
 from edge_agent.domain.time import DAY_MS
+from edge_agent.shell.personal_data import SILENT_CIRCLE
+from edge_agent.sync.privacy import REVISIONS_MAX
 
 if TYPE_CHECKING:
     import sqlite3
@@ -27,8 +30,13 @@ APART: Final = frozenset(
         "outbox (expired)",
         "audit",
         "customer_sent",
+        "summary_watermark",
+        "summary_watermark (newest)",
     }
 )
+
+# Revisions so many that none may follow.
+_FROZEN: Final = json.dumps([{}] * REVISIONS_MAX)
 
 # Every table that holds something of a person or an event: which period, and the rows past it.
 # What each holds stands in `shell.personal_data`.
@@ -101,18 +109,41 @@ RULES: Final = (
         " profile IS NOT NULL AND last_seen_at_ms < :before_ms LIMIT :limit)",
     ),
     (
+        # Its consent ran out: a withdrawal takes it at once, an expiry is no event.
+        "visitor.profile (no longer allowed)",
+        "profiles_days",
+        "UPDATE visitor SET profile = iif(json_extract(profile, '$.reference') IS NULL, NULL,"
+        " json_object('history', json('[]'), 'interests', json('[]'), 'purchases', json('[]'),"
+        " 'reference', json_extract(profile, '$.reference'), 'segments', json('[]')))"
+        " WHERE id IN (SELECT v.id FROM (SELECT DISTINCT visitor FROM consent WHERE"
+        " purpose = 'profiling' AND expires_at_ms <= :now_ms) x"
+        " CROSS JOIN visitor v ON v.id = x.visitor WHERE v.profile IS NOT NULL"
+        " AND json_valid(v.profile) AND (json_extract(v.profile, '$.history') <> '[]'"
+        " OR json_extract(v.profile, '$.segments') <> '[]')"
+        " AND NOT (SELECT c.granted AND coalesce(c.expires_at_ms > :now_ms, 1) FROM consent c"
+        " WHERE c.visitor = v.id AND c.purpose = 'profiling' AND c.only_on = ''"
+        " ORDER BY c.stated_at_ms DESC, c.granted LIMIT 1) LIMIT :limit)",
+    ),
+    (
         "visitor",
         "visitors_days",
-        "DELETE FROM visitor WHERE id IN (SELECT id FROM visitor WHERE"
-        " last_seen_at_ms < :before_ms AND id NOT IN"
-        " (SELECT visitor FROM complaint WHERE opened_at_ms IS"
-        " NOT NULL AND (closed_at_ms IS NULL OR closed_at_ms <= opened_at_ms)) LIMIT :limit)",
+        "DELETE FROM visitor WHERE id IN (SELECT id FROM visitor WHERE"  # noqa: S608 - of ours
+        f" last_seen_at_ms < :before_ms AND id NOT IN ({SILENT_CIRCLE}) LIMIT :limit)",
     ),
     ("people_count", "counts_days", "DELETE FROM people_count WHERE period_start_ms < :before_ms"),
     (
+        # The newest says how far summaries were made: without it they would be made once more.
         "summary_watermark",
-        "counts_days",
-        "DELETE FROM summary_watermark WHERE period_start_ms < :before_ms",
+        "watermarks_days",
+        "DELETE FROM summary_watermark WHERE period_start_ms < :before_ms"
+        " AND period_start_ms < (SELECT max(period_start_ms) FROM summary_watermark)",
+    ),
+    (
+        "summary_watermark (newest)",
+        "watermarks_days",
+        "UPDATE summary_watermark SET is_dirty = 0, cells = json_set(cells,"
+        " '$.digests', json('{}'), '$.earlier', json(:frozen)) WHERE period_start_ms < :before_ms"
+        " AND json_valid(cells) AND json_extract(cells, '$.digests') <> '{}'",
     ),
     (
         "dead_letter",
@@ -191,6 +222,7 @@ def _purged(connection: sqlite3.Connection, retention: Retention, now_ms: int) -
         limits = {
             "before_ms": before_ms,
             "now_ms": now_ms,
+            "frozen": _FROZEN,
             "day": before_ms // DAY_MS,
             "decision": lowest_id_at(max(0, before_ms)),
             "limit": ROWS_AT_A_TIME,

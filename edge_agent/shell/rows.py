@@ -27,6 +27,7 @@ from edge_agent.domain.visitor import (
     Mark,
     Profile,
     Purchase,
+    Return,
     Visit,
     Visitor,
     ZoneStay,
@@ -256,7 +257,14 @@ def _cards(text: str, *, member: str | None, at_ms: int) -> tuple[CardReading, .
 
 def sale_rows(basket: BasketId, sale: Sale) -> tuple[Row, list[Row]]:
     """Returns a sale's row and those of its lines."""
-    head = (basket, sale.completed_at_ms, sale.currency, str(sale.total), sale.revision)
+    head = (
+        basket,
+        sale.completed_at_ms,
+        sale.currency,
+        str(sale.total),
+        sale.revision,
+        sale.event,
+    )
     lines: list[Row] = [
         (basket, position, line.product, str(line.quantity), str(line.amount), str(line.discount))
         for position, line in enumerate(sale.lines)
@@ -265,7 +273,7 @@ def sale_rows(basket: BasketId, sale: Sale) -> tuple[Row, list[Row]]:
 
 
 def _sale(row: Row, lines: list[Row]) -> Sale:
-    completed_at_ms, currency, total, revision = row
+    completed_at_ms, currency, total, revision, event = row
     return Sale(
         completed_at_ms=completed_at_ms,
         currency=currency,
@@ -275,6 +283,7 @@ def _sale(row: Row, lines: list[Row]) -> Sale:
             for product, quantity, amount, discount in lines
         ),
         revision=revision,
+        event=event,
     )
 
 
@@ -303,9 +312,20 @@ def _profile_document(profile: Profile) -> dict[str, Any]:
         "reference": profile.reference,
         "history": [[ms_from_datetime(each.at), list(each.products)] for each in profile.history],
         "purchases": [
-            [each.basket, each.at_ms, list(each.products), str(each.total), each.currency]
+            [*_purchase_list(each), *([] if each.event is None else [each.event])]
             for each in profile.purchases
         ],
+        "returns": [
+            [
+                each.at_ms,
+                each.tie,
+                each.basket,
+                [[p, str(n)] for p, n in each.lines],
+                each.currency,
+            ]
+            for each in profile.returns
+        ],
+        "told_at": profile.told_at_ms,
         "segments": list(profile.segments),
         "interests": [list(each) for each in profile.interests],
     }
@@ -328,17 +348,35 @@ def _profile(document: dict[str, Any]) -> Profile:
         ),
         # Written by an agent that remembered no more than the history, there are none.
         purchases=tuple(_purchase(row) for row in document.get("purchases", ())),
+        returns=tuple(_return(row) for row in document.get("returns", ())),
+        told_at_ms=document.get("told_at"),
         segments=tuple(document["segments"]),
         interests=tuple((name, share) for name, share in document["interests"]),
     )
 
 
+def _purchase_list(each: Purchase) -> list[Any]:
+    return [each.basket, each.at_ms, list(each.products), str(each.total), each.currency]
+
+
+def _return(row: list[Any]) -> Return:
+    at_ms, tie, basket, lines, currency = row
+    return Return(
+        at_ms=at_ms,
+        tie=tie,
+        basket=None if basket is None else BasketId(basket),
+        lines=tuple((ProductId(product), Decimal(amount)) for product, amount in lines),
+        currency=currency,
+    )
+
+
 def _purchase(row: list[Any]) -> Purchase:
-    basket, at_ms, products, total, currency = row
+    basket, at_ms, products, total, currency, *event = row
     return Purchase(
         basket=BasketId(basket),
         at_ms=at_ms,
         products=tuple(map(ProductId, products)),
         total=Decimal(total),
         currency=currency,
+        event=event[0] if event else None,
     )

@@ -436,6 +436,13 @@ def m008_channels(database: Database) -> None:
         database.execute(statement)
 
 
+@migrations()
+def m009_events_of_sales(database: Database) -> None:
+    """Adds the source and id of the event that told of a sale: what a profile gives as reason."""
+    database.execute("ALTER TABLE sale ADD COLUMN event TEXT")
+    database.execute("UPDATE meta SET value = '9' WHERE key = 'schema_version'")
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is not applied yet, each migration in one transaction with its record."""
     migrations.apply(Database(connection))

@@ -498,7 +498,7 @@ class StateStore:
             (basket,),
         ).fetchall()
         sale = self._db.execute(
-            "SELECT completed_at_ms, currency, total, revision FROM sale WHERE basket = ?",
+            "SELECT completed_at_ms, currency, total, revision, event FROM sale WHERE basket = ?",
             (basket,),
         ).fetchone()
         lines = self._db.execute(

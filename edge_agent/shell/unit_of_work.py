@@ -92,8 +92,8 @@ _SQL: Final = {
         " VALUES (?, ?, ?, ?, ?)"
     ),
     "sale": (
-        "INSERT OR REPLACE INTO sale (basket, completed_at_ms, currency, total, revision)"
-        " VALUES (?, ?, ?, ?, ?)"
+        "INSERT OR REPLACE INTO sale (basket, completed_at_ms, currency, total, revision, event)"
+        " VALUES (?, ?, ?, ?, ?, ?)"
     ),
     "sale_line_delete": "DELETE FROM sale_line WHERE basket = ?",
     "sale_line": (

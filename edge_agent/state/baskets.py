@@ -55,7 +55,7 @@ def with_line(
     return replace(basket, changes=tuple(ordered))
 
 
-def with_sale(basket: Basket, data: SaleData, *, at_ms: int) -> Basket:
+def with_sale(basket: Basket, data: SaleData, *, at_ms: int, event: str | None = None) -> Basket:
     """Returns the basket after it was paid; the newest statement of a sale counts.
 
     Newest is the highest revision, then the latest time. Of two that a till made at one instant
@@ -71,6 +71,7 @@ def with_sale(basket: Basket, data: SaleData, *, at_ms: int) -> Basket:
         total=data.total,
         lines=lines,
         revision=data.revision or 0,
+        event=event,
     )
     if basket.sale is not None and _statement(basket.sale) > _statement(sale):
         return basket
@@ -84,4 +85,5 @@ def with_void(basket: Basket, *, at_ms: int) -> Basket:
 
 def _statement(sale: Sale) -> tuple[object, ...]:
     lines = [(each.product, each.quantity, each.amount, each.discount) for each in sale.lines]
-    return sale.revision, sale.completed_at_ms, sale.total, lines, sale.currency
+    told = sale.revision, sale.completed_at_ms, sale.total, lines, sale.currency
+    return *told, sale.event or ""

@@ -8,23 +8,26 @@ leaves no trace, as long as no more than `PURCHASES_MAX` were made.
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.domain.ids import ProductId
 from edge_agent.domain.scoring import PastBasket
 from edge_agent.domain.time import datetime_from_ms
+from edge_agent.domain.visitor import Profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from edge_agent.domain.ids import BasketId
-    from edge_agent.domain.visitor import Profile, Purchase
+    from edge_agent.domain.visitor import Purchase, Return
     from edge_agent.wire.downlink import ProfileBody
 
 HISTORY_BASKETS_MAX: Final = 200
 # Two years of a weekly shopper; what is older counts for less than a hundredth.
 PURCHASES_MAX: Final = 100
+# Who brings back more than he keeps is not told apart any more.
+RETURNS_MAX: Final = 100
 INTERESTS_MAX: Final = 5
 # A department is an interest from the second basket on: once is chance.
 INTEREST_BASKETS_MIN: Final = 2
@@ -37,8 +40,14 @@ STRENGTH_MIN: Final = 0.1
 _DIGITS: Final = 3
 
 
-def with_hq_profile(profile: Profile, body: ProfileBody) -> Profile:
-    """Returns the profile with HQ's knowledge in it; baskets known from both count once."""
+def with_hq_profile(profile: Profile, body: ProfileBody, *, at_ms: int) -> Profile:
+    """Returns the profile with HQ's knowledge in it; baskets known from both count once.
+
+    Args:
+        profile: What is known.
+        body: What HQ tells.
+        at_ms: When it is heard of.
+    """
     theirs = tuple(
         PastBasket(at=each.at, products=tuple(sorted({ProductId(p) for p in each.products})))
         for each in body.history
@@ -48,6 +57,7 @@ def with_hq_profile(profile: Profile, body: ProfileBody) -> Profile:
         reference=body.reference,
         history=_merged(profile.history, theirs),
         segments=tuple(sorted(set(body.segments))),
+        told_at_ms=at_ms,
     )
 
 
@@ -55,39 +65,76 @@ def with_purchase(
     profile: Profile, purchase: Purchase, departments: Mapping[ProductId, str]
 ) -> Profile:
     """Returns the profile after a sale in this store, interests derived anew."""
-    profile = _without(profile, {purchase.basket})
-    purchases = sorted((*profile.purchases, purchase), key=lambda each: (each.at_ms, each.basket))
-    history = _merged(profile.history, (past_basket(purchase),))
-    return _derived(
-        replace(profile, history=history, purchases=tuple(purchases[-PURCHASES_MAX:])),
-        departments,
-    )
+    others = (each for each in profile.purchases if each.basket != purchase.basket)
+    return _derived(_remembering(profile, (*others, purchase), profile.returns), departments)
 
 
 def without_purchase(
     profile: Profile, purchase: Purchase, departments: Mapping[ProductId, str]
 ) -> Profile:
     """Returns the profile without a sale in this store, interests derived anew."""
-    kept = _without(profile, {purchase.basket})
-    if kept is profile:
-        # It is older than what is kept of purchases, or was remembered before baskets were.
-        gone = past_basket(purchase)
-        history = tuple(each for each in profile.history if each != gone)
-        if len(history) == len(profile.history):
-            return profile
-        kept = replace(profile, history=history)
-    return _derived(kept, departments)
+    others = tuple(each for each in profile.purchases if each.basket != purchase.basket)
+    if len(others) != len(profile.purchases):
+        return _derived(_remembering(profile, others, profile.returns), departments)
+    # It is older than what is kept of purchases, or was remembered before baskets were.
+    gone = past_basket(purchase)
+    history = tuple(each for each in profile.history if each != gone)
+    if len(history) == len(profile.history):
+        return profile
+    return _derived(replace(profile, history=history), departments)
+
+
+def with_return(profile: Profile, back: Return, departments: Mapping[ProductId, str]) -> Profile:
+    """Returns the profile after goods came back: what the sale gave is taken back."""
+    others = (each for each in profile.returns if (each.at_ms, each.tie) != (back.at_ms, back.tie))
+    return _derived(_remembering(profile, profile.purchases, (*others, back)), departments)
 
 
 def only_since(
     profile: Profile, since_ms: int | None, departments: Mapping[ProductId, str]
 ) -> Profile:
-    """Returns the profile without the sales here of before consent was given; None is all."""
-    gone = {each.basket for each in profile.purchases if since_ms is None or each.at_ms < since_ms}
-    kept = _without(profile, gone)
+    """Returns the profile without what was remembered or told before consent was given.
+
+    Args:
+        profile: What is known.
+        since_ms: When that was; None where there is no consent. HQ's handle alone is left then: by
+            it HQ is told that somebody wants to be forgotten.
+        departments: The department of each product that has one.
+    """
     if since_ms is None:
-        return replace(kept, interests=()) if kept.interests else kept
-    return _derived(kept, departments) if kept is not profile else profile
+        bare = Profile(reference=profile.reference)
+        return profile if profile == bare else bare
+    own = {past_basket(each) for each in bought_in(profile)}
+    told_ms = profile.told_at_ms
+    is_told_before = told_ms is not None and told_ms < since_ms
+    since = datetime_from_ms(since_ms)
+    kept = replace(
+        profile,
+        # Of what is neither a purchase here nor told since it is not known whose it is.
+        history=tuple(
+            each
+            for each in profile.history
+            if each in own or (not is_told_before and (told_ms is not None or each.at >= since))
+        ),
+        segments=() if is_told_before else profile.segments,
+        told_at_ms=None if is_told_before else told_ms,
+    )
+    kept = _remembering(
+        kept,
+        tuple(each for each in kept.purchases if each.at_ms >= since_ms),
+        tuple(each for each in kept.returns if each.at_ms >= since_ms),
+    )
+    return profile if kept == profile else _derived(kept, departments)
+
+
+def bought_in(profile: Profile) -> tuple[Purchase, ...]:
+    """Returns the purchases that are remembered, less what came back of them, oldest first.
+
+    A product comes back from the sale that the till named, else from the newest one before that
+    has it. What came back in part counts as not bought, and a sale of which nothing is left as
+    none. So it follows from what is remembered, in whatever order that was heard of.
+    """
+    return _less(profile.purchases, profile.returns)
 
 
 def interests_from(
@@ -138,15 +185,47 @@ def past_basket(purchase: Purchase) -> PastBasket:
     return PastBasket(at=datetime_from_ms(purchase.at_ms), products=purchase.products)
 
 
-def _without(profile: Profile, baskets: set[BasketId]) -> Profile:
-    gone = [each for each in profile.purchases if each.basket in baskets]
-    if not gone:
-        return profile
-    kept = tuple(each for each in profile.purchases if each.basket not in baskets)
+def _remembering(
+    profile: Profile, purchases: Iterable[Purchase], returns: Iterable[Return]
+) -> Profile:
+    """Returns the profile with other purchases and returns, and the history that follows."""
+    ordered = tuple(sorted(purchases, key=lambda each: (each.at_ms, each.basket)))
+    back = tuple(sorted(returns, key=lambda each: (each.at_ms, each.tie)))[-RETURNS_MAX:]
+    after = [past_basket(each) for each in _less(ordered, back)]
     # Two baskets of one instant with the same in them are one in a history.
-    dropped = {past_basket(each) for each in gone} - {past_basket(each) for each in kept}
-    history = tuple(each for each in profile.history if each not in dropped)
-    return replace(profile, history=history, purchases=kept)
+    gone = {past_basket(each) for each in bought_in(profile)}.difference(after)
+    history = _merged((each for each in profile.history if each not in gone), after)
+    kept = ordered[-PURCHASES_MAX:]
+    return replace(profile, history=history, purchases=kept, returns=back)
+
+
+def _less(purchases: tuple[Purchase, ...], returns: tuple[Return, ...]) -> tuple[Purchase, ...]:
+    if not returns:
+        return purchases
+    left = {each.basket: each for each in purchases}
+    named = set(left)
+    for back in returns:
+        only = back.basket if back.basket in named else None
+        for product, amount in back.lines:
+            of = max(
+                (e for e in left.values() if only in {None, e.basket} and _has(e, product, back)),
+                key=lambda each: (each.at_ms, each.basket),
+                default=None,
+            )
+            if of is None:
+                continue
+            products = tuple(each for each in of.products if each != product)
+            left[of.basket] = replace(
+                of, products=products, total=max(of.total - amount, Decimal(0))
+            )
+            if not products:
+                del left[of.basket]
+    return tuple(left.values())
+
+
+def _has(purchase: Purchase, product: ProductId, back: Return) -> bool:
+    is_before = purchase.at_ms <= back.at_ms and purchase.currency == back.currency
+    return is_before and product in purchase.products
 
 
 def _derived(profile: Profile, departments: Mapping[ProductId, str]) -> Profile:
@@ -157,9 +236,7 @@ def _derived(profile: Profile, departments: Mapping[ProductId, str]) -> Profile:
     return replace(profile, interests=interests)
 
 
-def _merged(
-    first: tuple[PastBasket, ...], second: tuple[PastBasket, ...]
-) -> tuple[PastBasket, ...]:
+def _merged(first: Iterable[PastBasket], second: Iterable[PastBasket]) -> tuple[PastBasket, ...]:
     unique = {(basket.at, basket.products): basket for basket in (*first, *second)}
     ordered = [unique[key] for key in sorted(unique)]
     return tuple(ordered[-HISTORY_BASKETS_MAX:])

@@ -52,11 +52,13 @@ class Response:
 
     Attributes:
         kinds: Such as `shown`, `tapped`, `dismissed`, `redeemed`, `bought`.
+        event: Source and id of the event that asked for the decision.
     """
 
     decision: DecisionId
     at_ms: int
     kinds: frozenset[str]
+    event: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +101,7 @@ class Trait:
         n: Pieces of evidence.
         first_at_ms: The oldest of them.
         last_at_ms: The newest of them.
-        why: Ids of the newest: baskets, visits or decisions.
+        why: The newest: ids of baskets, visits or decisions, and of the events that told of them.
     """
 
     kind: str
@@ -140,7 +142,7 @@ def _interests(
             if each not in own and name in departments_in(each.products, known.departments, seen)
         ]
         mine = [
-            (each.at_ms, each.basket)
+            (each.at_ms, _named(each.basket, each.event))
             for each in purchases
             if name in departments_in(each.products, known.departments, seen)
         ]
@@ -153,7 +155,7 @@ def _recency_frequency_value(purchases: list[Purchase], now_ms: int) -> list[Tra
         return []
     newest = purchases[-1]
     days = max(now_ms - newest.at_ms, 0) // DAY_MS
-    found = [_trait("recency", days, [(newest.at_ms, newest.basket)])]
+    found = [_trait("recency", days, _dated([newest]))]
     recent = [each for each in purchases if each.at_ms > now_ms - RECENT_DAYS * DAY_MS]
     if recent:
         found.append(_trait("frequency", len(recent), _dated(recent)))
@@ -207,7 +209,7 @@ def _responses(responses: tuple[Response, ...]) -> list[Trait]:
     trait = _trait(
         "response_to_offers",
         round(len(taken) / len(responses), _DIGITS),
-        [(each.at_ms, each.decision) for each in told],
+        [(each.at_ms, _named(each.decision, each.event)) for each in told],
         of=f"{len(taken)} of {len(responses)}",
     )
     return [trait]
@@ -229,7 +231,11 @@ def _weight(at_ms: int, now_ms: int) -> float:
 
 
 def _dated(purchases: list[Purchase]) -> list[tuple[int, str | None]]:
-    return [(each.at_ms, each.basket) for each in purchases]
+    return [(each.at_ms, _named(each.basket, each.event)) for each in purchases]
+
+
+def _named(thing: str, event: str | None) -> str:
+    return thing if event is None else f"{thing} (event {event})"
 
 
 def _trait(

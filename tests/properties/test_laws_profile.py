@@ -19,6 +19,7 @@ from edge_agent.shell.person import find_person
 from edge_agent.state.profile import (
     HISTORY_BASKETS_MAX,
     PURCHASES_MAX,
+    bought_in,
     interests_from,
     past_basket,
     with_purchase,
@@ -198,8 +199,56 @@ def test_sales_corrections_and_voids_in_any_order_make_one_profile(
     profiles = [profile_of(lived(each, granted(-60))) for each in (made, order)]
     assert profiles[0] == profiles[1]
     kept = [each for each in found if each[0] not in voided]
-    assert profiles[0] == profile_of(lived(events_of(kept), granted(-60)))
+    others = [each for each in made if vars(each.data)["basket"] not in voided]
+    assert profiles[0] == profile_of(lived(others, granted(-60)))
     assert len(profiles[0].purchases) == len({each[0] for each in kept})
+
+
+def brought_back(at_s: int, *named: str, basket: str = "r1", **data: Any) -> Event:
+    """Returns that the card holder brought goods back."""
+    lines = [{"product": each, "quantity": 1, "amount": "1.00"} for each in named]
+    whole = {"basket": basket, "currency": "USD", "lines": lines, "total": f"{len(named)}.00"}
+    visitor = {"kind": "loyalty", "value": CARD}
+    return event("sale.returned", at_s, source="pos-1", visitor=visitor, **{**whole, **data})
+
+
+@given(
+    sold,
+    st.lists(
+        st.tuples(
+            st.sampled_from(("b1", "b2", "r1")),
+            st.integers(0, 2 * HOUR_S),
+            st.sampled_from(("d0", "d1", "k0")),
+        ),
+        max_size=4,
+    ),
+    st.data(),
+)
+def test_sales_and_returns_in_any_order_make_one_profile(
+    found: list[Told], backs: list[Told], data: st.DataObject
+) -> None:
+    """What came back is taken back, whichever was heard of first."""
+    made = events_of([(basket, at_s % HOUR_S, product) for basket, at_s, product in found])
+    made += [brought_back(at_s, product, basket=basket) for basket, at_s, product in backs]
+    order = data.draw(st.permutations(made))
+    one, two = (profile_of(lived(each, granted(-60))) for each in (made, order))
+    assert one == two
+    left = {past_basket(each) for each in bought_in(one)}
+    assert left == set(one.history)
+    assert sum(len(each.products) for each in one.history) <= sum(
+        len(each.products) for each in one.purchases
+    )
+
+
+@given(sold)
+def test_who_brings_everything_back_has_bought_nothing(found: list[Told]) -> None:
+    """All that was said of him is as if there had been no sale."""
+    made = events_of([(basket, at_s % HOUR_S, product) for basket, at_s, product in found])
+    baskets = sorted({each[0] for each in found})
+    back = [brought_back(2 * HOUR_S, "d0", "d1", "k0", basket=each) for each in baskets]
+    profile = profile_of(lived([*made, *back], granted(-60)))
+    assert (profile.history, profile.interests, bought_in(profile)) == ((), (), ())
+    assert traits_from(Evidence(purchases=bought_in(profile)), known_at(1)) == ()
 
 
 @given(
@@ -266,9 +315,10 @@ def test_after_an_unmerge_all_that_is_said_is_as_if_never_merged(found: list[Any
     with tempfile.TemporaryDirectory(prefix="edge-agent-law-") as folder:
         linked = DiskWorld(Path(folder) / "linked.db", world())
         never = DiskWorld(Path(folder) / "never.db", world())
-        shopped(linked, found)
+        days = days_of(found)
+        played(linked, days)
         with without_links():
-            shopped(never, found)
+            played(never, days)
         for who in EVERYBODY:
             linked.unlink(*who)
         for disk in (linked, never):
@@ -313,19 +363,34 @@ def test_what_was_done_before_the_consent_says_nothing() -> None:
 
 def shopped(disk: DiskWorld, found: list[Any], *consents: Event, first: int = 0) -> None:
     """Plays trips to the store, an hour apart, each on foot with a phone and paid with a card."""
-    disk.tick(at(HOUR_S * first))
-    disk.take(*(consents or (granted(-60), granted(-60, card=OTHER_CARD))))
+    played(disk, days_of(found, *consents, first=first))
+
+
+def days_of(
+    found: list[Any], *consents: Event, first: int = 0
+) -> list[tuple[int, tuple[Event, ...]]]:
+    """Returns what happens on these trips, and when it is heard of."""
+    said = consents or (granted(-60), granted(-60, card=OTHER_CARD))
+    days: list[tuple[int, tuple[Event, ...]]] = [(HOUR_S * first, said)]
     for n, (phone, card, zone, product, stay_s) in enumerate(found, start=first):
         begun = HOUR_S * n
         who = {"visitor": {"kind": "ble", "value": phone}}
-        disk.tick(at(begun + 700))
-        disk.take(
+        happens = (
             entered(zone, begun, who=phone),
             left(zone, begun + stay_s, who=phone),
             till("basket.opened", begun + 610, basket=f"b{n}", **who),
             scanned_card(begun + 620, card=card, basket=f"b{n}"),
             sale(begun + 630, product, basket=f"b{n}", **who),
         )
+        days.append((begun + 700, happens))
+    return days
+
+
+def played(disk: DiskWorld, days: list[tuple[int, tuple[Event, ...]]]) -> None:
+    """Has a store hear of all that."""
+    for heard_s, events in days:
+        disk.tick(at(heard_s))
+        disk.take(*events)
 
 
 def said_on(disk: DiskWorld, kind: str, value: str) -> list[dict[str, Any]]:

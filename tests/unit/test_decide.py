@@ -368,7 +368,7 @@ def test_hq_s_profile_needs_a_consent_on_record() -> None:
     heard = world()
     body = {"visitor": ref("loyalty", CARD), "reference": "crm-7"}
     assert refusal(heard, command("profile", body)) == [
-        "no consent of this customer is on record here"
+        "no consent of this customer to profiling is on record here"
     ]
     assert heard.visitor("loyalty", CARD) is None
 

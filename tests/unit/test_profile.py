@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any, Final
 
 import numpy as np
 import pytest
 
+from edge_agent.domain.effects import Confirm
 from edge_agent.domain.ids import BasketId, DecisionId, ProductId, VisitId, ZoneId
 from edge_agent.domain.scoring import PastBasket
 from edge_agent.domain.store import Layout, Product
-from edge_agent.domain.time import DAY_MS, HOUR_MS, datetime_from_ms
-from edge_agent.domain.visitor import Profile, Purchase
+from edge_agent.domain.time import DAY_MS, HOUR_MS, datetime_from_ms, rfc3339_from_ms
+from edge_agent.domain.visitor import Profile, Purchase, Return
 from edge_agent.shell.bundles import Catalogue as BundleCatalogue
 from edge_agent.shell.catalogue import BundleDepartments, StoreCatalogue
 from edge_agent.shell.rows import visitor_from, visitor_row
-from edge_agent.state.profile import with_purchase
+from edge_agent.state.profile import bought_in, with_purchase, with_return
 from edge_agent.state.traits import Evidence, Knowledge, Response, Stay, Trait, traits_from
 from tests.factories import (
     CARD,
     T0,
     at,
+    command,
+    event,
     granted,
+    ref,
+    request,
     sale,
     scanned_card,
     till,
     withdrawn,
     world,
 )
-from tests.fakes import NEW_YORK
+from tests.fakes import NEW_YORK, World
+
+CARD_HOLDER: Final = ref("loyalty", CARD)
 
 THRILLER, NOVEL, COOKBOOK = (ProductId(each) for each in ("t1", "n1", "c1"))
 SHELVES = {THRILLER: "THRILLERS", NOVEL: "NOVELS", COOKBOOK: "COOKBOOKS"}
@@ -151,6 +160,151 @@ def test_a_cancelled_sale_is_remembered_by_nobody() -> None:
     assert card.profile == Profile()
 
 
+@pytest.mark.parametrize(
+    ("data", "left"),
+    [
+        ({"visitor": CARD_HOLDER}, {"d1": "1.00"}),
+        ({"visitor": CARD_HOLDER, "basket": "b1"}, {"d1": "1.00"}),
+        ({"basket": "b1"}, {"d1": "1.00"}),
+        ({"basket": "another"}, {"d0": "2.00", "d1": "2.00"}),
+        ({}, {"d0": "2.00", "d1": "2.00"}),
+        ({"visitor": ref("loyalty", "6400000000002")}, {"d0": "2.00", "d1": "2.00"}),
+        ({"visitor": CARD_HOLDER, "currency": "EUR"}, {"d0": "2.00", "d1": "2.00"}),
+    ],
+)
+def test_goods_that_came_back_take_back_what_the_sale_gave(
+    data: dict[str, Any], left: dict[str, str]
+) -> None:
+    """By the card that is shown, or by the sale of that day; nobody else's profile changes."""
+    heard = world()
+    heard.tick(at(60))
+    heard.take(granted(-60), granted(-60, card="6400000000002"))
+    heard.take(till("basket.opened", 0), scanned_card(1), sale(2, "d0", "d1"))
+    line = {"product": "d0", "quantity": 1, "amount": "1.00"}
+    whole: dict[str, Any] = {"currency": "USD", "lines": [line], "total": "1.00", **data}
+    heard.take(event("sale.returned", 50, source="pos-1", **whole))
+    card = heard.visitor("loyalty", CARD)
+    assert card is not None
+    found = {p: str(each.total) for each in bought_in(card.profile) for p in each.products}
+    assert found == left
+    assert {p for each in card.profile.history for p in each.products} == set(left)
+
+
+def test_a_return_of_another_day_goes_by_the_card_to_the_newest_sale_before_it() -> None:
+    """The sale's number leads nowhere the next day, and a later sale is not what came back."""
+    heard = world()
+    heard.take(granted(-60))
+    for n, day_s in enumerate((0, 86_400, 3 * 86_400)):
+        heard.tick(at(day_s + 9))
+        basket = f"b{n}"
+        heard.take(till("basket.opened", day_s, basket=basket))
+        heard.take(scanned_card(day_s + 1, basket=basket), sale(day_s + 2, "d0", basket=basket))
+    line = {"product": "d0", "quantity": 1, "amount": "1.00"}
+    whole: dict[str, Any] = {"currency": "USD", "lines": [line], "visitor": CARD_HOLDER}
+    whole |= {"basket": "b0", "total": "1.00"}
+    heard.take(event("sale.returned", 2 * 86_400, source="pos-1", **whole))
+    card = heard.visitor("loyalty", CARD)
+    assert card is not None
+    assert [each.at_ms for each in bought_in(card.profile)] == [at(2), at(3 * 86_400 + 2)]
+
+
+def test_reasons_name_the_events() -> None:
+    """A sale's, with its basket; and the one that asked for a decision that he answered to."""
+    heard = world()
+    heard.take(granted(-60), till("basket.opened", 0), scanned_card(1), paid := sale(2, "d0"))
+    card = heard.visitor("loyalty", CARD)
+    assert card is not None
+    (purchase,) = card.profile.purchases
+    assert purchase.event == f"{paid.source} {paid.id}"
+    said_of = said(Evidence(purchases=card.profile.purchases))
+    assert said_of["recency"].why == (f"{purchase.basket} (event {paid.source} {paid.id})",)
+    answered = Response(DecisionId("D1"), NOW_MS, frozenset({"tapped"}), "cam-1 e7")
+    told = said(Evidence(responses=(answered,)))
+    assert told["response_to_offers"].why == ("D1 (event cam-1 e7)",)
+
+
+def told_by_hq(heard: World, *products: str) -> str | None:
+    """Has HQ tell of the card holder; returns why it is refused."""
+    body = {
+        "visitor": CARD_HOLDER,
+        "reference": "crm-7",
+        "segments": ["gold"],
+        "history": [{"at": "2017-11-01T12:00:00Z", "products": list(products)}],
+    }
+    found = heard.command(command("profile", body))
+    (confirm,) = (each for each in found if isinstance(each, Confirm))
+    return confirm.reason
+
+
+@pytest.mark.parametrize(
+    ("purposes", "kept"),
+    [
+        (("profiling",), Profile(reference="crm-7", segments=("gold",))),
+        (("sending_to_hq",), Profile(reference="crm-7")),
+        (("personal_recommendations",), None),
+        (("marketing", "staff_assistance"), None),
+    ],
+)
+def test_what_hq_knows_is_kept_with_consent_to_profiling_alone(
+    purposes: tuple[str, ...], kept: Profile | None
+) -> None:
+    """To send HQ something needs its handle, and nothing else of it."""
+    heard = world()
+    heard.take(granted(-60, purposes=purposes))
+    reason = told_by_hq(heard, "k4")
+    assert (reason is None) is (kept is not None)
+    card = heard.visitor("loyalty", CARD)
+    assert card is not None
+    assert bool(card.profile.history) is (purposes == ("profiling",))
+    bare = replace(card.profile, history=(), told_at_ms=None)
+    assert bare == (kept or Profile())
+
+
+def test_what_hq_told_goes_with_the_consent_and_its_handle_stays() -> None:
+    """By the handle HQ is told to forget him; a new consent brings nothing back."""
+    heard = world()
+    heard.tick(at(60))
+    heard.take(granted(-60))
+    assert told_by_hq(heard, "k4") is None
+    heard.take(withdrawn(10, purposes=("profiling",)), granted(11, purposes=("profiling",)))
+    card = heard.visitor("loyalty", CARD)
+    assert card is not None
+    assert card.profile == Profile(reference="crm-7")
+
+
+def test_a_withdrawal_heard_of_late_takes_what_hq_told_before_the_consent_after_it() -> None:
+    """What was told between was told under a consent that was over."""
+    heard = world()
+    heard.tick(at(5))
+    heard.take(granted(-60))
+    assert told_by_hq(heard, "k4") is None
+    heard.tick(at(60))
+    heard.take(granted(50, purposes=("profiling",)), withdrawn(40, purposes=("profiling",)))
+    card = heard.visitor("loyalty", CARD)
+    assert card is not None
+    assert (card.profile.history, card.profile.segments) == ((), ())
+
+
+@pytest.mark.parametrize("who", [CARD_HOLDER, ref()])
+def test_a_history_is_used_no_longer_than_profiling_is_allowed(who: dict[str, str]) -> None:
+    """By his card or his telephone: of this visit alone once that consent is over."""
+    heard = world()
+    heard.take(granted(-60, purposes=("personal_recommendations",)))
+    until = {
+        "visitor": CARD_HOLDER,
+        "purposes": ["profiling"],
+        "expires_at": rfc3339_from_ms(at(100)),
+    }
+    heard.take(event("consent.granted", -60, source="desk", **until))
+    assert told_by_hq(heard, "k4") is None
+    heard.take(till("basket.opened", 0, visitor=ref()), scanned_card(1))
+    for seconds, is_used in ((99, True), (100, False)):
+        heard.tick(at(seconds))
+        asked = request(visitor=who, limit=1)
+        (decision,) = heard.decisions(heard.ask(asked, cause=f"a{seconds}"))
+        assert bool(json.loads(decision.record)["request"]["history"]) is is_used
+
+
 def test_a_withdrawal_takes_what_was_remembered_under_the_consent() -> None:
     """Profiling's alone: another purpose's leaves it; a new consent brings nothing back."""
     heard = world()
@@ -175,6 +329,10 @@ def test_a_profile_comes_back_from_its_row_as_it_was() -> None:
     card = heard.visitor("loyalty", CARD)
     assert card is not None
     profile = with_purchase(Profile(), bought("b1", 0, THRILLER, total="10.00"), SHELVES)
+    paid = replace(bought("b2", 1, NOVEL, THRILLER), event="pos-1 e2")
+    profile = replace(with_purchase(profile, paid, SHELVES), told_at_ms=T0)
+    back = Return(at_ms=NOW_MS, tie=7, basket=None, lines=((NOVEL, Decimal(2)),), currency="USD")
+    profile = with_return(profile, back, SHELVES)
     row = visitor_row(replace(card, profile=profile))
 
     def read(text: str) -> Profile:
