@@ -414,6 +414,7 @@ class Agent:
             run=self._road.run_called,
             send_to_hq=self._road.send_to_hq,
             let_go=self._let_go,
+            unsend=self._store_link.unsend,
             now_ms=self.now_ms,
             title_of=self._title_of,
             shop=self._shop(),

@@ -395,6 +395,11 @@ class FakeLink:
         """Keeps acknowledgements."""
         self.acked.extend(deliveries)
 
+    def unsend(self, tokens: Iterable[object]) -> None:
+        """Forgets messages."""
+        gone = set(tokens)
+        self.published = [each for each in self.published if each[2].get("token") not in gone]
+
     def pause(self) -> None:
         """Stops reading."""
         self.is_paused = True

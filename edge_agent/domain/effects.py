@@ -32,15 +32,20 @@ Change = Visitor | VisitsChanged | Basket | Showing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publish:
-    """A message for the store broker; it waits in the outbox until the broker has it."""
+    """A message for the store broker; it waits in the outbox until the broker has it.
+
+    Attributes:
+        replaces: Replaces an earlier message on the same topic that has not gone out yet.
+        about: Who told what is in it: should he be forgotten, it is never sent.
+    """
 
     topic: str
     payload: bytes
     retain: bool = False
     expires_at_ms: int | None = None
     correlation: bytes | None = None
-    # Replaces an earlier message on the same topic that has not gone out yet.
     replaces: bool = False
+    about: VisitorId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

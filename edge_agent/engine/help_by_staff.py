@@ -13,6 +13,7 @@ from edge_agent.wire import events as wire
 from edge_agent.wire import topics
 
 if TYPE_CHECKING:
+    from edge_agent.domain.ids import VisitorId
     from edge_agent.domain.inputs import Arrival
     from edge_agent.domain.store import Zone
     from edge_agent.domain.visitor import Visitor
@@ -58,7 +59,8 @@ def tell_story(draft: Draft, visitor: Visitor, story: str | None, *, cause: Caus
         draft.add(Count("story_of_nobody_here"))
         return
     place = Place(channel="staff", team=zone.team, zone=zone.id)
-    call_staff(draft, Moment(kind="complaint", cause=cause, place=place, limit=0), zone, story)
+    moment = Moment(kind="complaint", cause=cause, place=place, limit=0)
+    call_staff(draft, moment, zone, story, about=visitor.id)
 
 
 def _zone_of(draft: Draft, visitor: Visitor) -> Zone | None:
@@ -71,8 +73,23 @@ def _zone_of(draft: Draft, visitor: Visitor) -> Zone | None:
     return None if newest is None or newest.zone is None else known.get(newest.zone)
 
 
-def call_staff(draft: Draft, moment: Moment, zone: Zone, story: str | None = None) -> None:
-    """Decides by rule to call a zone's team, and tells its handhelds."""
+def call_staff(
+    draft: Draft,
+    moment: Moment,
+    zone: Zone,
+    story: str | None = None,
+    *,
+    about: VisitorId | None = None,
+) -> None:
+    """Decides by rule to call a zone's team, and tells its handhelds.
+
+    Args:
+        draft: The step.
+        moment: What asks for it.
+        zone: Where to.
+        story: What a customer told, in his words.
+        about: Which customer that was.
+    """
     decision = deciding.rule_decision(draft, moment)
     draft.add(RecordDecision(decision=decision))
     alert = alert_of(decision, zone=zone, locale=draft.context.locale, story=story)
@@ -81,5 +98,6 @@ def call_staff(draft: Draft, moment: Moment, zone: Zone, story: str | None = Non
             topic=topics.alert(draft.context.store, zone.team),
             payload=alert.model_dump_json().encode(),
             expires_at_ms=decision.valid_until_ms,
+            about=about,
         )
     )

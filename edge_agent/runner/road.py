@@ -631,7 +631,7 @@ class Road:
             message.correlation,
             None,
             "publish",
-            None,
+            message.about,
         )
         self._unit.add("outbox", row)
         self.publishes.append(message)

@@ -36,6 +36,20 @@ OF_PEOPLE_MS: Final = 7 * DAY_MS
 _SEARCH_BYTES: Final = 1_048_576
 # Copies of the database that the agent made itself: before a migration, and of a damaged file.
 _COPIES: Final = ("*.bak", "*.bak.partial", "*.damaged")
+# Messages to the store that tell of him, or what he told.
+_UNSENT: Final = (
+    "link = 'store' AND (visitor IN (SELECT value FROM json_each(?1)) OR CASE"
+    " WHEN json_valid(CAST(payload AS TEXT))"
+    " THEN json_extract(CAST(payload AS TEXT), '$.decision') END IN"
+    " (SELECT value FROM json_each(?2)))"
+)
+
+
+def unsent_of(person: Person, query: Query) -> frozenset[int]:
+    """Returns which messages to the store tell of a person and wait for its broker."""
+    asked = (json.dumps(person.visitors), json.dumps(person.decisions))
+    rows = query(f"SELECT id FROM outbox WHERE {_UNSENT}", asked)  # noqa: S608 - of ours
+    return frozenset(int(row_id) for (row_id,) in rows)
 
 
 def statements_for(
@@ -106,13 +120,7 @@ def statements_for(
             " (SELECT value FROM json_each(?1))",
             (visitors,),
         ),
-        (
-            "DELETE FROM outbox WHERE link = 'store' AND CASE"
-            " WHEN json_valid(CAST(payload AS TEXT))"
-            " THEN json_extract(CAST(payload AS TEXT), '$.decision') END IN"
-            " (SELECT value FROM json_each(?1))",
-            (decisions,),
-        ),
+        (f"DELETE FROM outbox WHERE {_UNSENT}", (visitors, decisions)),  # noqa: S608 - of ours
         # A period that he is part of is never told again: the difference would be he.
         (
             "UPDATE summary_watermark SET cells = json_set(cells, '$.digests', json('{}'),"

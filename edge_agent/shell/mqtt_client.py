@@ -37,7 +37,7 @@ from edge_agent.errors import BrokerError
 from edge_agent.shell.paho_client import FastClient, PackedProperties, PlainPublish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
     from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -131,6 +131,7 @@ class _Outgoing:
     retain: bool
     properties: Properties | None
     token: object
+    is_unsent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +245,18 @@ class MqttLink:
         self._commands.append(_Outgoing(topic, payload, qos, retain, properties, token))
         self._wake()
 
+    def unsend(self, tokens: Collection[object]) -> None:
+        """Forgets messages that the broker has not acknowledged; what they said goes at once.
+
+        One that is on its way already is not sent again on another connection.
+        """
+        for message in (*self._commands, *self._in_flight.values()):
+            if isinstance(message, _Outgoing) and message.token in tokens:
+                message.payload, message.is_unsent = b"", True
+        for mid, message in tuple(self._in_flight.items()):
+            if message.is_unsent:
+                self._client.blank(mid)
+
     def ack(self, deliveries: Iterable[Incoming]) -> None:
         """Acknowledges deliveries; those of an earlier connection are dropped."""
         self._commands.append(deliveries)
@@ -296,6 +309,10 @@ class MqttLink:
         self.n_connects += 1
         self._connected_at_s.append(time.monotonic())
         self._client.forget_buffered()
+        for mid, message in tuple(self._in_flight.items()):
+            if message.is_unsent:
+                del self._in_flight[mid]
+                self._client.take_back(mid)
         settings = self._settings
         properties = Properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = settings.session_expiry_s
@@ -388,6 +405,8 @@ class MqttLink:
                         client.ack(delivery.mid, delivery.qos)
 
     def _send(self, message: _Outgoing) -> None:
+        if message.is_unsent:
+            return
         try:
             info = self._client.publish(
                 message.topic,

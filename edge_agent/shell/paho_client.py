@@ -117,6 +117,18 @@ class FastClient(paho.Client):
         """Drops what an earlier connection left behind."""
         self._buffer, self._position = b"", 0
 
+    def blank(self, mid: int) -> None:
+        """Forgets what a message said that waits for its acknowledgement."""
+        with self._out_message_mutex:
+            message = self._out_messages.get(mid)
+            if message is not None:
+                message.payload = b""
+
+    def take_back(self, mid: int) -> None:
+        """Forgets a message, so that the next connection does not send it; while there is none."""
+        with self._out_message_mutex:
+            self._out_messages.pop(mid, None)
+
     @override
     def _handle_publish(self) -> MQTTErrorCode:
         found = plain_publish(self._in_packet["command"], self._in_packet["packet"])

@@ -86,6 +86,7 @@ class Ways:
         run: Takes an input into the batch that is open.
         send_to_hq: Queues a message for HQ, if there is one.
         let_go: Drops what is held in memory of somebody.
+        unsend: Forgets messages to the store that its broker has not taken yet, by row.
         now_ms: The agent's present.
         title_of: What a product is called.
         shop: What of the store tells something of somebody.
@@ -99,6 +100,7 @@ class Ways:
     run: Callable[[Input], None]
     send_to_hq: Callable[[SendToHq], None]
     let_go: Callable[[tuple[VisitorId, ...]], None]
+    unsend: Callable[[frozenset[int]], None]
     now_ms: Callable[[], int]
     title_of: Callable[[ProductId], str | None]
     shop: Shop
@@ -314,6 +316,7 @@ class RightsDesk:
                 person, query=unit.query, words=words, period_ms=self._store.period_ms
             )
         )
+        ways.unsend(erasing.unsent_of(person, unit.query))
         ways.let_go(person.visitors)
         outcome = "nothing_held" if person.is_nobody else "forgotten"
         self._note(uid, "forget", outcome)

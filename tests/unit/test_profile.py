@@ -290,7 +290,7 @@ def test_a_history_is_used_no_longer_than_profiling_is_allowed(who: dict[str, st
     """By his card or his telephone: of this visit alone once that consent is over."""
     heard = world()
     heard.take(granted(-60, purposes=("personal_recommendations",)))
-    until = {
+    until: dict[str, Any] = {
         "visitor": CARD_HOLDER,
         "purposes": ["profiling"],
         "expires_at": rfc3339_from_ms(at(100)),
