@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge_agent.decide.eligibility import is_unheard
+from edge_agent.domain.ids import Pseudonym
 from edge_agent.domain.time import DAY_MS
+from edge_agent.domain.visitor import Subject
 from edge_agent.identify.complaints import have_open_complaint
 from edge_agent.identify.consent import (
     CHANNELS_OF_PLACE,
@@ -16,9 +18,10 @@ from edge_agent.identify.consent import (
     refuses_in,
 )
 from edge_agent.identify.links import links_from, person_among, unlinked, with_ends
+from edge_agent.identify.pseudonyms import visitor_id_from
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from edge_agent.domain.ids import VisitorId
     from edge_agent.domain.visitor import Visitor
@@ -48,6 +51,7 @@ def circle_of(draft: Draft, visitors: Iterable[Visitor]) -> tuple[Visitor, ...]:
     """
     found = {visitor.id: visitor for visitor in visitors}
     for visitor in tuple(found.values()):
+        found.update((each.id, each) for each in _spoken_by_baskets(draft, visitor))
         for link in visitor.links:
             person = draft.visitor(link.visitor) if link.is_claim else None
             if person is not None:
@@ -60,6 +64,19 @@ def circle_of(draft: Draft, visitors: Iterable[Visitor]) -> tuple[Visitor, ...]:
                 if other is not None:
                     found[other.id] = other
     return tuple(found.values())
+
+
+def _spoken_by_baskets(draft: Draft, visitor: Visitor) -> Iterator[Visitor]:
+    """Returns who spoke by the number of a basket before it was known that this visitor has it."""
+    since_ms = draft.context.now_ms - DAY_MS
+    for basket in draft.baskets_of(visitor.id):
+        if basket.last_at_ms < since_ms:
+            # Its number is another basket's by now.
+            continue
+        subject = Subject(kind="basket", pseudonym=Pseudonym(basket.id))
+        own = draft.visitor(visitor_id_from(subject, day=basket.day))
+        if own is not None and (own.complaints or own.consents):
+            yield own
 
 
 def is_silenced(draft: Draft, *visitors: Visitor | None) -> bool:

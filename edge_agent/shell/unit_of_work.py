@@ -416,10 +416,10 @@ class UnitOfWork:
 
     # --- collecting ---------------------------------------------------------------------------
 
-    def _put_visitor(self, before: Visitor | None, visitor: Visitor) -> None:
-        if visitor.kind == "basket":
-            # Who came without any sensor noticing is known by his basket alone: nothing to keep.
+    def _put_visitor(self, known: Visitor | None, visitor: Visitor) -> None:
+        if not self._is_kept(visitor):
             return
+        before = known if known is not None and self._is_kept(known) else None
         self._visitors[visitor.id] = visitor
         if before is None:
             self.add("link", rows.own_link_row(visitor))
@@ -433,6 +433,12 @@ class UnitOfWork:
             for each in visitor.complaints:
                 row = (visitor.id, each.case, each.opened_at_ms, each.closed_at_ms)
                 self.add("complaint", row)
+
+    @staticmethod
+    def _is_kept(visitor: Visitor) -> bool:
+        # Whom no sensor noticed is known by his basket alone: only what he forbade is worth a row.
+        forbids = visitor.complaints or any(not each.granted for each in visitor.consents)
+        return visitor.kind != "basket" or bool(forbids)
 
     def _put_visits(self, change: effects.VisitsChanged) -> None:
         for visit_id in change.removed:

@@ -501,7 +501,7 @@ def test_an_export_says_what_is_made_of_somebody_and_why(chain: Chain, tmp_path:
     shown = command_line(chain.agent, "show", typed=CARD).stdout
     for row in told["derived"]:
         assert all(f"because {why}" in shown for why in row["why"])
-    his = {f"basket {row['basket']}" for row in told["purchases"]}
+    his = {f"basket {row['basket']} (event {row['paid_by_event']})" for row in told["purchases"]}
     visits = {f"visit {row['visit']}" for row in told["visits"]}
     decisions = {f"decision {row['decision']}" for row in told["decisions"]}
     derived = {row["what"]: row for row in told["derived"]}
@@ -518,7 +518,10 @@ def test_an_export_says_what_is_made_of_somebody_and_why(chain: Chain, tmp_path:
     assert derived["usual zone"]["of"] == "bakery"
     assert set(derived["usual zone"]["why"]) == visits
     assert derived["response to offers"]["of"] == "1 of 1"
-    assert set(derived["response to offers"]["why"]) <= decisions
+    for why in derived["response to offers"]["why"]:
+        decision, _, event = why.partition(" (event ")
+        assert decision in decisions
+        assert event
     page = (tmp_path / "visitor.html").read_text(encoding="utf-8")
     assert all(why in page for why in (*his, *visits))
 

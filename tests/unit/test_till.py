@@ -188,7 +188,7 @@ def test_the_order_of_card_and_sale_does_not_matter() -> None:
     profiles = []
     for late in (False, True):
         heard = at_the_till(PHONE)
-        events = [scanned_card(1, basket="b1"), sale(2, "d0")]
+        events = [scanned_card(1, basket="b1"), sale(2, "d0", event_id="s1")]
         heard.take(granted(-60), till("basket.opened", 0), *(events[::-1] if late else events))
         card = heard.visitor("loyalty", CARD)
         assert card is not None
