@@ -182,10 +182,13 @@ class SourceSection(DeviceSection):
     Attributes:
         receipt: It is told when its event is on disk, and repeats until then (tills).
         audience: Who sees what it is answered; personal answers need `private`.
+        channel: What it is, for whoever refuses offers on some channels only; without it, a no to
+            any device is a no to this one.
     """
 
     receipt: bool = False
     audience: Audience = "public"
+    channel: Literal["app", "handheld", "receipt", "screen"] | None = None
 
 
 class MappingSection(DeviceSection):
@@ -390,6 +393,13 @@ def layout_of(config: Config) -> Layout:
         ),
         audiences=MappingProxyType(
             {SourceId(name): source.audience for name, source in config.sources.items()}
+        ),
+        channels=MappingProxyType(
+            {
+                SourceId(name): source.channel
+                for name, source in config.sources.items()
+                if source.channel is not None
+            }
         ),
         screens_by_zone=MappingProxyType(by_zone),
     )

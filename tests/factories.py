@@ -169,6 +169,7 @@ def layout(*, audience: str = "public") -> Layout:
         registers=MappingProxyType(registers),
         receipt_sources=frozenset({SourceId("pos-1")}),
         audiences=MappingProxyType({SourceId("kiosk-1"): "private"}),
+        channels=MappingProxyType({SourceId("app-1"): "app", SourceId("totem-1"): "screen"}),
         screens_by_zone=MappingProxyType({each.zone: (each,) for each in screens.values()}),
     )
 

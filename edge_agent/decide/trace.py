@@ -97,6 +97,8 @@ def record_of(
         "seed": seed,
         "dwell_ms": moment.dwell_ms,
     }
+    if place.device is not None:
+        document["place"]["device"] = place.device
     if hq_silent_days is not None:
         document["hq_silent_days"] = hq_silent_days
     texts = ",".join([_text_of(each) for each in candidates])

@@ -27,7 +27,12 @@ class Cause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a decision is answered: one of screen, register, team or a caller's own topic."""
+    """Where a decision is answered: one of screen, register, team or a caller's own topic.
+
+    Attributes:
+        device: What it is that asked for a reply, of `identify.consent.CHANNELS`; None where that
+            is not sure.
+    """
 
     channel: str
     screen: ScreenId | None = None
@@ -35,6 +40,12 @@ class Place:
     team: TeamId | None = None
     zone: ZoneId | None = None
     audience: str = "private"
+    device: str | None = None
+
+    @property
+    def said_of(self) -> str:
+        """As what people speak of it, a key of `identify.consent.CHANNELS_OF_PLACE`."""
+        return self.device or self.channel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,6 +65,7 @@ class Layout:
     registers: Mapping[RegisterId, Register] = field(default_factory=lambda: MappingProxyType({}))
     receipt_sources: frozenset[SourceId] = frozenset()
     audiences: Mapping[SourceId, str] = field(default_factory=lambda: MappingProxyType({}))
+    channels: Mapping[SourceId, str] = field(default_factory=lambda: MappingProxyType({}))
     screens_by_zone: Mapping[ZoneId, tuple[Screen, ...]] = field(
         default_factory=lambda: MappingProxyType({})
     )

@@ -61,11 +61,7 @@ def _moment(draft: Draft, asked: Asked) -> Moment:
     return Moment(
         kind="request",
         cause=asked.cause,
-        place=Place(
-            channel="reply",
-            zone=None if request.zone is None else ZoneId(request.zone),
-            audience=_audience(draft, asked),
-        ),
+        place=_place(draft, asked),
         visitor=None if visitor is None else visitor.id,
         visit=visit.id if visit is not None and is_present else None,
         member=member,
@@ -74,16 +70,21 @@ def _moment(draft: Draft, asked: Asked) -> Moment:
     )
 
 
-def _audience(draft: Draft, asked: Asked) -> str:
-    """Returns who will see the answer.
+def _place(draft: Draft, asked: Asked) -> Place:
+    """Returns where the answer goes: who will see it, and on what.
 
     Whoever types a number is not thereby its owner, and a source's name is only a claim. So an
     answer is personal only where the configuration says that the asking device is seen by its
     user alone, and where it goes to that device's own reply topic, which the broker lets nobody
-    else read.
+    else read. Nor is it sure otherwise what device it goes to.
     """
-    source = asked.request.source
+    source, zone = SourceId(asked.request.source), asked.request.zone
     own = topics.reply(draft.context.store, source)
-    if asked.response_topic != own and not asked.response_topic.startswith(f"{own}/"):
-        return "public"
-    return draft.context.layout.audience_of(SourceId(source))
+    is_own = asked.response_topic == own or asked.response_topic.startswith(f"{own}/")
+    layout = draft.context.layout
+    return Place(
+        channel="reply",
+        zone=None if zone is None else ZoneId(zone),
+        audience=layout.audience_of(source) if is_own else "public",
+        device=layout.channels.get(source) if is_own else None,
+    )

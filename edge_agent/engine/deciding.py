@@ -125,7 +125,7 @@ def _silence(draft: Draft, moment: Moment) -> tuple[Suppression | None, int | No
         has_open_complaint=have_open_complaint(circle),
         may_be_unknown=persons.may_be_unknown(draft, *named),
         is_hq_unheard=is_unheard(days, context.policy),
-        is_refused=persons.is_refused(circle, moment.place.channel, now_ms=context.now_ms),
+        is_refused=persons.is_refused(circle, moment.place.said_of, now_ms=context.now_ms),
     )
     if silence is not None or moment.visit is None or moment.visitor is None:
         return silence, days
@@ -150,7 +150,7 @@ def _history(draft: Draft, moment: Moment) -> tuple[PastBasket, ...]:
     if member is None:
         return ()
     now_ms = draft.context.now_ms
-    purpose, place = "personal_recommendations", moment.place.channel
+    purpose, place = "personal_recommendations", moment.place.said_of
     if not may_use(member, purpose, place, now_ms=now_ms):
         return ()
     visitor = draft.visitor(moment.visitor)

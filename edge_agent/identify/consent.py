@@ -35,9 +35,11 @@ PURPOSES: Final = (
 # Where an offer may reach somebody. By e-mail it comes from HQ: the store keeps what was said.
 CHANNELS: Final = ("app", "e-mail", "handheld", "receipt", "screen")
 
-# The channels that the answer in a place may be on. Of who asked for a reply it is not known what
-# device that is: a no to one of them is a no to it.
+# The channels that the answer in a place may be on. Where it is not sure what device asked for a
+# reply, a no to one of them is a no to it.
 CHANNELS_OF_PLACE: Final = {
+    "app": ("app",),
+    "handheld": ("handheld",),
     "screen": ("screen",),
     "receipt": ("receipt",),
     "staff": ("handheld",),

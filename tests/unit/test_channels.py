@@ -10,6 +10,7 @@ import pytest
 from edge_agent.domain.decisions import Decision
 from edge_agent.domain.effects import Confirm
 from edge_agent.ingest.decode import Refusal, decode_events
+from edge_agent.replay.verification import Verifier
 from edge_agent.wire.events import Event
 from tests.factories import (
     CARD,
@@ -165,6 +166,51 @@ def test_a_reply_is_refused_with_any_device_that_may_have_asked() -> None:
     assert heard.decisions(heard.ask(request(**asked)))[0].chosen
     heard.take(said("no", 20, "app"))
     assert gates(heard.decisions(heard.ask(request(**asked)))[0]) == ["refused"]
+
+
+@pytest.mark.parametrize(
+    ("asker", "answered_to", "refused_on", "is_silent"),
+    [
+        ("app-1", "app-1", "app", True),
+        ("app-1", "app-1/phone-7", "app", True),
+        ("app-1", "app-1", "screen", False),
+        ("app-1", "app-1", "handheld", False),
+        ("totem-1", "totem-1", "screen", True),
+        ("totem-1", "totem-1", "app", False),
+        ("app-1", "totem-1", "screen", True),
+        ("app-1", "app-10", "screen", True),
+        ("kiosk-1", "kiosk-1", "handheld", True),
+    ],
+)
+def test_a_no_to_a_channel_refuses_the_devices_of_that_channel(
+    asker: str, answered_to: str, refused_on: str, *, is_silent: bool
+) -> None:
+    """Where the answer goes to the device's own topic; a name that is claimed binds nothing."""
+    heard = world()
+    rung_up(heard)
+    heard.take(said("no", 20, refused_on))
+    asked = request(source=asker, visitor=CARD_HOLDER)
+    (decision,) = heard.decisions(heard.ask(asked, answered_to=answered_to))
+    assert gates(decision) == (["refused"] if is_silent else [])
+
+
+def test_a_device_is_told_in_the_record_and_comes_out_again() -> None:
+    """A replay takes the decision for the same device; who has no channel has none there."""
+    heard = world()
+    rung_up(heard)
+    places = {}
+    for name in ("app-1", "kiosk-1"):
+        asked = request(source=name, visitor=CARD_HOLDER)
+        (decision,) = heard.decisions(heard.ask(asked, cause=name))
+        verifier = Verifier(
+            scorer=heard.scorer,
+            catalogue=heard.catalogue,
+            departments=heard.catalogue.departments,
+            policy=heard.policy,
+        )
+        assert verifier.differences(decision.id, decision.record) == []
+        places[name] = json.loads(decision.record)["place"].get("device")
+    assert places == {"app-1": "app", "kiosk-1": None}
 
 
 def test_hq_s_word_on_a_channel_is_obeyed() -> None:
