@@ -191,10 +191,14 @@ def _remembering(
     """Returns the profile with other purchases and returns, and the history that follows."""
     ordered = tuple(sorted(purchases, key=lambda each: (each.at_ms, each.basket)))
     back = tuple(sorted(returns, key=lambda each: (each.at_ms, each.tie)))[-RETURNS_MAX:]
-    after = [past_basket(each) for each in _less(ordered, back)]
+    before, after = bought_in(profile), _less(ordered, back)
+    was, now = ({each.basket: each for each in some} for some in (before, after))
+    # Nearly always one is new and none is gone: the others need not be looked at.
+    fresh = [past_basket(each) for each in after if was.get(each.basket) is not each]
+    left = {past_basket(each) for each in before if now.get(each.basket) is not each}
     # Two baskets of one instant with the same in them are one in a history.
-    gone = {past_basket(each) for each in bought_in(profile)}.difference(after)
-    history = _merged((each for each in profile.history if each not in gone), after)
+    gone = left.difference(map(past_basket, after)) if left else left
+    history = _merged((each for each in profile.history if each not in gone), fresh)
     kept = ordered[-PURCHASES_MAX:]
     return replace(profile, history=history, purchases=kept, returns=back)
 

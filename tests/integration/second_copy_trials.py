@@ -28,8 +28,6 @@ LOG: Final = "state.db-wal"
 SECOND: Final = "state.db.second"
 HQ_HEARD: Final = "hq_heard"
 MORE: Final = """
-[ingest]
-quiet_wait_ms = 1
 [screens.kiosk-1]
 zone = "dairy"
 audience = "private"
