@@ -14,7 +14,7 @@ from edge_agent.domain.decisions import Decision
 from edge_agent.domain.effects import Publish
 from edge_agent.domain.ids import ProductId
 from edge_agent.domain.scoring import PastBasket
-from edge_agent.domain.time import datetime_from_ms
+from edge_agent.domain.time import DAY_MS, datetime_from_ms
 from edge_agent.engine import step
 from edge_agent.wire.events import Event
 from edge_agent.wire.screens import Recommendation
@@ -101,6 +101,33 @@ def test_an_open_complaint_silences_everything(story: list[Any]) -> None:
             own = any(p is not None and p.id in named and p.has_open_complaint for p in people)
             assert not own
             assert not silent
+
+
+@given(stories, st.integers(0, 2))
+def test_while_hq_is_unheard_nobody_identified_is_offered_anything(
+    story: list[Any], over: int
+) -> None:
+    """Whatever happens; with HQ heard all is as in a store without one, but for the records."""
+    heard, plain = world(audience="private"), world(audience="private")
+    days = heard.policy.hq_stale_after_days - 1 + over
+    heard.hq_heard_ms = T0 - days * DAY_MS
+    for n, make in enumerate(story):
+        made = make(5 * n)
+        told: list[list[Decision]] = []
+        for each in (heard, plain):
+            each.tick(at(5 * n))
+            asked = each.ask(request(visitor=ref("loyalty", CARD)), cause=f"ask-{n}")
+            told.append([*each.decisions(each.take(made)), *each.decisions(asked)])
+        if not over:
+            assert [each.chosen for each in told[0]] == [each.chosen for each in told[1]]
+            continue
+        card = heard.visitor("loyalty", CARD)
+        known = set() if card is None else {card.id}
+        if are_linked(heard):
+            known.update(each.id for each in (heard.visitor("ble", PHONE),) if each is not None)
+        for decision in marketing(told[0]):
+            assert not known & {decision.moment.visitor, decision.moment.member}
+            assert "hq_silent_days" not in json.loads(decision.record)
 
 
 @given(st.lists(st.sampled_from(("item", "card", "complain")), max_size=6))
