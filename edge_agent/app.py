@@ -420,7 +420,8 @@ class Agent:
             shop=self._shop(),
         )
         call = partial(self._loop.calls.call, timeout_s=CALL_TIMEOUT_S)
-        desk = RightsDesk(store, ways, call=call)
+        restricting = partial(call, is_restricting=True)
+        desk = RightsDesk(store, ways, call=call, call_restricting=restricting)
         desk.begin()
         return desk
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     Answer = dict[str, Any]
-    Asked = tuple[Callable[[], Answer], Future[Answer]]
+    Asked = tuple[Callable[[], Answer], Future[Answer], bool]
 
 
 class Calls:
@@ -27,7 +27,9 @@ class Calls:
         """Whether anything waits."""
         return bool(self._waiting)
 
-    def call(self, do: Callable[[], Answer], *, timeout_s: float) -> Answer:
+    def call(
+        self, do: Callable[[], Answer], *, timeout_s: float, is_restricting: bool = False
+    ) -> Answer:
         """Has something done in the core thread and returns its answer; called in any other.
 
         It is done between two batches, in a batch of its own: what it queued for the disk is
@@ -36,12 +38,14 @@ class Calls:
         Args:
             do: What is to be done; done again when the disk refused it at first.
             timeout_s: How long to wait; what has not begun by then is not done.
+            is_restricting: Whether it does nothing but erase or forbid: then a full disk's reserve
+                is there for it.
 
         Raises:
             AgentUnreachable: The core thread is busy or ending.
         """
         future: Future[Answer] = Future()
-        self._waiting.append((do, future))
+        self._waiting.append((do, future, is_restricting))
         self._wake()
         if self._has_ended:
             self.end()
@@ -53,13 +57,22 @@ class Calls:
                 "the agent was too busy to do it", hint="ask again; see its log for disk trouble"
             ) from error
 
-    def next(self) -> Asked | None:
-        """Returns the next one whose caller still waits; called in the core thread."""
-        while self._waiting:
-            do, future = self._waiting.popleft()
-            if future.set_running_or_notify_cancel():
-                return do, future
-        return None
+    def next(self, *, is_restricting: bool = False) -> Asked | None:
+        """Returns the next one whose caller still waits; called in the core thread.
+
+        Args:
+            is_restricting: Whether only what restricts is wanted; the others keep their places.
+        """
+        passed: list[Asked] = []
+        found = None
+        while self._waiting and found is None:
+            asked = self._waiting.popleft()
+            if is_restricting and not asked[2]:
+                passed.append(asked)
+            elif asked[1].set_running_or_notify_cancel():
+                found = asked
+        self._waiting.extendleft(reversed(passed))
+        return found
 
     def end(self) -> None:
         """Tells everybody who waits, now and later, that nothing is done any more."""

@@ -281,6 +281,7 @@ class Loop:
                     return
                 if isinstance(error, StoreFull):
                     self._take_restrictions(messages)
+                    self._answer_restricting_calls()
             else:
                 self._note_well()
                 return
@@ -323,9 +324,25 @@ class Loop:
             (messages if message in messages else self._ready).remove(message)
         self._begin()
 
+    def _answer_restricting_calls(self) -> None:
+        """Does what erases or forbids, of all that is asked, with the room of the reserve."""
+        while (asked := self.calls.next(is_restricting=True)) is not None:
+            do, future, _ = asked
+            self._reserve.release()
+            try:
+                answer = self._called(do)
+                self._write()
+            except Exception as error:  # noqa: BLE001 - it belongs to whoever called
+                self._unit.roll_back()
+                self._rebuild()
+                future.set_exception(error)
+            else:
+                future.set_result(answer)
+        self._begin()
+
     def _answer_calls(self) -> None:
         while (asked := self.calls.next()) is not None:
-            do, future = asked
+            do, future, _ = asked
             try:
                 answer = self._called(do)
                 self._commit(partial(self._called, do), [])

@@ -127,7 +127,12 @@ class RightsDesk:
     """Answers `visitor.…` requests, and sees each erasure through to its end."""
 
     def __init__(
-        self, store: StoreOf, ways: Ways, *, call: Callable[[Callable[[], Answer]], Answer]
+        self,
+        store: StoreOf,
+        ways: Ways,
+        *,
+        call: Callable[[Callable[[], Answer]], Answer],
+        call_restricting: Callable[[Callable[[], Answer]], Answer],
     ) -> None:
         """Sets up the desk.
 
@@ -135,10 +140,12 @@ class RightsDesk:
             store: The store.
             ways: What it works with.
             call: Has something done in the core thread, in a batch of its own.
+            call_restricting: The same for what erases or forbids, on a full disk too.
         """
         self._store = store
         self._ways = ways
         self._call = call
+        self._call_restricting = call_restricting
         self._next_look_s = 0.0
         self._traces: tuple[bytes, ...] = ()
         self._has_told = False
@@ -188,9 +195,8 @@ class RightsDesk:
 
     def _restrict(self, request: Answer) -> Answer:
         asked, is_lifted = _asked(request), request.get("lift") is True
-        return self._call(
-            partial(self._set_restriction, asked, _uid(request), is_lifted=is_lifted)
-        )
+        call = self._call if is_lifted else self._call_restricting
+        return call(partial(self._set_restriction, asked, _uid(request), is_lifted=is_lifted))
 
     def _unlink(self, request: Answer) -> Answer:
         asked = _asked(request)
@@ -201,7 +207,7 @@ class RightsDesk:
 
     def _forget(self, request: Answer) -> Answer:
         asked = _asked(request)
-        answer = self._call(partial(self._erase, asked, _uid(request)))
+        answer = self._call_restricting(partial(self._erase, asked, _uid(request)))
         until_s = time.monotonic() + FINISH_WITHIN_S
         while not (is_gone := self._is_gone()) and time.monotonic() < until_s:
             time.sleep(TRY_AGAIN_S)
@@ -210,12 +216,12 @@ class RightsDesk:
 
     def _is_gone(self) -> bool:
         """Takes what was deleted off the disk; returns whether nothing of it is left there."""
-        if not self._call(self._cut)["is_done"]:
+        if not self._call_restricting(self._cut)["is_done"]:
             return False
         # Read here: in a large file this takes longer than an event may wait.
         is_found = erasing.has_any(self._store.database, self._traces)
         finish = partial(self._finish, is_rewritten=is_found)
-        return bool(self._call(lambda: {"is_done": finish()})["is_done"])
+        return bool(self._call_restricting(lambda: {"is_done": finish()})["is_done"])
 
     # --- in the core thread -------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ import pytest
 from typing_extensions import override
 
 from edge_agent.domain.policy import Retention
+from edge_agent.shell.control import FORGET_VISITOR, ask
 from edge_agent.shell.retention import purge
 from edge_agent.shell.sqlite_db import open_for_reading, open_for_writing
 from edge_agent.wire.notices import AgentState
@@ -190,6 +191,37 @@ def test_an_opt_out_on_a_full_disk_outlives_a_kill(
     wait_for(lambda: len(told(store)) == N_BEFORE + N_DURING + 2, what="every receipt")
     assert committed <= told(store)
     assert n_baskets(agent) == N_BEFORE + N_DURING
+
+
+def test_somebody_is_forgotten_on_a_full_disk_and_a_kill_does_not_bring_him_back(
+    disk: SmallDisk, agent: RunningAgent, store: Device
+) -> None:
+    """The reserve is there for erasing too: no row and no byte of him is left."""
+    granted = consent("consent.granted", purposes=["personal_recommendations"])
+    store.send(granted)
+    store.send(*(sale(n) for n in range(N_BEFORE)))
+    wait_for(lambda: len(told(store)) == N_BEFORE + 1, what="receipts")
+    (identifier,) = _identified(agent)
+    fill_until_noticed(disk, store)
+    answer = ask(
+        agent.state / "control",
+        {"do": FORGET_VISITOR, "identifier": CARD, "kind": "loyalty"},
+    )
+    assert answer["outcome"] == "forgotten"
+    agent.kill()
+    for path in agent.state.glob("state.db*"):
+        assert identifier.encode() not in path.read_bytes(), path
+    disk.free()
+    agent.start()
+    wait_for(lambda: len(told(store)) == N_BEFORE + N_DURING + 1, what="every receipt")
+    assert not _identified(agent)
+
+
+def _identified(agent: RunningAgent) -> list[str]:
+    """Returns the pseudonyms of cards on the disk."""
+    with closing(open_for_reading(agent.state / "state.db")) as connection:
+        rows = connection.execute("SELECT pseudonym FROM link WHERE kind = 'loyalty'")
+        return [str(pseudonym) for (pseudonym,) in rows]
 
 
 def test_old_rows_stay_when_the_disk_does_not_take_their_deletion(
