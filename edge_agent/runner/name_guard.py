@@ -15,7 +15,8 @@ import re
 from collections import OrderedDict
 from functools import lru_cache
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final
+from types import NoneType
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_args, get_origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,12 +30,20 @@ HEARD_MAX: Final = 50_000
 SHORTEST: Final = 8
 _DIGEST_BYTES: Final = 8
 _SEPARATORS: Final = re.compile(r"[\s:.\-_/]+")
-_ADDRESS: Final = re.compile(
-    r"([0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}|([0-9a-fA-F]{4}\.){2}[0-9a-fA-F]{4}|[^\s@]+@[^\s@]+\.[^\s@]+"
+_MAIL: Final = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
+_MAC: Final = re.compile(
+    r"([0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}|([0-9a-fA-F]{4}\.){2}[0-9a-fA-F]{4}"
 )
 # What is hashed, read by staff alone, or one of few words; everything else of text names a thing.
 _HASHED: Final = ("basket", "complaint")
 _NO_NAMES: Final = frozenset({*_HASHED, "story", "currency", "visitor"})
+# What an event may say beside it, and nobody keeps or publishes.
+_NOT_KEPT: Final = frozenset(
+    {
+        "instance", "lot", "business_step", "disposition", "read_point", "business_location",
+        "programme", "terminal", "receipt",
+    }
+)  # fmt: skip
 
 
 class NameGuard:
@@ -75,12 +84,15 @@ class NameGuard:
         self._hear_of(values)
         if self._is_of_person(event.id):
             return "id"
-        names = [(name, values[name]) for name in _names_of(type(event.data))]
-        names += [("lines", line.product) for line in values.get("lines", ())]
-        for field, text in names:
-            if text is not None and not self._is_known(text) and self._is_of_person(text):
-                return field
-        return None
+        for name, may_be_mac in _names_of(type(event.data)):
+            text = values[name]
+            if text is not None and self._is_strange(text, may_be_mac=may_be_mac):
+                return name.removesuffix("_")
+        is_strange = any(self._is_strange(line.product) for line in values.get("lines", ()))
+        return "lines" if is_strange else None
+
+    def _is_strange(self, text: str, *, may_be_mac: bool = False) -> bool:
+        return not self._is_known(text) and self._is_of_person(text, may_be_mac=may_be_mac)
 
     def _hear_of(self, values: dict[str, Any]) -> None:
         visitor = values.get("visitor")
@@ -102,15 +114,33 @@ class NameGuard:
         if len(self._heard) > HEARD_MAX:
             self._heard.popitem(last=False)
 
-    def _is_of_person(self, text: str) -> bool:
-        return self._digest(text) in self._heard or _ADDRESS.fullmatch(text) is not None
+    def _is_of_person(self, text: str, *, may_be_mac: bool = False) -> bool:
+        return (
+            self._digest(text) in self._heard
+            or _MAIL.fullmatch(text) is not None
+            or (not may_be_mac and _MAC.fullmatch(text) is not None)
+        )
 
 
 @lru_cache(maxsize=64)
-def _names_of(data: type[BaseModel]) -> tuple[str, ...]:
-    """Returns an event's fields of text that name things."""
+def _names_of(data: type[BaseModel]) -> tuple[tuple[str, bool], ...]:
+    """Returns an event's fields of text that name things, and whether each may be a MAC address.
+
+    A zone that is only told beside something else is the receiver's own address until a mapping
+    gives it a name: it would be wrong, and of nobody.
+    """
     return tuple(
-        name
+        (name, name == "zone" and not field.is_required())
         for name, field in data.model_fields.items()
-        if name not in _NO_NAMES and field.annotation in {str, str | None}
+        if name not in _NO_NAMES | _NOT_KEPT and _is_text(field.annotation)
     )
+
+
+def _is_text(annotation: Any) -> bool:
+    """Whether a field is a text, bounded in whatever way, or none."""
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if annotation is str:
+        return True
+    parts = get_args(annotation)
+    return NoneType in parts and any(_is_text(each) for each in parts if each is not NoneType)

@@ -102,8 +102,13 @@ def _texts(event_type: type[CloudEvent]) -> list[str]:
     return [
         name
         for name, each in data.model_fields.items()
-        if str in {each.annotation, *get_args(each.annotation)} and name != "currency"
+        if str in _types_in(each.annotation) and name not in {"currency", *UNKEPT}
     ] + (["lines"] if "lines" in data.model_fields else [])
+
+
+def _types_in(annotation: Any) -> set[Any]:
+    """Returns the types that an annotation is made of: a text that may be missing is one too."""
+    return {annotation}.union(*(_types_in(each) for each in get_args(annotation)))
 
 
 def _data_of(event_type: type[CloudEvent]) -> type[BaseModel]:
