@@ -53,7 +53,9 @@ def check_of(evaluate: Evaluated, negated: bool) -> Check:  # noqa: FBT001 - pri
 
     def holds(row: Row) -> bool:
         value = evaluate(row)
-        return value is True or (value is not False and is_true(value))
+        if value is True:
+            return True
+        return value is not None and value is not False and is_true(value)
 
     return holds
 

@@ -181,6 +181,7 @@ def zone_of(name: str) -> tzinfo:
 def datetime_of(at_ms: int, beyond_us: int = 0) -> datetime:
     """Returns the aware UTC datetime of an instant, clipped to what the calendar holds."""
     try:
-        return datetime_from_ms(at_ms) + beyond_us * _MICROSECOND
+        whole = datetime_from_ms(at_ms)
+        return whole + beyond_us * _MICROSECOND if beyond_us else whole
     except OverflowError:
         return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(0)

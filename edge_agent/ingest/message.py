@@ -96,7 +96,8 @@ class Message:
             row = self._row(candidate)
             for at, check in enumerate(rule.when):
                 if not check(row):
-                    self._say(rule, f"not when {rule.spec.when[at]}")
+                    if self._run.tell is not None:
+                        self._say(rule, f"not when {rule.spec.when[at]}")
                     return None
         except Unreadable as error:
             self._unreadable = self._unreadable or MappingRefusal(

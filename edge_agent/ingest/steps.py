@@ -192,7 +192,10 @@ def as_kind(kind: str, decimal: str) -> Step:
         case "number":
             return lambda value, _row: conversions.number_of(value, decimal=decimal)
         case "integer":
-            return lambda value, _row: conversions.integer_of(value, decimal=decimal)
+            # Most are whole already: that is seen here, without a call.
+            return lambda value, _row: (
+                value if type(value) is int else conversions.integer_of(value, decimal=decimal)
+            )
         case "opaque":
             return lambda value, row: row.opaque(conversions.text_of(value))
         case _:
