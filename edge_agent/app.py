@@ -430,6 +430,7 @@ class Agent:
         registers = {each.zone for each in layout.registers.values() if each.zone is not None}
         return Shop(
             state=self._state,
+            brands=self._catalogue.brands,
             price_levels=self._catalogue.price_levels,
             passages=frozenset(
                 registers.union(each.id for each in layout.zones.values() if each.is_exit)

@@ -230,6 +230,7 @@ def catalogue(data: Dataset, n: int, prices: NDArray[np.float64]) -> dict[str, N
     titles, title = np.unique(names, return_inverse=True)
     departments, department = np.unique(products.department[sold], return_inverse=True)
     categories, category = np.unique(products.category[sold], return_inverse=True)
+    brands, brand = np.unique(products.brand[sold], return_inverse=True)
     cents = np.where(np.isfinite(prices[sold]), np.rint(prices[sold] * 100), -1)
     ids = np.array([i.encode() for i in products.ids[sold].tolist()], dtype=np.bytes_)
     order = np.argsort(ids, kind="stable")
@@ -238,10 +239,12 @@ def catalogue(data: Dataset, n: int, prices: NDArray[np.float64]) -> dict[str, N
         "title": title[order].astype(np.uint32),
         "department": department[order].astype(np.uint16),
         "category": category[order].astype(np.uint16),
+        "brand": brand[order].astype(np.uint16),
         "price_cents": cents[order].astype(np.int32),
         "titles": titles,
         "departments": departments,
         "categories": categories,
+        "brands": brands,
     }
 
 

@@ -85,6 +85,7 @@ class Product:
     currency: str | None = None
     department: str | None = None
     image: str | None = None
+    brand: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

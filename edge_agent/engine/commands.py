@@ -160,4 +160,5 @@ def _product(row: downlink.CatalogueRow) -> Product:
         currency=row.currency,
         department=row.department,
         image=row.image,
+        brand=row.brand,
     )

@@ -68,6 +68,7 @@ class CatalogueEntry:
     department: str
     category: str
     price: str | None
+    brand: str | None = None
 
 
 class Catalogue(Mapping[ProductId, CatalogueEntry]):
@@ -82,6 +83,9 @@ class Catalogue(Mapping[ProductId, CatalogueEntry]):
         self._titles = [str(t) for t in arrays["titles"].tolist()]
         self._departments = [str(t) for t in arrays["departments"].tolist()]
         self._categories = [str(t) for t in arrays["categories"].tolist()]
+        # Older bundles have none.
+        self._brand = arrays.get("brand")
+        self._brands = [str(t) for t in arrays["brands"].tolist()] if "brand" in arrays else []
 
     @override
     def __len__(self) -> int:
@@ -106,6 +110,7 @@ class Catalogue(Mapping[ProductId, CatalogueEntry]):
             department=self._departments[int(self._department[at])],
             category=self._categories[int(self._category[at])],
             price=None if cents < 0 else f"{cents // 100}.{cents % 100:02d}",
+            brand=self._brand_at(at),
         )
 
     def in_departments(self, departments: frozenset[str]) -> list[ProductId]:
@@ -121,6 +126,9 @@ class Catalogue(Mapping[ProductId, CatalogueEntry]):
         found = self._cents[self._category == self._categories.index(category)]
         prices: list[int] = np.sort(found[found >= 0]).tolist()
         return prices
+
+    def _brand_at(self, at: int) -> str | None:
+        return None if self._brand is None else self._brands[int(self._brand[at])] or None
 
     def _at(self, product: str) -> int | None:
         key = product.encode()

@@ -102,6 +102,7 @@ class StoreCatalogue:
                 price=entry.price,
                 currency=self._currency,
                 department=entry.department,
+                brand=entry.brand,
             )
             if len(self._known) >= KNOWN_PRODUCTS:
                 self._known.clear()
@@ -118,6 +119,15 @@ class StoreCatalogue:
         """Returns a product's department."""
         found = self.product(product)
         return None if found is None else found.department
+
+    def brands(self, products: Iterable[ProductId]) -> dict[ProductId, str]:
+        """Returns the brands of products that have one."""
+        known = ((product, self.product(product)) for product in products)
+        return {
+            product: found.brand
+            for product, found in known
+            if found is not None and found.brand is not None
+        }
 
     def price_levels(self, products: Iterable[ProductId]) -> dict[ProductId, float]:
         """Returns where products stand among the prices of their kind, 0 to 1.

@@ -38,6 +38,7 @@ MEASURES: Final = {
     "value": ("paid in the last 90 days", "basket"),
     "usual_hour": ("share of your purchases, newer ones counting more", "basket"),
     "usual_zone": ("share of your time in zones", "visit"),
+    "brand": ("share of what you bought of any brand, newer counting more", "basket"),
     "price_level": ("from 0, the cheapest of each kind of product, to 1, the dearest", "basket"),
     "response_to_offers": ("share of recommendations that you took up", "decision"),
 }
@@ -62,11 +63,13 @@ class Shop:
 
     Attributes:
         state: Knows visitors and departments.
+        brands: Of what brand products are, where they have one.
         price_levels: Where products stand among the prices of their kind, 0 to 1.
         passages: Zones where everybody comes by, such as a register's.
     """
 
     state: State
+    brands: Callable[[Iterable[ProductId]], Mapping[ProductId, str]]
     price_levels: Callable[[Iterable[ProductId]], Mapping[ProductId, float]]
     passages: frozenset[ZoneId]
     zone: tzinfo
@@ -80,6 +83,7 @@ def derived_of(person: Person, *, query: Query, shop: Shop, now_ms: int) -> list
     bought = {product for each in evidence.purchases for product in each.products}
     known = Knowledge(
         departments=shop.state.departments(),
+        brands=shop.brands(sorted(bought)),
         price_levels=shop.price_levels(sorted(bought)),
         zone=shop.zone,
         now_ms=now_ms,

@@ -66,7 +66,7 @@ _ABOUT: Final = {
         "What that says about you now",
         "To recommend what suits you. It is worked out of what you did here whenever it is asked"
         " for, each with why and when, and only while you allow profiling; nothing is made of how"
-        " you look, or of brands.",
+        " you look.",
         _CONSENT,
         "profiles_days",
         "last seen; what visits and decisions say goes with them",

@@ -443,6 +443,13 @@ def m009_events_of_sales(database: Database) -> None:
     database.execute("UPDATE meta SET value = '9' WHERE key = 'schema_version'")
 
 
+@migrations()
+def m010_brands(database: Database) -> None:
+    """Adds the brand of a product that HQ's feed told."""
+    database.execute("ALTER TABLE catalogue ADD COLUMN brand TEXT")
+    database.execute("UPDATE meta SET value = '10' WHERE key = 'schema_version'")
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is not applied yet, each migration in one transaction with its record."""
     migrations.apply(Database(connection))

@@ -517,9 +517,10 @@ class StateStore:
                 currency=currency,
                 department=department,
                 image=image,
+                brand=brand,
             )
-            for product, title, price, currency, department, image in self._db.execute(
-                "SELECT product, title, price, currency, department, image FROM catalogue"
+            for product, title, price, currency, department, image, brand in self._db.execute(
+                "SELECT product, title, price, currency, department, image, brand FROM catalogue"
             )
         }
         self._departments = ChainMap[ProductId, str]({}, self._bundle_departments)  # type: ignore[arg-type]  # only the first map is written

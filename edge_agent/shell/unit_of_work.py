@@ -132,8 +132,8 @@ _SQL: Final = {
         " ON CONFLICT (product) DO UPDATE SET quantity = excluded.quantity"
     ),
     "catalogue": (
-        "INSERT OR REPLACE INTO catalogue (product, title, price, currency, department, image)"
-        " VALUES (?, ?, ?, ?, ?, ?)"
+        "INSERT OR REPLACE INTO catalogue (product, title, price, currency, department, image,"
+        " brand) VALUES (?, ?, ?, ?, ?, ?, ?)"
     ),
     "outbox": (
         "INSERT INTO outbox (id, link, topic, payload, retain, expires_at_ms, correlation,"
@@ -356,8 +356,8 @@ class UnitOfWork:
             case effects.SetCatalogue():
                 self._state.put_products(effect.rows)
                 for each in effect.rows:
-                    what = (each.title, each.price, each.currency, each.department, each.image)
-                    self.add("catalogue", (each.id, *what))
+                    what = (each.title, each.price, each.currency, each.department)
+                    self.add("catalogue", (each.id, *what, each.image, each.brand))
             case _:
                 pass  # publishing, waking and counting are the runner's
 

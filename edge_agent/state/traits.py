@@ -80,10 +80,12 @@ class Knowledge:
     """What of the store traits are worked out with.
 
     Attributes:
+        brands: Of what brand each product is, of those that have one.
         price_levels: Where each product stands among the prices of its kind, 0 to 1.
     """
 
     departments: Mapping[ProductId, str]
+    brands: Mapping[ProductId, str]
     price_levels: Mapping[ProductId, float]
     zone: tzinfo
     now_ms: int
@@ -95,8 +97,8 @@ class Trait:
 
     Attributes:
         kind: `interest`, `recency`, `frequency`, `value`, `usual_hour`, `usual_zone`,
-            `price_level`, `response_to_offers`.
-        of: Which interest, hour or zone.
+            `brand`, `price_level`, `response_to_offers`.
+        of: Which interest, hour, zone or brand.
         measure: How much; what it counts in belongs to the kind.
         n: Pieces of evidence.
         first_at_ms: The oldest of them.
@@ -121,6 +123,7 @@ def traits_from(evidence: Evidence, known: Knowledge) -> tuple[Trait, ...]:
         *_recency_frequency_value(purchases, known.now_ms),
         *_usual_hour(purchases, known),
         *_usual_zone(evidence.stays),
+        *_brand(purchases, known),
         *_price_level(purchases, known),
         *_responses(evidence.responses),
     )
@@ -186,6 +189,20 @@ def _usual_zone(stays: tuple[Stay, ...]) -> list[Trait]:
     if len(visits) < EVIDENCE_MIN:
         return []
     return [_trait("usual_zone", share, [(at, visit) for visit, at in visits.items()], of=best)]
+
+
+def _brand(purchases: list[Purchase], known: Knowledge) -> list[Trait]:
+    bought = [
+        (brand, each)
+        for each in purchases
+        for product in each.products
+        if (brand := known.brands.get(product)) is not None
+    ]
+    best, share = _heaviest((brand, _weight(each.at_ms, known.now_ms)) for brand, each in bought)
+    his = {each.basket: each for brand, each in bought if brand == best}
+    if len(his) < EVIDENCE_MIN:
+        return []
+    return [_trait("brand", share, _dated(list(his.values())), of=best)]
 
 
 def _price_level(purchases: list[Purchase], known: Knowledge) -> list[Trait]:

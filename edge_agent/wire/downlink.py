@@ -124,6 +124,7 @@ class CatalogueRow(Message):
     price: Amount | None = None
     currency: Currency | None = None
     department: Name | None = None
+    brand: Name | None = None
     image: Text | None = None
     minimum_age: Annotated[int, Field(ge=0, le=99)] | None = None
 

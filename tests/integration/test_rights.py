@@ -495,7 +495,7 @@ def test_a_receipt_states_what_he_allowed_and_on_which_channel_not(
 
 
 def test_an_export_says_what_is_made_of_somebody_and_why(chain: Chain, tmp_path: Path) -> None:
-    """Interest, value, zone, price level, offers: each with the ids that it rests on."""
+    """Interest, value, zone, brand, price level, offers: each with the ids that it rests on."""
     come_twice(chain)
     told = said_of(chain, tmp_path)
     shown = command_line(chain.agent, "show", typed=CARD).stdout
@@ -513,7 +513,8 @@ def test_an_export_says_what_is_made_of_somebody_and_why(chain: Chain, tmp_path:
     assert derived["value"]["is"] == "2.00 USD"
     # The dearest of five.
     assert derived["price level"]["is"] == 0.9
-    for what in ("interest", "frequency", "value", "price level"):
+    assert (derived["brand"]["of"], derived["brand"]["is"]) == ("Alm", 1.0)
+    for what in ("interest", "frequency", "value", "brand", "price level"):
         assert set(derived[what]["why"]) == his
     assert derived["usual zone"]["of"] == "bakery"
     assert set(derived["usual zone"]["why"]) == visits
@@ -544,7 +545,7 @@ def come_twice(chain: Chain) -> None:
     """He comes twice, buys twice, and takes up what he is offered the second time."""
     named = {"department": "GROCERY", "currency": "USD"}
     rows = [
-        {"product": each, "title": each, "price": f"{n}.00", **named}
+        {"product": each, "title": each, "price": f"{n}.00", "brand": "Alm", **named}
         for n, each in enumerate(("p0", "p1", BREAD, "p3", MILK))
     ]
     chain.command("catalogue", {"rows": rows})

@@ -87,7 +87,9 @@ def remembered(found: list[Purchase], profile: Profile | None = None) -> Profile
 def known_at(day: int) -> Knowledge:
     """Returns what the store knows on one day."""
     now_ms = T0 + day * DAY_MS
-    return Knowledge(departments=DEPARTMENTS, price_levels=LEVELS, zone=NEW_YORK, now_ms=now_ms)
+    return Knowledge(
+        departments=DEPARTMENTS, brands={}, price_levels=LEVELS, zone=NEW_YORK, now_ms=now_ms
+    )
 
 
 @given(numbered(12), st.randoms(use_true_random=False))
@@ -400,6 +402,7 @@ def said_on(disk: DiskWorld, kind: str, value: str) -> list[dict[str, Any]]:
     )
     shop = Shop(
         state=disk.store,
+        brands=lambda asked: dict.fromkeys(asked, "Pilcrow"),
         price_levels=lambda asked: dict.fromkeys(asked, 0.5),
         passages=frozenset(),
         zone=NEW_YORK,

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edge_agent.domain.effects import Confirm
 from edge_agent.domain.ids import BasketId, DecisionId, ProductId, VisitId, ZoneId
@@ -45,6 +46,7 @@ SHELVES = {THRILLER: "THRILLERS", NOVEL: "NOVELS", COOKBOOK: "COOKBOOKS"}
 NOW_MS = T0 + 30 * DAY_MS
 KNOWN = Knowledge(
     departments=SHELVES,
+    brands={THRILLER: "Noir House", NOVEL: "Pilcrow"},
     price_levels={THRILLER: 0.8, NOVEL: 0.4},
     zone=NEW_YORK,
     now_ms=NOW_MS,
@@ -130,6 +132,40 @@ def test_the_price_level_is_where_he_buys_among_prices() -> None:
     assert found["price_level"].why == ("b2", "b1")
     unpriced = (bought("b1", 0, COOKBOOK), bought("b2", 1, COOKBOOK))
     assert "price_level" not in said(Evidence(purchases=unpriced))
+
+
+def test_the_usual_brand_needs_two_purchases_and_newer_ones_count_more() -> None:
+    """What has no brand says nothing; the baskets are the reason."""
+    once = (bought("b1", 0, THRILLER, COOKBOOK), bought("b2", 1, COOKBOOK))
+    assert "brand" not in said(Evidence(purchases=once))
+    even = (*once, bought("b3", 2, NOVEL), bought("b4", 3, THRILLER), bought("b5", 29, NOVEL))
+    brand = said(Evidence(purchases=even))["brand"]
+    assert (brand.of, brand.why) == ("Pilcrow", ("b5", "b3"))
+    assert isinstance(brand.measure, float)
+    assert 0.5 < brand.measure < 0.6
+
+
+def test_brands_are_those_of_the_feed_and_of_a_bundle_that_has_them() -> None:
+    """A bundle without brands is read as before."""
+    plain = bundle_of({"m0": ("MILK", 1), "m1": ("MILK", 2)})
+    fed = {
+        ProductId("f0"): Product(id=ProductId("f0"), title="fed", brand="Own"),
+        ProductId("f1"): Product(id=ProductId("f1"), title="fed"),
+    }
+    asked = [ProductId(each) for each in ("m0", "m1", "f0", "f1", "nothing")]
+
+    def brands(bundle: BundleCatalogue) -> dict[ProductId, str]:
+        return StoreCatalogue(
+            bundle, fed=fed, may_rank=lambda _: True, layout=Layout(), currency="USD"
+        ).brands(asked)
+
+    assert brands(plain) == {"f0": "Own"}
+    branded = bundle_of(
+        {"m0": ("MILK", 1), "m1": ("MILK", 2)},
+        brand=np.array([1, 0]),
+        brands=np.array(["", "Alm"]),
+    )
+    assert brands(branded) == {"f0": "Own", "m0": "Alm"}
 
 
 def test_the_response_is_what_he_took_up_of_what_was_offered() -> None:
@@ -346,7 +382,7 @@ def test_a_profile_comes_back_from_its_row_as_it_was() -> None:
     assert read(old) == Profile(reference="crm-1")
 
 
-def bundle_of(prices: dict[str, tuple[str, int]]) -> BundleCatalogue:
+def bundle_of(prices: dict[str, tuple[str, int]], **more: NDArray[Any]) -> BundleCatalogue:
     """Returns a bundle's catalogue of products, each with its category and cents."""
     names = sorted(prices)
     categories = sorted({prices[each][0] for each in names})
@@ -360,6 +396,7 @@ def bundle_of(prices: dict[str, tuple[str, int]]) -> BundleCatalogue:
             "titles": np.array(["title"]),
             "departments": np.array(["GROCERY"]),
             "categories": np.array(categories),
+            **more,
         }
     )
 
