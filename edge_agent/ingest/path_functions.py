@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from jmespath import functions
 
+from edge_agent.ingest.conversions import boolean_of
+
 _PAIR: Final = 2
 
 Select = Callable[[Any], Any]
@@ -31,6 +33,10 @@ class Functions(functions.Functions):
     @functions.signature({"types": ["string"]}, {"types": ["string"]}, {"types": ["string"]})
     def _func_replace(self, text: str, old: str, new: str) -> str:
         return text.replace(old, new)
+
+    @functions.signature({"types": []})
+    def _func_truth(self, value: Any) -> bool:
+        return value is not None and boolean_of(value)
 
     @functions.signature({"types": ["array"]}, {"types": ["array"]})
     def _func_zip(self, first: list[Any], second: list[Any]) -> list[list[Any]]:
