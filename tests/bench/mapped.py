@@ -125,7 +125,11 @@ SOURCES: Final = (
         line=0,
         share=1,
         zone="",
-        moves=((">11</Seq", ">{n}</Seq"), ("2026-03-02T09:30:11", "{local}")),
+        moves=(
+            (">11</Seq", ">{n}</Seq"),
+            (">11</Rec", ">{n}</Rec"),
+            ("2026-03-02T09:30:11", "{local}"),
+        ),
     ),
 )
 

@@ -52,8 +52,9 @@ def bridge(tmp_path: Path, broker: Broker) -> Iterator[BridgeProcess]:
 def _receipt(number: int, *, sized: int = 0) -> bytes:
     line = (HARDWARE / "arts-poslog" / "samples.jsonl").read_text().splitlines()[0]
     text: str = json.loads(line)["payload"]
-    assert "<SequenceNumber>11</SequenceNumber>" in text
-    text = text.replace("<SequenceNumber>11<", f"<SequenceNumber>{number}<")
+    for name in ("SequenceNumber", "ReceiptNumber"):
+        assert f"<{name}>11</{name}>" in text
+        text = text.replace(f"<{name}>11<", f"<{name}>{number}<")
     return f"{text}<!--{'x' * sized}-->\r\n".encode()
 
 
