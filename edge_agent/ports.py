@@ -134,8 +134,16 @@ class State(Protocol):
         """Returns what a screen shows."""
         ...
 
-    def n_decisions(self, visit: VisitId, visitor: VisitorId) -> int:
-        """Returns how many decisions a visitor's visit has had over all channels."""
+    def n_decisions(self, visit: VisitId, visitor: VisitorId, *, since_ms: int) -> int:
+        """Returns how many decisions a visitor's visit has had over all channels.
+
+        A late event may give a visit another id. What was decided under the one before counts.
+
+        Args:
+            visit: The visit.
+            visitor: Whose it is.
+            since_ms: When it began: what was decided for him from then on counts.
+        """
         ...
 
     def last_alert_ms(self, zone: ZoneId) -> int | None:

@@ -155,11 +155,12 @@ class MemoryState:
         """Returns what a screen shows."""
         return self.showings.get(screen)
 
-    def n_decisions(self, visit: VisitId, visitor: VisitorId) -> int:
+    def n_decisions(self, visit: VisitId, visitor: VisitorId, *, since_ms: int) -> int:
         """Returns how many decisions a visitor's visit has had over all channels."""
         return sum(
-            each.moment.visit == visit and each.moment.visitor == visitor
+            each.moment.visit == visit or each.decided_at_ms >= since_ms
             for each in self.decisions
+            if each.moment.visitor == visitor
         )
 
     def last_alert_ms(self, zone: ZoneId) -> int | None:

@@ -127,10 +127,10 @@ def _silence(draft: Draft, moment: Moment) -> tuple[Suppression | None, int | No
         is_hq_unheard=is_unheard(days, context.policy),
         is_refused=persons.is_refused(circle, moment.place.said_of, now_ms=context.now_ms),
     )
-    if silence is not None or moment.visit is None or moment.visitor is None:
+    visit = None if moment.visitor is None else draft.visit_of(moment.visitor)
+    if silence is not None or visit is None or moment.visit is None:
         return silence, days
-    n_decisions = draft.state.n_decisions(moment.visit, moment.visitor)
-    return cap_reached(n_decisions, policy=context.policy), days
+    return cap_reached(draft.n_decisions(visit), policy=context.policy), days
 
 
 def _is_too_soon(draft: Draft, moment: Moment) -> bool:

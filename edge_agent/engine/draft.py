@@ -9,7 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edge_agent.domain.effects import ScheduleWake, Step, SummaryTouched, VisitsChanged
+from edge_agent.domain.effects import (
+    RecordDecision,
+    ScheduleWake,
+    Step,
+    SummaryTouched,
+    VisitsChanged,
+)
 from edge_agent.domain.time import DAY_MS, SECOND_MS
 from edge_agent.domain.visitor import Visitor
 from edge_agent.identify.pseudonyms import visitor_id_from
@@ -127,6 +133,12 @@ class Draft:
         if visitor in self._visits:
             return self._visits[visitor]
         return self.state.visit_of(visitor)
+
+    def n_decisions(self, visit: Visit) -> int:
+        """Returns how many decisions a visit had over all channels, this step's among them."""
+        own = (each.decision.moment for each in self._effects if isinstance(each, RecordDecision))
+        before = self.state.n_decisions(visit.id, visit.visitor, since_ms=visit.started_at_ms)
+        return before + sum(each.visitor == visit.visitor for each in own)
 
     def add_mark(self, visitor: Visitor, mark: Mark) -> Visit:
         """Folds a mark into its visitor's visits and returns the visit that it is now part of."""

@@ -7,6 +7,7 @@ interpreter, function calls in its table of functions.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
@@ -59,7 +60,14 @@ def tree_of(expression: str) -> Tree:
         name = quoted[1]
         raise BadExpression(f"\"{name}\" names a field: a text stands in single quotes, '{name}'")
     try:
-        tree: Any = Parser().parse(expression).parsed
+        with warnings.catch_warnings():
+            # Backticks hold JSON; other text in them the library takes for a while yet.
+            warnings.simplefilter("error", PendingDeprecationWarning)
+            tree: Any = Parser().parse(expression).parsed
+    except PendingDeprecationWarning:
+        raise BadExpression(
+            "what stands in backticks is JSON; a text stands in single quotes, 'text'"
+        ) from None
     except jmespath.exceptions.JMESPathError as error:
         raise BadExpression(_syntax(error)) from None
     for node in nodes_of(tree):

@@ -7,6 +7,7 @@ forgotten and read again. Reading is all that happens here.
 
 from __future__ import annotations
 
+import sys
 from collections import ChainMap, OrderedDict
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -23,6 +24,7 @@ from edge_agent.domain.ids import (
     ZoneId,
 )
 from edge_agent.domain.store import AtRegister, Product, Showing
+from edge_agent.domain.time import HOUR_MS
 from edge_agent.domain.visitor import Link, Visitor
 from edge_agent.errors import StoreCorrupt
 from edge_agent.shell import rows
@@ -47,6 +49,8 @@ V = TypeVar("V")
 CACHED_VISITORS: Final = 5_000
 CACHED_BASKETS: Final = 1_000
 CACHED_PERSONS: Final = 5_000
+# A device's clock may be ahead: what its event asked for was decided before the event's own time.
+DECIDED_BEFORE_MS: Final = HOUR_MS
 
 _LINKS_OF: Final = (
     "SELECT ?, pseudonym, visitor, since_ms, until_ms, basis, ended_by, source, confidence"
@@ -113,7 +117,7 @@ class StateStore:
             VisitorId(visitor)
             for (visitor,) in self._db.execute("SELECT DISTINCT visitor FROM complaint")
         }
-        self._n_decisions: dict[VisitId, int] = {}
+        self._decisions: dict[VisitorId, tuple[int, list[tuple[int, VisitId | None]]]] = {}
         self._registers = RegisterStays(self._layout)
         self._showings = {
             ScreenId(screen): Showing(
@@ -269,16 +273,23 @@ class StateStore:
         """Returns what a screen shows."""
         return self._showings.get(screen)
 
-    def n_decisions(self, visit: VisitId, visitor: VisitorId) -> int:
+    def n_decisions(self, visit: VisitId, visitor: VisitorId, *, since_ms: int) -> int:
         """Returns how many decisions a visitor's visit has had over all channels."""
-        known = self._n_decisions.get(visit)
-        if known is None:
-            # A visit that began in this process has none on the disk that are not counted here.
-            row = self._db.execute(
-                "SELECT count(*) FROM decision WHERE visitor = ? AND visit = ?",
-                (visitor, visit),
-            ).fetchone()
-            known = self._n_decisions[visit] = int(row[0])
+        decided = self._decided(visitor, since_ms - DECIDED_BEFORE_MS)
+        return sum(at_ms >= since_ms or under == visit for at_ms, under in decided)
+
+    def _decided(self, visitor: VisitorId, from_ms: int) -> list[tuple[int, VisitId | None]]:
+        """Returns when and under which visit was decided for somebody, from an instant on."""
+        known_from_ms, known = self._decisions.get(visitor, (None, []))
+        if known_from_ms is None or from_ms < known_from_ms:
+            # What is not on the disk yet is in memory: it was read before that was added.
+            until_ms = sys.maxsize if known_from_ms is None else known_from_ms
+            rows = self._db.execute(
+                "SELECT at_ms, visit FROM decision WHERE visitor = ? AND at_ms >= ? AND at_ms < ?",
+                (visitor, from_ms, until_ms),
+            )
+            known = [*rows.fetchall(), *known]
+            self._decisions[visitor] = (from_ms, known)
         return known
 
     def has_alerted(self, cause: str) -> bool:
@@ -327,10 +338,10 @@ class StateStore:
             links = tuple(link for link in visitor.links if link.visitor == person)
             self._links_to[person][visitor.id] = links
 
-    def note_decision(self, visit: VisitId | None, visitor: VisitorId | None) -> None:
+    def note_decision(self, visit: VisitId | None, visitor: VisitorId | None, at_ms: int) -> None:
         """Counts a decision against its visit's cap."""
-        if visit is not None and visitor is not None:
-            self._n_decisions[visit] = self.n_decisions(visit, visitor) + 1
+        if visitor is not None:
+            self._decided(visitor, at_ms - DECIDED_BEFORE_MS).append((at_ms, visit))
 
     def note_alert(self, cause: str, zone: ZoneId, at_ms: int) -> None:
         """Remembers that staff were told."""
@@ -362,6 +373,7 @@ class StateStore:
             if visit is not None and not visit.is_open:
                 # Its marks are on the disk now, and seldom asked for again.
                 del self._visits[visitor]
+                self._decisions.pop(visitor, None)
         self._unsaved.clear()
         self._superseded.clear()
         self._alerts.clear()
@@ -384,8 +396,7 @@ class StateStore:
         self._carried.pop(visitor_id, None)
         if visit is None or not visit.is_open:
             self._visits.pop(visitor_id, None)
-            if visit is not None:
-                self._n_decisions.pop(visit.id, None)
+            self._decisions.pop(visitor_id, None)
 
     def _put_visits(self, change: VisitsChanged) -> None:
         newest = self._visits.get(change.visitor)

@@ -478,7 +478,7 @@ class UnitOfWork:
                 decision.record,
             ),
         )
-        self._state.note_decision(moment.visit, moment.visitor)
+        self._state.note_decision(moment.visit, moment.visitor, decision.decided_at_ms)
         if moment.kind == "long_dwell" and place.zone is not None:
             self.add("alert", (moment.cause.id, place.zone, decision.decided_at_ms))
             self._state.note_alert(moment.cause.id, place.zone, decision.decided_at_ms)

@@ -78,6 +78,9 @@ def without_purchase(
         return _derived(_remembering(profile, others, profile.returns), departments)
     # It is older than what is kept of purchases, or was remembered before baskets were.
     gone = past_basket(purchase)
+    if gone in map(past_basket, bought_in(profile)):
+        # It went already; another basket of that instant has the same in it.
+        return profile
     history = tuple(each for each in profile.history if each != gone)
     if len(history) == len(profile.history):
         return profile

@@ -37,7 +37,10 @@ _AMOUNT: Final = {
 _QUANTITY: Final = {
     "anyOf": [
         {"type": "number", "exclusiveMinimum": 0, "maximum": 100_000},
-        {"type": "string", "pattern": r"^(?!0+(\.0+)?$)([0-9]{1,5}(\.[0-9]{1,6})?|100000)$"},
+        {
+            "type": "string",
+            "pattern": r"^(?!0+(\.0+)?$)([0-9]{1,5}(\.[0-9]{1,6})?|100000(\.0{1,6})?)$",
+        },
     ],
     "description": "Above 0, at most 100000; may be fractional, with at most 6 decimals.",
 }

@@ -10,6 +10,7 @@ import pytest
 from edge_agent.domain.ids import ProductId, ScreenId, ZoneId
 from edge_agent.domain.policy import Retention
 from edge_agent.domain.time import DAY_MS
+from edge_agent.domain.visitor import Visit
 from edge_agent.shell.retention import purge
 from tests.factories import (
     CARD,
@@ -180,10 +181,35 @@ def test_screens_stock_alerts_and_caps_are_known(heard: World, kind: str) -> Non
     settled(heard, kind)
     visit = heard.visit("ble", PHONE)
     assert visit is not None
-    assert heard.state.n_decisions(visit.id, visit.visitor) == 2
+    assert heard.state.n_decisions(visit.id, visit.visitor, since_ms=visit.started_at_ms) == 2
     assert heard.state.out_of_stock() == {ProductId("d1")}
     assert heard.state.last_alert_ms(ZoneId("wine")) == heard.now_ms
     assert heard.state.showing(ScreenId("dairy-1")) is not None
+
+
+def test_what_a_visit_was_told_counts_under_whatever_id_it_bears(heard: World, kind: str) -> None:
+    """An event that comes late begins the visit earlier, and so gives it another id."""
+    heard.take(entered("dairy", 10))
+    before = heard.visit("ble", PHONE)
+    settled(heard, kind)
+    heard.take(entered("wine", 0))
+    after = heard.visit("ble", PHONE)
+    assert before is not None
+    assert after is not None
+    assert before.id != after.id
+    settled(heard, kind)
+    assert told_in(heard, after) == told_in(heard, before) == 1
+    heard.take(entered("dairy", 40), entered("checkout", 50))
+    now = heard.visit("ble", PHONE)
+    assert now is not None
+    his = [each for each in heard.decisions() if each.moment.visitor == now.visitor]
+    assert told_in(heard, now) == len(his) > 1
+
+
+def told_in(heard: World, visit: Visit) -> int:
+    """Returns how much is counted against a visit's cap."""
+    counted: int = heard.state.n_decisions(visit.id, visit.visitor, since_ms=visit.started_at_ms)
+    return counted
 
 
 def test_what_is_past_its_period_goes_and_the_rest_stays(tmp_path: Path) -> None:

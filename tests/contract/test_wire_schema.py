@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import inspect
 import json
 import re
@@ -24,7 +25,7 @@ from edge_agent.wire.asyncapi import asyncapi
 from edge_agent.wire.base import Message
 from edge_agent.wire.catalog import CHANNELS, MESSAGES, message_name, schema_uri
 from edge_agent.wire.documents import documents
-from edge_agent.wire.events import CloudEvent
+from edge_agent.wire.events import CloudEvent, SaleCompleted
 from edge_agent.wire.examples import EXAMPLES
 from edge_agent.wire.schema import text
 from tests.contract.node_programs import ROOT, SchemaValidator, asyncapi_faults, schema_validator
@@ -156,6 +157,19 @@ def test_examples_in_the_asyncapi_document_are_valid(validator: SchemaValidator)
         for example in message["examples"]:
             assert validator.faults(payload, example["payload"]) == "", name
         assert validator.faults(payload, {"now": 5}) != "", name
+
+
+@pytest.mark.parametrize("quantity", ["100000", "100000.0", "0.000001", "99999.999999"])
+def test_the_ends_of_a_quantity_are_valid_as_they_are_built(
+    validator: SchemaValidator, quantity: str
+) -> None:
+    """However many decimals the greatest and the least are written with."""
+    document = copy.deepcopy(EXAMPLES["sale.completed"])
+    document["data"]["lines"][0]["quantity"] = quantity
+    built = json.loads(
+        SaleCompleted.model_validate_json(json.dumps(document)).model_dump_json(by_alias=True)
+    )
+    assert validator.faults(schema_uri("sale.completed"), built) == ""
 
 
 @given(data=st.data())

@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from secrets import randbits
-from statistics import median
 from typing import Final
 
 import pytest
@@ -21,9 +21,12 @@ pytestmark = pytest.mark.broker
 KILLS: Final = 30
 SOAK_KILLS: Final = 1_000
 SOAK_KILLS_PER_MORNING: Final = 50
+BARE_STARTS: Final = 5
+"""Before each morning, and after it: other work on the machine comes and goes meanwhile."""
 READY_P95: Final = 8.0
 """In times that a bare interpreter takes to import what the agent stands on, on the same machine
-and in the same minutes: where that is 0.6 s, this is the promise's 5 s."""
+and in the same minutes, of both the 95th percentile: where that is 0.6 s, this is the promise's
+5 s."""
 
 
 def test_killed_agent_ends_where_an_unbroken_one_does(
@@ -32,30 +35,36 @@ def test_killed_agent_ends_where_an_unbroken_one_does(
     """State, decisions and HQ's rows are those of a run without kills; restarts are quick."""
     day = morning(baskets=baskets)
     n_mornings = SOAK_KILLS // SOAK_KILLS_PER_MORNING if soak else 1
-    ready: list[float] = []
+    ready_s: list[float] = []
+    bare_s: list[float] = []
     for number in range(n_mornings):
         seed = randbits(32)
         print(f"crash seed {seed}")
         n_kills = SOAK_KILLS_PER_MORNING if soak else KILLS
-        bare_s = bare_start_s()
+        bare_s += bare_starts_s()
         run = run_with_kills(tmp_path / str(number), day, n_kills=n_kills, seed=seed)
-        ready += [each_s / bare_s for each_s in run.ready_s]
-        slowest_s = sorted(run.ready_s)[int(0.95 * (len(run.ready_s) - 1))]
+        bare_s += bare_starts_s()
+        ready_s += run.ready_s
+        bare = p95(bare_s[-2 * BARE_STARTS :])
         print(
-            f"  {run.n_kills} kills, ready again p95 {slowest_s:.2f} s, bare start {bare_s:.2f} s"
+            f"  {run.n_kills} kills, ready again p95 {p95(run.ready_s):.2f} s, bare {bare:.2f} s"
         )
         told = unbroken_morning.differences(run.outcome)
         assert not told, f"seed {seed}\n" + "\n".join(told)
-    ready.sort()
-    assert ready[int(0.95 * (len(ready) - 1))] <= READY_P95, ready
+    assert p95(ready_s) <= READY_P95 * p95(bare_s), (sorted(ready_s), sorted(bare_s))
 
 
-def bare_start_s() -> float:
-    """Returns how long the imports alone take, in seconds: the median of three."""
+def p95(taken_s: Sequence[float]) -> float:
+    """Returns what all but one in twenty do not exceed."""
+    return sorted(taken_s)[int(0.95 * (len(taken_s) - 1))]
+
+
+def bare_starts_s() -> list[float]:
+    """Returns how long the imports alone take, in seconds, a few times."""
     command = [sys.executable, "-c", "import numpy, onnxruntime, paho.mqtt.client, pydantic"]
     taken: list[float] = []
-    for _ in range(3):
+    for _ in range(BARE_STARTS):
         begun_s = time.monotonic()
         subprocess.run(command, check=True)
         taken.append(time.monotonic() - begun_s)
-    return median(taken)
+    return taken

@@ -258,7 +258,7 @@ def known(heard: World) -> dict[str, Any]:
     # What a screen shows is a message and passes; what it shows next is compared above.
     del state["showings"]
     state["caps"] = {
-        visit.id: heard.state.n_decisions(visit.id, visit.visitor)
+        visit.id: heard.state.n_decisions(visit.id, visit.visitor, since_ms=visit.started_at_ms)
         for visit in heard.memory.all_visits()
     }
     return state

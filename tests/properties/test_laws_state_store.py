@@ -243,8 +243,9 @@ class StoreDay(RuleBasedStateMachine):
             if mine is not None and theirs is not None:
                 assert _facts(mine) == _facts(theirs)
                 assert mine.in_hand == theirs.in_hand or not mine.is_open
-                ours = memory.n_decisions(mine.id, visitor_id)
-                assert ours == store.n_decisions(mine.id, visitor_id)
+                since_ms = mine.started_at_ms
+                ours = memory.n_decisions(mine.id, visitor_id, since_ms=since_ms)
+                assert ours == store.n_decisions(mine.id, visitor_id, since_ms=since_ms)
             assert set(store.links_to(visitor_id)) == set(memory.links_to(visitor_id))
             assert {b.id for b in store.baskets_of(visitor_id)} == {
                 b.id for b in memory.baskets_of(visitor_id)

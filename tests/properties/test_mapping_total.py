@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge_agent.cli.map import load_mapping, payload_bytes
@@ -312,6 +312,8 @@ def test_any_text_is_a_mapping_or_has_problems_with_lines(text: str) -> None:
 
 
 @given(st.text(max_size=60))
+@example("``")
+@example("a == `b`")
 def test_any_expression_compiles_or_is_refused(text: str) -> None:
     """No expression makes the check raise anything but its own refusal."""
     with contextlib.suppress(BadExpression):

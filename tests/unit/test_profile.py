@@ -20,7 +20,7 @@ from edge_agent.domain.visitor import Profile, Purchase, Return
 from edge_agent.shell.bundles import Catalogue as BundleCatalogue
 from edge_agent.shell.catalogue import BundleDepartments, StoreCatalogue
 from edge_agent.shell.rows import visitor_from, visitor_row
-from edge_agent.state.profile import bought_in, with_purchase, with_return
+from edge_agent.state.profile import bought_in, with_purchase, with_return, without_purchase
 from edge_agent.state.traits import Evidence, Knowledge, Response, Stay, Trait, traits_from
 from tests.factories import (
     CARD,
@@ -399,6 +399,16 @@ def bundle_of(prices: dict[str, tuple[str, int]], **more: NDArray[Any]) -> Bundl
             **more,
         }
     )
+
+
+def test_what_went_already_takes_nothing_of_another_basket_with_it() -> None:
+    """Two baskets of one instant may have the same in them: one is voided, then corrected late."""
+    one, two = bought("b1", 0, THRILLER), bought("b2", 0, THRILLER)
+    profile = with_purchase(with_purchase(Profile(), one, SHELVES), two, SHELVES)
+    voided = without_purchase(profile, one, SHELVES)
+    assert without_purchase(voided, one, SHELVES) == voided
+    assert voided.history == with_purchase(Profile(), two, SHELVES).history
+    assert without_purchase(voided, two, SHELVES).history == ()
 
 
 def test_prices_are_compared_within_their_kind() -> None:
