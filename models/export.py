@@ -32,7 +32,9 @@ from edge_agent.shell.onnx_scorer import open_session
 from edge_agent.state.features import FEATURES, FINALISTS
 from models.dataset import Dataset
 
-OPSET, OPSET_ML, IR_VERSION = 17, 3, 8
+OPSET, OPSET_ML, IR_VERSION = 17, 5, 8
+BRANCH_LEQ, SUM, NO_TRANSFORM = 0, 1, 0
+"""Codes of ai.onnx.ml's TreeEnsemble, version 5, whose attributes take half the memory of 3's."""
 TOLERANCE = 1e-5
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 LOCAL_HEADER_BYTES, ALIGNED = 30, 64
@@ -53,27 +55,36 @@ class Calibration:
 
 
 class _Nodes:
-    """Collects the attributes of a TreeEnsembleRegressor."""
+    """Collects the attributes of a TreeEnsemble: inner nodes and leaves, each counted from 0."""
 
     def __init__(self) -> None:
-        self.rows: list[tuple[int, int, int, str, float, int, int]] = []
-        self.leaves: list[tuple[int, int, float]] = []
+        self.features: list[int] = []
+        self.thresholds: list[float] = []
+        self.next: dict[str, list[int]] = {"left_child": [], "right_child": []}
+        self.next_is_leaf: dict[str, list[int]] = {"left_child": [], "right_child": []}
+        self.leaves: list[float] = []
 
-    def add(self, tree: int, node: Mapping[str, Any], ids: list[int]) -> int:
-        here = ids[0]
-        ids[0] += 1
+    def add(self, node: Mapping[str, Any]) -> tuple[int, int]:
+        """Returns a subtree's place and whether it is a leaf."""
         if "leaf_value" in node:
-            self.rows.append((tree, here, 0, "LEAF", 0.0, 0, 0))
-            self.leaves.append((tree, here, float(node["leaf_value"])))
-            return here
-        at = len(self.rows)
-        self.rows.append((tree, here, 0, "", 0.0, 0, 0))
-        left = self.add(tree, node["left_child"], ids)
-        right = self.add(tree, node["right_child"], ids)
-        threshold = _not_above(float(node["threshold"]))
-        feature = int(node["split_feature"])
-        self.rows[at] = (tree, here, feature, "BRANCH_LEQ", threshold, left, right)
-        return here
+            self.leaves.append(float(node["leaf_value"]))
+            return len(self.leaves) - 1, 1
+        here = len(self.features)
+        self.features.append(int(node["split_feature"]))
+        self.thresholds.append(_not_above(float(node["threshold"])))
+        for side in ("left_child", "right_child"):
+            self.next[side].append(0)
+            self.next_is_leaf[side].append(0)
+        for side in ("left_child", "right_child"):
+            self.next[side][here], self.next_is_leaf[side][here] = self.add(node[side])
+        return here, 0
+
+    def add_tree(self, tree: Mapping[str, Any]) -> int:
+        """Returns the place of a tree's root; one leaf becomes a split that leads to it twice."""
+        node = tree["tree_structure"]
+        if "leaf_value" in node:
+            node = {"split_feature": 0, "threshold": 0.0, "left_child": node, "right_child": node}
+        return self.add(node)[0]
 
 
 def _not_above(value: float) -> float:
@@ -141,29 +152,31 @@ def onnx_of_stages(
 
 def _ensemble(trees: Iterable[Mapping[str, Any]], source: str, target: str) -> onnx.NodeProto:
     nodes = _Nodes()
-    for number, tree in enumerate(trees):
-        nodes.add(number, tree["tree_structure"], [0])
-    columns = list(zip(*nodes.rows, strict=True))
-    leaves = list(zip(*nodes.leaves, strict=True))
+    roots = [nodes.add_tree(tree) for tree in trees]
     return helper.make_node(
-        "TreeEnsembleRegressor",
+        "TreeEnsemble",
         [source],
         [target],
         domain="ai.onnx.ml",
         n_targets=1,
-        aggregate_function="SUM",
-        nodes_treeids=columns[0],
-        nodes_nodeids=columns[1],
-        nodes_featureids=columns[2],
-        nodes_modes=columns[3],
-        nodes_values=columns[4],
-        nodes_truenodeids=columns[5],
-        nodes_falsenodeids=columns[6],
-        nodes_missing_value_tracks_true=[0] * len(columns[0]),
-        target_treeids=leaves[0],
-        target_nodeids=leaves[1],
-        target_ids=[0] * len(leaves[0]),
-        target_weights=leaves[2],
+        aggregate_function=SUM,
+        post_transform=NO_TRANSFORM,
+        tree_roots=roots,
+        nodes_featureids=nodes.features,
+        nodes_modes=numpy_helper.from_array(
+            np.full(len(nodes.features), BRANCH_LEQ, dtype=np.uint8), f"{target}_modes"
+        ),
+        nodes_splits=numpy_helper.from_array(
+            np.array(nodes.thresholds, dtype=np.float32), f"{target}_splits"
+        ),
+        nodes_truenodeids=nodes.next["left_child"],
+        nodes_trueleafs=nodes.next_is_leaf["left_child"],
+        nodes_falsenodeids=nodes.next["right_child"],
+        nodes_falseleafs=nodes.next_is_leaf["right_child"],
+        leaf_targetids=[0] * len(nodes.leaves),
+        leaf_weights=numpy_helper.from_array(
+            np.array(nodes.leaves, dtype=np.float32), f"{target}_leaves"
+        ),
     )
 
 

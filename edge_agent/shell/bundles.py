@@ -50,7 +50,7 @@ MAX_BUNDLE_BYTES: Final = 20 * 1000 * 1000
 MAX_UNPACKED_BYTES: Final = 64 * 1024 * 1024
 TABLES: Final = "tables.npz"
 PARTS: Final = frozenset({"ranker.onnx", TABLES, "catalogue.npz", "examples.json"})
-OPSETS: Final[Mapping[str, int]] = {"": 21, "ai.onnx.ml": 4}
+OPSETS: Final[Mapping[str, int]] = {"": 21, "ai.onnx.ml": 5}
 """The newest operator sets that are accepted, by domain."""
 MAX_TOLERANCE: Final = 1e-3
 """A bundle says how exactly its examples must be met, but not that they need not be."""
