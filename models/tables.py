@@ -37,6 +37,10 @@ SHRINK_HOUSEHOLD = 20.0
 LIFT_PRIOR = 20.0
 PROMOTION_WEEKS = 16
 OWN_LIFT_PRIOR = 5.0
+GAP_PRIOR = 5.0
+SHORTEST_GAP_DAYS = 0.5
+NO_GAP_DAYS = 30.0
+"""Where nothing at all was bought twice."""
 STORE_PRIOR = 150.0
 DAY_S = 86_400
 
@@ -115,6 +119,7 @@ def fit_tables(learning: Learning, weeks: list[int]) -> RankerTables:
         log_price=np.log(np.clip(np.nan_to_num(price, nan=2.0), 0.05, 200.0)).astype(np.float32),
         private=(data.products.brand[learning.items] == "Private").astype(np.float32),
         rebuy=_rebuy(learning, n_items),
+        usual_gap=_usual_gap(learning, n_items),
         own_lift=own,
         kind=kind,
         category=category,
@@ -268,6 +273,23 @@ def _rebuy(learning: Learning, n_items: int) -> NDArray[np.float32]:
     again = np.bincount(item, weights=counts - 1, minlength=n_items)
     total = np.bincount(item, weights=counts, minlength=n_items)
     return (again / (total + np.where(buyers > 0, 2.0, 1.0))).astype(np.float32)
+
+
+def _usual_gap(learning: Learning, n_items: int) -> NDArray[np.float32]:
+    """Returns the geometric mean of days between two purchases of a household, smoothed."""
+    end = learning.lines.starts[learning.n]
+    basket, item = learning.lines.owners()[:end], learning.lines.values[:end]
+    pair = learning.data.household[basket].astype(np.int64) * n_items + item
+    at_s = learning.data.at_s[basket]
+    order = np.lexsort((at_s, pair))
+    pair, at_s = pair[order], at_s[order]
+    again = np.flatnonzero(pair[1:] == pair[:-1])
+    days = np.maximum((at_s[again + 1] - at_s[again]) / DAY_S, SHORTEST_GAP_DAYS)
+    gaps, bought = np.log(days), pair[again] % n_items
+    mean = float(gaps.mean()) if len(gaps) else float(np.log(NO_GAP_DAYS))
+    total = np.bincount(bought, weights=gaps, minlength=n_items)
+    count = np.bincount(bought, minlength=n_items)
+    return np.exp((total + GAP_PRIOR * mean) / (count + GAP_PRIOR)).astype(np.float32)
 
 
 def _promotion_lifts(

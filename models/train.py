@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from edge_agent.shell.bundles import FORMAT, pack, request_of, unpack
 from edge_agent.shell.onnx_scorer import OnnxScorer, open_session
-from edge_agent.state.features import Description, RankerTables, describe
+from edge_agent.state.features import FINALISTS, Description, RankerTables, describe
 from models.dataset import (
     DEFAULT_ZONE,
     Dataset,
@@ -53,9 +53,9 @@ from models.protocol import Case, Cases, cases_at, grade, mean_interval
 from models.situations import SurroundingsCache, histories, in_order_of_place, situation_of
 from models.tables import DAY_S, Learning, fit_tables
 
-VERSION = "ranker-2026.11.3"
+VERSION = "ranker-2026.11.4"
 MINIMUM_AGENT = "0.0.0"
-SNAPSHOTS = 5
+SNAPSHOTS = 6
 SNAPSHOT_DAYS = 14
 MIN_DAYS = 45
 """A snapshot with fewer days before it teaches nothing that holds later."""
@@ -64,13 +64,15 @@ PLAN_WEEKS = 6
 KEEP_NEGATIVES = 0.15
 SEED = 20261
 N_EXAMPLES = 12
+DOOR = "door"
+"""The set of whole baskets of which nothing is seen yet; taught, not measured."""
 TREES: dict[str, Any] = {
     "objective": "binary",
     "num_leaves": 63,
-    "learning_rate": 0.06,
-    "min_data_in_leaf": 100,
-    "feature_fraction": 0.7,
-    "bagging_fraction": 0.8,
+    "learning_rate": 0.04,
+    "min_data_in_leaf": 200,
+    "feature_fraction": 0.4,
+    "bagging_fraction": 0.7,
     "bagging_freq": 1,
     "lambda_l2": 5.0,
     "num_threads": 1,
@@ -80,8 +82,14 @@ TREES: dict[str, Any] = {
     "verbose": -1,
     "seed": SEED,
 }
-N_TREES = 300
-FIRST_STAGE = {"num_leaves": 15, "learning_rate": 0.15}
+N_TREES = 600
+FIRST_STAGE = {
+    "num_leaves": 15,
+    "learning_rate": 0.15,
+    "min_data_in_leaf": 100,
+    "feature_fraction": 0.7,
+    "bagging_fraction": 0.8,
+}
 N_FIRST = 40
 """The first stage only has to keep the good ones among the finalists."""
 
@@ -156,7 +164,7 @@ def describe_all(
     return [found[i] for i in range(len(cases))]
 
 
-def rows_of(
+def sampled_rows(
     cases: Sequence[Case], described: Sequence[Description], rng: np.random.Generator
 ) -> Rows:
     """Returns all bought candidates and a weighted sample of the others."""
@@ -171,6 +179,28 @@ def rows_of(
         matrix=np.concatenate(matrices),
         bought=np.concatenate(bought).astype(np.float32),
         weight=np.concatenate(weights).astype(np.float32),
+    )
+
+
+def finalists_of(first: lgb.Booster, described: Sequence[Description]) -> list[Description]:
+    """Returns what the first stage lets through of each, as the exported model does."""
+    scores = raw_scores(first, np.concatenate([d.matrix for d in described]))
+    ends = np.cumsum([len(d.items) for d in described])
+    finals = []
+    for description, own in zip(described, np.split(scores, ends[:-1]), strict=True):
+        best = np.sort(np.argsort(-own, kind="stable")[:FINALISTS])
+        finals.append(Description(items=description.items[best], matrix=description.matrix[best]))
+    return finals
+
+
+def final_rows(cases: Sequence[Case], finals: Sequence[Description]) -> Rows:
+    """Returns every finalist: what the second stage is asked about is what it is taught."""
+    bought = [np.isin(d.items, case.targets) for case, d in zip(cases, finals, strict=True)]
+    matrix = np.concatenate([d.matrix for d in finals])
+    return Rows(
+        matrix=matrix,
+        bought=np.concatenate(bought).astype(np.float32),
+        weight=np.ones(len(matrix), dtype=np.float32),
     )
 
 
@@ -190,20 +220,19 @@ def fit_trees(rows: Rows) -> lgb.Booster:
 
 
 def fit_first_stage(rows: Rows) -> lgb.Booster:
-    """Fits the small stage that picks the finalists."""
+    """Fits the small stage that picks the finalists, on a sample of all candidates."""
     data = lgb.Dataset(rows.matrix, rows.bought, weight=rows.weight)
     return lgb.train({**TREES, **FIRST_STAGE}, data, num_boost_round=N_FIRST)
 
 
-def fit_all(every: Rows, earlier: Rows) -> tuple[lgb.Booster, lgb.Booster, lgb.Booster]:
-    """Fits the trees to measure and to calibrate with, those of the bundle, and its first stage.
+def fit_all(every: Rows, earlier: Rows) -> tuple[lgb.Booster, lgb.Booster]:
+    """Fits the trees to measure and to calibrate with, and those of the bundle.
 
     Each is fitted on one thread, so that it comes out the same bit by bit; two go on at a time.
     """
     with ThreadPoolExecutor(max_workers=2) as pool:
         early, trees = pool.submit(fit_trees, earlier), pool.submit(fit_trees, every)
-        first = pool.submit(fit_first_stage, every)
-        return early.result(), trees.result(), first.result()
+        return early.result(), trees.result()
 
 
 def fit_calibration(scores: NDArray[np.float64], rows: Rows) -> Calibration:
@@ -279,12 +308,16 @@ def from_the_door(cases: Sequence[Case]) -> list[Case]:
     ]
 
 
+Described = dict[str, tuple[tuple[Case, ...], list[Description]]]
+"""For each set of cases what they were described as."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """One snapshot's rows, and for each set of cases what they were described as."""
+    """One snapshot's finalists as rows, and for each set of cases their descriptions."""
 
     rows: Rows
-    described: dict[str, tuple[tuple[Case, ...], list[Description]]]
+    finals: Described
 
 
 def lessons(
@@ -293,29 +326,55 @@ def lessons(
     prices: NDArray[np.float64],
     plan: Promotions,
     planned: NDArray[np.int32],
-) -> list[Lesson]:
-    """Returns the snapshots' lessons, oldest first; only the latest keeps its descriptions."""
+) -> tuple[lgb.Booster, list[Lesson]]:
+    """Returns the first stage, and the snapshots' lessons, oldest first.
+
+    The oldest snapshot teaches the first stage, which picks the finalists of them all. Only the
+    latest keeps its descriptions.
+    """
     n_usable = data.n_before(seconds(day))
-    rng = np.random.default_rng(SEED)
+    days = [day - timedelta(days=SNAPSHOT_DAYS * back) for back in range(SNAPSHOTS, 0, -1)]
+    late = [d for d in days[:-1] if seconds(d) - int(data.at_s[0]) >= MIN_DAYS * DAY_S]
+    first: lgb.Booster | None = None
     found: list[Lesson] = []
-    for back in range(SNAPSHOTS, 0, -1):
-        then = day - timedelta(days=SNAPSHOT_DAYS * back)
-        if back > 1 and seconds(then) - int(data.at_s[0]) < MIN_DAYS * DAY_S:
-            continue
+    for then in [*late, days[-1]]:
         learning = learning_at(data, then, prices, plan, planned)
+        back = (day - then).days // SNAPSHOT_DAYS
         snapshot = snapshot_at(learning, then, SEED + back, n_usable)
-        described = {
-            name: (cases, describe_all(learning, snapshot.tables, cases))
-            for name, cases in snapshot.cases.named().items()
-            if cases
-        }
-        taught = [rows_of(cases, some, rng) for cases, some in described.values()]
-        more = from_the_door(snapshot.cases.b_id)
-        taught.append(rows_of(more, describe_all(learning, snapshot.tables, more), rng))
-        rows = joined(taught)
-        found.append(Lesson(rows=rows, described=described if back == 1 else {}))
-        print(f"snapshot {then}: {len(rows.bought)} rows", flush=True)
-    return found
+        described = described_sets(learning, snapshot)
+        first = first or fit_first_stage(sample_of(described))
+        lesson = lesson_of(first, described)
+        found.append(lesson if back == 1 else Lesson(rows=lesson.rows, finals={}))
+        print(f"snapshot {then}: {len(lesson.rows.bought)} rows", flush=True)
+    if first is None:
+        raise ValueError("there is no snapshot to learn from")
+    return first, found
+
+
+def sample_of(described: Described) -> Rows:
+    """Returns a sample of all candidates of one snapshot, for the first stage."""
+    rng = np.random.default_rng(SEED)
+    return joined([sampled_rows(cases, some, rng) for cases, some in described.values()])
+
+
+def lesson_of(first: lgb.Booster, described: Described) -> Lesson:
+    """Returns the finalists of one snapshot."""
+    finals = {
+        name: (cases, finalists_of(first, some)) for name, (cases, some) in described.items()
+    }
+    return Lesson(
+        rows=joined([final_rows(cases, some) for cases, some in finals.values()]), finals=finals
+    )
+
+
+def described_sets(learning: Learning, snapshot: Snapshot) -> Described:
+    """Returns the snapshot's sets of cases, those from the door among them, described."""
+    sets = {**snapshot.cases.named(), DOOR: tuple(from_the_door(snapshot.cases.b_id))}
+    return {
+        name: (cases, describe_all(learning, snapshot.tables, cases))
+        for name, cases in sets.items()
+        if cases
+    }
 
 
 def raw_scores(trees: lgb.Booster, matrix: NDArray[Any]) -> NDArray[np.float64]:
@@ -326,7 +385,9 @@ def raw_scores(trees: lgb.Booster, matrix: NDArray[Any]) -> NDArray[np.float64]:
 def measure(trees: lgb.Booster, lesson: Lesson) -> dict[str, dict[str, list[float]]]:
     """Returns recall, NDCG and hit at ten with intervals, on a snapshot the trees did not see."""
     report = {}
-    for name, (cases, described) in sorted(lesson.described.items()):
+    for name, (cases, described) in sorted(lesson.finals.items()):
+        if name == DOOR:
+            continue
         answers = [
             d.items[np.argsort(-raw_scores(trees, d.matrix), kind="stable")].astype(np.int32)
             for d in described
@@ -354,9 +415,9 @@ def train(
     prices = unit_prices(data, day)
     planned = rankable(data, data.n_before(seconds(day)))
     plan = load_promotions(data, planned)
-    taught = lessons(data, day, prices, plan, planned)
+    first, taught = lessons(data, day, prices, plan, planned)
     every, last = joined([lesson.rows for lesson in taught]), taught[-1].rows
-    early, trees, first = fit_all(every, joined([lesson.rows for lesson in taught[:-1] or taught]))
+    early, trees = fit_all(every, joined([lesson.rows for lesson in taught[:-1] or taught]))
     metrics = measure(early, taught[-1])
     print(json.dumps(metrics), flush=True)
     calibration = fit_calibration(raw_scores(early, last.matrix), last)

@@ -500,6 +500,7 @@ PLAIN: Final = (
     "log_price",
     "private",
     "rebuy",
+    "usual_gap",
     "own_lift",
     "kind",
     "category",

@@ -24,6 +24,7 @@ from edge_agent.state.features import (
     HOURS_PER_BIN,
     LONG_AGO_BASKETS,
     LONG_AGO_DAYS,
+    NO_RANK,
     Description,
     Floats,
     Items,
@@ -50,6 +51,7 @@ WHOLE_BASKET: Final = frozenset(
         "basket_mean_price",
         "basket_mean_pop",
         "basket_group_certainty",
+        "basket_known_kinds",
     }
 )
 """What kind of basket it is; the same for every candidate, so no reason for one."""
@@ -82,6 +84,15 @@ REASONS: Final[Mapping[str, Mapping[str, float]]] = {
         "history_long": 0.0,
         "baskets_since_bought": LONG_AGO_BASKETS,
         "history_rate": 0.0,
+        "history_recent": 0.0,
+        "history_together_sharp": 0.0,
+        "history_together_lift": 1.0,
+        "history_kinds_share": 0.0,
+        "history_kinds_lift": 1.0,
+        "history_categories_lift": 1.0,
+        "history_due": -1.0,
+        "history_rank": NO_RANK,
+        "kind_rate": 0.0,
     },
     "on_offer": {
         "display_lift": 0.0,

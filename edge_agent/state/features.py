@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.state.groups import Groups, Likeness, LocalGroups, groups_at, likeness
-from edge_agent.state.habits import Habits, habits
+from edge_agent.state.habits import Assortment, Habits, habits
 
 Floats = NDArray[np.float32]
 Items = NDArray[np.int64]
@@ -92,6 +92,18 @@ FEATURES: tuple[str, ...] = (
     "history_long",
     "baskets_since_bought",
     "history_rate",
+    "history_recent",
+    "history_together_sharp",
+    "history_together_lift",
+    "history_kinds_share",
+    "history_kinds_lift",
+    "history_categories_lift",
+    "history_due",
+    "history_rank",
+    "kind_rate",
+    "usual_gap",
+    "n_repertoire",
+    "basket_known_kinds",
 )
 """Names in the order of the matrix's columns; a bundle with another order is refused."""
 
@@ -104,6 +116,8 @@ SLOW_HALF_LIFE_DAYS = 60.0
 LAST_BASKETS = 5
 LONG_AGO_DAYS = 400.0
 LONG_AGO_BASKETS = 400.0
+NO_RANK = 1000.0
+"""Place in the repertoire of what is not in it."""
 MAX_BASKET = 40
 MAX_HISTORY_ITEMS = 160
 TINY = 1e-6
@@ -137,6 +151,7 @@ class RankerTables:
         hour_lift, weekday_lift: Log ratio to the item's own mean, float16 (bins, n_items).
         store_starts, store_items, store_share: Per store, items and their share of its baskets.
         log_price, private, rebuy, own_lift: float32 (n_items,).
+        usual_gap: Days between two purchases of one household, float32 (n_items,).
         kind, category, department: Codes, (n_items,).
         basket_near, household_near: Items bought together, in one visit or by one household.
         display_lift, mailer_lift: Log lift of each of 16 codes.
@@ -158,6 +173,7 @@ class RankerTables:
     log_price: Floats
     private: Floats
     rebuy: Floats
+    usual_gap: Floats
     own_lift: Floats
     kind: NDArray[np.int32]
     category: NDArray[np.int32]
@@ -509,7 +525,18 @@ def _whole_visit(
         "hour": float(situation.hour),
         "weekday": float(situation.weekday),
         "private_share": float(private) if n_history else -1.0,
+        "n_repertoire": float(len(past.items)),
+        "basket_known_kinds": _known_kinds(situation.basket, past, tables),
     }
+
+
+def _known_kinds(basket: Items, past: _Past, tables: RankerTables) -> float:
+    """Returns the share of the basket that is of kinds bought before; -1 when nobody can say."""
+    if not len(basket) or not len(past.items):
+        return -1.0
+    known = np.zeros(len(tables.kind_pop), dtype=bool)
+    known[tables.kind[past.items]] = True
+    return float(known[tables.kind[basket]].mean())
 
 
 def _of_items(
@@ -532,6 +559,7 @@ def _of_items(
         "log_price": tables.log_price[items],
         "private_label": tables.private[items],
         "rebuy_share": tables.rebuy[items],
+        "usual_gap": tables.usual_gap[items],
         "display_lift": around.display[items],
         "mailer_lift": around.mailer[items],
         "chain_display": around.chain_display[items],
@@ -684,7 +712,17 @@ _NO_HABITS: dict[str, Floats | float] = {
     "history_long": 0.0,
     "baskets_since_bought": LONG_AGO_BASKETS,
     "history_rate": 0.0,
+    "history_recent": 0.0,
+    "history_together_sharp": 0.0,
+    "history_together_lift": 1.0,
+    "history_kinds_share": 0.0,
+    "history_kinds_lift": 1.0,
+    "history_categories_lift": 1.0,
+    "history_due": -1.0,
+    "history_rank": NO_RANK,
+    "kind_rate": 0.0,
 }
+"""What `_of_habits` says of an item that was not bought before."""
 
 
 def _of_habits(
@@ -693,27 +731,63 @@ def _of_habits(
     """Returns what the visitor's own earlier baskets say of this very visit."""
     if not len(past.items):
         return _NO_HABITS
-    found: Habits = habits(
+    found = _habits(tables, situation, past)
+    at = np.full(tables.n_items, len(past.items), dtype=np.int64)
+    at[past.items] = np.arange(len(past.items))
+    row = at[items]
+    by_name = {
+        "history_together": found.together,
+        "history_together_share": found.together_share,
+        "history_hour_share": found.at_hour,
+        "history_weekday_share": found.on_weekday,
+        "history_long": found.long,
+        "baskets_since_bought": found.baskets_since,
+        "history_rate": found.rate,
+        "history_recent": found.recent,
+        "history_together_sharp": found.together_sharp,
+        "history_together_lift": found.together_lift,
+        "history_kinds_share": found.kinds_share,
+        "history_kinds_lift": found.kinds_lift,
+        "history_categories_lift": found.categories_lift,
+        "history_due": found.due,
+        "history_rank": _ranks(past),
+    }
+    columns: dict[str, Floats | float] = {
+        name: np.append(values, np.float32(_NO_HABITS[name]))[row]
+        for name, values in by_name.items()
+    }
+    columns["kind_rate"] = _kind_rate(tables, situation)[tables.kind[items]]
+    return columns
+
+
+def _habits(tables: RankerTables, situation: Situation, past: _Past) -> Habits:
+    return habits(
         past.items,
         bought=situation.bought,
         bought_basket=situation.bought_basket,
         ago_days=situation.ago_days,
         basket=situation.basket[-MAX_BASKET:],
-        pop=tables.pop_all,
+        assortment=Assortment(
+            pop=tables.pop_all,
+            kind_pop=tables.kind_pop,
+            kind=tables.kind,
+            category=tables.category,
+            usual_gap=tables.usual_gap,
+        ),
     )
-    at = np.full(tables.n_items, len(past.items), dtype=np.int64)
-    at[past.items] = np.arange(len(past.items))
-    row = at[items]
 
-    def known(values: Floats, otherwise: float) -> Floats:
-        return np.append(values, np.float32(otherwise))[row]
 
-    return {
-        "history_together": known(found.together, 0.0),
-        "history_together_share": known(found.together_share, 0.0),
-        "history_hour_share": known(found.at_hour, 0.0),
-        "history_weekday_share": known(found.on_weekday, 0.0),
-        "history_long": known(found.long, 0.0),
-        "baskets_since_bought": known(found.baskets_since, LONG_AGO_BASKETS),
-        "history_rate": known(found.rate, 0.0),
-    }
+def _ranks(past: _Past) -> Floats:
+    """Returns each item's place in the repertoire, the likeliest first."""
+    ranks = np.empty(len(past.items), dtype=np.float32)
+    ranks[np.argsort(-past.slow, kind="stable")] = np.arange(len(past.items))
+    return ranks
+
+
+def _kind_rate(tables: RankerTables, situation: Situation) -> Floats:
+    """Returns the share of the earlier baskets with each kind, float32 (n_kinds,)."""
+    n_kinds, n = len(tables.kind_pop), len(situation.ago_days)
+    seen = np.zeros((n, n_kinds), dtype=bool)
+    seen[situation.bought_basket, tables.kind[situation.bought]] = True
+    rate: Floats = seen.sum(axis=0, dtype=np.float32)
+    return rate / np.float32(n)

@@ -13,6 +13,8 @@ import pytest
 from scipy import sparse
 
 from edge_agent.shell.bundles import load_bundle, pack
+from edge_agent.shell.onnx_scorer import open_session
+from edge_agent.state.features import FEATURES, FINALISTS, Description
 from models import train
 from models.dataset import (
     DEFAULT_ZONE,
@@ -23,10 +25,12 @@ from models.dataset import (
     seconds,
     unit_prices,
 )
+from models.evaluate import learning_without_plan, requests_of
+from models.export import Calibration, onnx_of_stages
 from models.groups import GROUP_SIZE, MIN_BASKETS, fit_groups
 from models.protocol import Case, cases_at, grade, ratio_interval, split
-from models.tables import fit_tables
-from models.train import learning_at
+from models.tables import GAP_PRIOR, fit_tables
+from models.train import Rows, describe_all, finalists_of, fit_first_stage, learning_at
 
 CUTOFF = date(2020, 3, 1)
 PRODUCTS = [f"p{i:02d}" for i in range(14)]
@@ -96,6 +100,46 @@ def test_excluded_departments_are_never_ranked(tmp_path: Path) -> None:
     ids = data.products.ids[rankable(data, data.n_before(seconds(CUTOFF)))]
     assert "p00" not in ids
     assert "p01" in ids
+
+
+def test_usual_gap_is_the_mean_of_all_households_gaps(tmp_path: Path) -> None:
+    """Days between purchases, averaged as logarithms and pulled towards all items' mean."""
+    data = load(str(shop(tmp_path / "shop", days=60)))
+    found = tables_of(data)
+    names = [product.decode() for product in found["products"].tolist()]
+    gaps: dict[str, list[float]] = {name: [] for name in names}
+    last: dict[tuple[int, str], int] = {}
+    for basket, at_s in enumerate(data.at_s.tolist()):
+        for product in data.products.ids[data.lines[basket]].tolist():
+            key = (int(data.household[basket]), product)
+            if key in last and product in gaps:
+                gaps[product].append(float(np.log((at_s - last[key]) / 86_400)))
+            last[key] = at_s
+    mean = np.mean([gap for some in gaps.values() for gap in some])
+    for at, name in enumerate(names):
+        expected = (sum(gaps[name]) + GAP_PRIOR * mean) / (len(gaps[name]) + GAP_PRIOR)
+        assert found["usual_gap"][at] == pytest.approx(np.exp(expected), rel=1e-5)
+
+
+def test_a_gateway_sees_the_features_that_were_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request built from ids and instants is described bit for bit as its case in training."""
+    monkeypatch.setattr(train, "N_TREES", 2)
+    monkeypatch.setattr(train, "N_FIRST", 2)
+    monkeypatch.setattr(train, "SNAPSHOTS", 1)
+    folder = str(shop(tmp_path / "shop", days=76))
+    train.train(folder, CUTOFF, tmp_path / "b", key=None, zone=DEFAULT_ZONE, engine="duckdb")
+    scorer = load_bundle(tmp_path / "b").scorer
+    learning = learning_without_plan(load(folder), CUTOFF)
+    cases = cases_at(learning.data, learning.lines, learning.items, CUTOFF, 7)
+    for some in cases.named().values():
+        assert some
+        taught = describe_all(learning, scorer.tables, some)
+        for request, expected in zip(requests_of(learning, some, CUTOFF, 20), taught, strict=True):
+            served = scorer.describe(request)
+            assert served.items.tolist() == expected.items.tolist()
+            assert served.matrix.tobytes() == expected.matrix.tobytes()
 
 
 def test_cases_come_after_the_cutoff_and_hide_half(tmp_path: Path) -> None:
@@ -187,3 +231,22 @@ def test_trained_twice_gives_the_same_bytes_and_maps_its_tables(
     tables = load_bundle(tmp_path / "first").scorer.tables
     assert not tables.basket_near.weight.flags.owndata
     assert not tables.basket_near.weight.flags.writeable
+
+
+def test_what_is_taught_is_what_the_exported_model_scores() -> None:
+    """The second stage is asked about the finalists alone, and learns from just those."""
+    rng = np.random.default_rng(3)
+    matrix = rng.random((300, len(FEATURES)), dtype=np.float32)
+    bought = (matrix[:, 0] + rng.random(300) > 1.2).astype(np.float32)
+    rows = Rows(matrix=matrix, bought=bought, weight=np.ones(300, dtype=np.float32))
+    first = fit_first_stage(rows)
+    never_splits = {"tree_structure": {"leaf_value": 0.25}}
+    model = onnx_of_stages(
+        first.dump_model()["tree_info"], [never_splits], Calibration(slope=2.0, offset=0.0)
+    )
+    scores = open_session(model).run(None, {"features": matrix})[0].reshape(-1)
+    (finals,) = finalists_of(first, [Description(items=np.arange(300), matrix=matrix)])
+    assert np.flatnonzero(scores).tolist() == finals.items.tolist()
+    assert len(finals.items) == FINALISTS
+    assert finals.matrix.tobytes() == matrix[finals.items].tobytes()
+    assert scores[finals.items] == pytest.approx(1.0 / (1.0 + np.exp(-0.5)))

@@ -14,6 +14,7 @@ from edge_agent.state.features import (
     FEATURES,
     HOUR_BINS,
     LONG_AGO_DAYS,
+    NO_RANK,
     WEEKDAYS,
     Description,
     Neighbours,
@@ -63,6 +64,7 @@ def tables() -> RankerTables:
         log_price=zeros,
         private=zeros,
         rebuy=zeros,
+        usual_gap=np.full(N, 10.0, dtype=np.float32),
         own_lift=zeros,
         kind=np.array([0, 0, 1, 1, 2, 2], dtype=np.int32),
         category=np.zeros(N, dtype=np.int32),
@@ -250,3 +252,53 @@ def test_regularity_counts_baskets_since_the_first_and_the_last(tables: RankerTa
     found = described(tables, situation(bought=past))
     assert value(found, 1, "baskets_since_bought") == 1.0
     assert value(found, 1, "history_rate") == pytest.approx(2 / 3)
+
+
+def test_latest_baskets_weigh_more_than_older_ones(tables: RankerTables) -> None:
+    """4 was in the youngest of three baskets, 1 in the oldest: 0.81, 0.9 and 1 are the weights."""
+    found = described(tables, situation(bought=((30.0, (1,)), (20.0, (5,)), (10.0, (4,)))))
+    assert value(found, 4, "history_recent") == pytest.approx(1 / 2.71)
+    assert value(found, 1, "history_recent") == pytest.approx(0.81 / 2.71)
+    assert value(found, 2, "history_recent") == 0.0
+
+
+def test_item_is_due_after_its_usual_days(tables: RankerTables) -> None:
+    """Bought once, 20 days ago, usually again after 10: twice over; own gaps move the rhythm."""
+    found = described(tables, situation(bought=((60.0, (1,)), (20.0, (1, 5)))))
+    assert value(found, 5, "history_due") == pytest.approx(2.0)
+    assert value(found, 1, "history_due") == pytest.approx(20.0 / ((40.0 + 2 * 10.0) / 3))
+    assert value(found, 2, "history_due") == -1.0
+
+
+def test_earlier_basket_of_the_same_kinds_speaks_for_what_was_in_it(tables: RankerTables) -> None:
+    """1 is of the basket's kind though another item: 5 was bought beside that kind, 4 was not."""
+    tables = replace(tables, kind_pop=np.full(3, 0.1, dtype=np.float32))
+    tables = replace(tables, category=np.array([0, 0, 1, 1, 2, 2], dtype=np.int32))
+    past = ((20.0, (1, 5)), (9.0, (4, 3)))
+    found = described(tables, situation(basket=(0,), bought=past))
+    for feature in ("history_kinds_lift", "history_categories_lift"):
+        assert value(found, 5, feature) > 1.5
+        assert value(found, 4, feature) < 0.1
+    assert value(found, 5, "history_kinds_share") == pytest.approx(1.0)
+    assert value(found, 5, "history_together_lift") == 1.0
+
+
+def test_lift_of_a_companion_is_over_what_is_bought_anyway(tables: RankerTables) -> None:
+    """5 is in every earlier basket, 4 only beside 0: beside 0 only 4 is commoner than ever."""
+    past = ((20.0, (0, 4, 5)), (9.0, (5,)))
+    found = described(tables, situation(basket=(0,), bought=past))
+    assert value(found, 4, "history_together_lift") > 1.5
+    assert value(found, 5, "history_together_lift") == pytest.approx(1.0)
+    assert value(found, 4, "history_together_sharp") > value(found, 4, "history_together")
+
+
+def test_place_in_the_repertoire_and_its_kinds_are_counted(tables: RankerTables) -> None:
+    """Three items, 5 the likeliest; kind 2 in every basket; half of the basket of known kinds."""
+    past = ((20.0, (4, 5)), (9.0, (1, 5)))
+    found = described(tables, situation(basket=(0, 3), bought=past))
+    assert [value(found, i, "history_rank") for i in (5, 1, 4)] == [0.0, 1.0, 2.0]
+    assert value(found, 2, "history_rank") == NO_RANK
+    assert value(found, 4, "kind_rate") == 1.0
+    assert value(found, 1, "kind_rate") == 0.5
+    assert value(found, 1, "n_repertoire") == 3.0
+    assert value(found, 1, "basket_known_kinds") == 0.5
