@@ -176,7 +176,11 @@ def test_till_that_keeps_the_contract_passes_behind_a_mount_point(broker: Broker
 
 @pytest.mark.parametrize(
     ("fault", "check"),
-    [("new id for repeats", "one-id"), ("another topic", "topic"), ("retained", "delivery")],
+    [
+        pytest.param("new id for repeats", "one-id", marks=pytest.mark.slow),
+        pytest.param("another topic", "topic", marks=pytest.mark.slow),
+        ("retained", "delivery"),
+    ],
 )
 def test_till_that_breaks_the_contract_is_told_where(
     broker: Broker, fault: str, check: str
