@@ -704,7 +704,7 @@ def _of_groups(signals: _Signals, around: Surroundings, items: Items) -> dict[st
     }
 
 
-_NO_HABITS: dict[str, Floats | float] = {
+NO_HABITS: dict[str, float] = {
     "history_together": 0.0,
     "history_together_share": 0.0,
     "history_hour_share": 0.0,
@@ -730,7 +730,7 @@ def _of_habits(
 ) -> dict[str, Floats | float]:
     """Returns what the visitor's own earlier baskets say of this very visit."""
     if not len(past.items):
-        return _NO_HABITS
+        return {**NO_HABITS}
     found = _habits(tables, situation, past)
     at = np.full(tables.n_items, len(past.items), dtype=np.int64)
     at[past.items] = np.arange(len(past.items))
@@ -753,7 +753,7 @@ def _of_habits(
         "history_rank": _ranks(past),
     }
     columns: dict[str, Floats | float] = {
-        name: np.append(values, np.float32(_NO_HABITS[name]))[row]
+        name: np.append(values, np.float32(NO_HABITS[name]))[row]
         for name, values in by_name.items()
     }
     columns["kind_rate"] = _kind_rate(tables, situation)[tables.kind[items]]
