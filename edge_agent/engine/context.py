@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edge_agent.domain.rules import NEUTRAL, Rules
+
 if TYPE_CHECKING:
     from datetime import tzinfo
 
@@ -28,6 +30,7 @@ class Context:
         register_zones: Zones in which a register's customer stands.
         hq_heard_ms: When HQ was last heard; None where there is no HQ.
         lost_at_ms: When statements of people were lost that no copy held; None for never.
+        rules: What the chain's `policy.toml` says.
     """
 
     now_ms: int
@@ -46,3 +49,4 @@ class Context:
     register_zones: frozenset[ZoneId]
     hq_heard_ms: int | None = None
     lost_at_ms: int | None = None
+    rules: Rules = NEUTRAL
