@@ -1,0 +1,88 @@
+"""The names that a condition of `policy.toml` may use: what each is, and whose it is.
+
+Conditions look at a moment. Its facts are a mapping of these very names; one that is not known
+at that moment is left out of it, and makes what asks for it false. What comes from somebody's
+history is left out before a public screen, so that no condition there can rest on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TEXT: Final = "text"
+INT: Final = "int"
+BOOL: Final = "bool"
+TEXTS: Final = "list of texts"
+MAP: Final = "map"
+
+PYTHON_TYPES: Final[Mapping[str, tuple[type, ...]]] = MappingProxyType(
+    {TEXT: (str,), INT: (int,), BOOL: (bool,), TEXTS: (list, tuple), MAP: (dict,)}
+)
+"""What a fact of each type may be in the mapping: plain values; an expression takes no others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactName:
+    """One name.
+
+    Attributes:
+        type: One of the types above; a map is from text to text, number or bool.
+        about: What it says, for people.
+        is_personal: It rests on who somebody is or did before this visit, and is never known
+            before a public screen.
+    """
+
+    type: str
+    about: str
+    is_personal: bool = False
+
+
+FACT_NAMES: Final[Mapping[str, FactName]] = MappingProxyType(
+    {
+        "moment": FactName(
+            type=TEXT,
+            about="`zone_entered`, `item_handled`, `basket_line`, `long_dwell`, `help_requested`,"
+            " `request` or `store_default`",
+        ),
+        "channel": FactName(type=TEXT, about="`screen`, `receipt`, `reply` or `staff`"),
+        "audience": FactName(
+            type=TEXT, about="who sees it: `public`, `semi_private` or `private`"
+        ),
+        "screen": FactName(type=TEXT, about="the screen; unknown elsewhere"),
+        "register": FactName(type=TEXT, about="the till; unknown elsewhere"),
+        "zone": FactName(type=TEXT, about="the zone; unknown where there is none"),
+        "day": FactName(type=TEXT, about="store-local day, such as `2026-12-01`"),
+        "hour": FactName(type=INT, about="store-local hour, 0 to 23"),
+        "minute": FactName(type=INT, about="store-local minute of the hour, 0 to 59"),
+        "weekday": FactName(type=INT, about="store-local weekday: 0 is Monday, 6 is Sunday"),
+        "dwell_s": FactName(type=INT, about="whole seconds in this zone so far"),
+        "basket_size": FactName(type=INT, about="goods in hand or basket in this visit"),
+        "basket": FactName(type=TEXTS, about="which products these are"),
+        "basket_departments": FactName(type=TEXTS, about="the departments of these, each once"),
+        "queue": FactName(type=INT, about="length of the zone's queue, as last measured"),
+        "occupancy": FactName(type=INT, about="people in the zone, as last counted"),
+        "present": FactName(type=INT, about="visitors known to be in the zone now"),
+        "identified": FactName(
+            type=BOOL, about="whether it is somebody known who agreed to that", is_personal=True
+        ),
+        "segments": FactName(
+            type=TEXTS, about="the segments he is in; empty where known of none", is_personal=True
+        ),
+        "interests": FactName(
+            type=TEXTS, about="departments he mostly buys in, strongest first", is_personal=True
+        ),
+        "stage": FactName(type=TEXT, about="his stage as a customer", is_personal=True),
+        "answered": FactName(
+            type=TEXTS, about="channels on which he took up something before", is_personal=True
+        ),
+        "fact": FactName(
+            type=MAP,
+            about='what HQ sends with a time to live: `fact.weather == "rain"`',
+        ),
+    }
+)
