@@ -29,6 +29,11 @@ class Condition(Protocol):
         """The expression as it was written."""
         ...
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of `domain.fact_names` that it asks of; the others cannot change it."""
+        ...
+
     def holds(self, facts: Mapping[str, object]) -> bool:
         """Returns whether it is true; what it asks of and is not known makes it false."""
         ...
