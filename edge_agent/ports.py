@@ -114,6 +114,10 @@ class State(Protocol):
         """Returns a visitor's visits that lie in an interval at least in part."""
         ...
 
+    def present_in(self, zone: ZoneId) -> tuple[Visit, ...]:
+        """Returns the open visits of whoever is in a zone now, those first who came first."""
+        ...
+
     def basket(self, basket: BasketId) -> Basket | None:
         """Returns a basket."""
         ...

@@ -119,6 +119,12 @@ class MemoryState:
             if visit.started_at_ms <= to_ms and visit.last_at_ms >= from_ms
         )
 
+    def present_in(self, zone: ZoneId) -> tuple[Visit, ...]:
+        """Returns the open visits of whoever is in a zone now, those first who came first."""
+        newest = (self.visit_of(visitor) for visitor in self.visits)
+        here = [each for each in newest if each is not None and each.zone == zone]
+        return tuple(sorted(here, key=lambda each: (each.zone_entered_at_ms, each.visitor)))
+
     def basket(self, basket: BasketId) -> Basket | None:
         """Returns a basket."""
         return self.baskets.get(basket)

@@ -19,12 +19,20 @@ from edge_agent.domain.effects import (
 from edge_agent.domain.time import DAY_MS, SECOND_MS
 from edge_agent.domain.visitor import Visitor
 from edge_agent.identify.pseudonyms import visitor_id_from
-from edge_agent.state.visits import advance, follows, is_in_order, reach_ms, refolded, timed_out
+from edge_agent.state.visits import (
+    advance,
+    follows,
+    in_order_of_coming,
+    is_in_order,
+    reach_ms,
+    refolded,
+    timed_out,
+)
 
 if TYPE_CHECKING:
     from edge_agent.domain.basket import Basket
     from edge_agent.domain.effects import Change, Effect
-    from edge_agent.domain.ids import BasketId, ScreenId, VisitId, VisitorId
+    from edge_agent.domain.ids import BasketId, ScreenId, VisitId, VisitorId, ZoneId
     from edge_agent.domain.store import Showing
     from edge_agent.domain.visitor import Link, Mark, Subject, Visit
     from edge_agent.engine.context import Context
@@ -133,6 +141,19 @@ class Draft:
         if visitor in self._visits:
             return self._visits[visitor]
         return self.state.visit_of(visitor)
+
+    def present_in(self, zone: ZoneId) -> tuple[Visit, ...]:
+        """Returns the open visits of whoever is in a zone now, those first who came first."""
+        known = self.state.present_in(zone)
+        if not self._visits:
+            return known
+        changed = (each for each in self._visits.values() if each is not None)
+        return in_order_of_coming(
+            (
+                *(each for each in known if each.visitor not in self._visits),
+                *(each for each in changed if each.zone == zone),
+            )
+        )
 
     def n_decisions(self, visit: Visit) -> int:
         """Returns how many decisions a visit had over all channels, this step's among them."""

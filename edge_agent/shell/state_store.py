@@ -29,7 +29,7 @@ from edge_agent.domain.visitor import Link, Visitor
 from edge_agent.errors import StoreCorrupt
 from edge_agent.shell import rows
 from edge_agent.shell.register_stays import RegisterStays
-from edge_agent.state.visits import follows, one_visit
+from edge_agent.state.visits import follows, in_order_of_coming, one_visit
 
 if TYPE_CHECKING:
     import sqlite3
@@ -110,6 +110,7 @@ class StateStore:
         self._visitors: OrderedDict[VisitorId, Visitor] = OrderedDict()
         self._ids: dict[tuple[str, str], VisitorId | None] = {}
         self._visits: dict[VisitorId, Visit | None] = {}
+        self._present: dict[ZoneId, set[VisitorId]] = {}
         self._baskets: OrderedDict[BasketId, Basket] = OrderedDict()
         self._carried: dict[VisitorId, tuple[BasketId, ...]] = {}
         self._links_to: OrderedDict[VisitorId, dict[VisitorId, tuple[Link, ...]]] = OrderedDict()
@@ -209,6 +210,14 @@ class StateStore:
             for visit in found.values()
             if visit.started_at_ms <= to_ms and visit.last_at_ms >= from_ms
         )
+
+    def present_in(self, zone: ZoneId) -> tuple[Visit, ...]:
+        """Returns the open visits of whoever is in a zone now, those first who came first."""
+        here = self._present.get(zone)
+        if not here:
+            return ()
+        found = (self._visits[visitor] for visitor in here)
+        return in_order_of_coming(visit for visit in found if visit is not None)
 
     def basket(self, basket: BasketId) -> Basket | None:
         """Returns a basket."""
@@ -399,7 +408,7 @@ class StateStore:
             self._decisions.pop(visitor_id, None)
 
     def _put_visits(self, change: VisitsChanged) -> None:
-        newest = self._visits.get(change.visitor)
+        before = newest = self._visits.get(change.visitor)
         if newest is not None:
             kept = newest.id
             newest = next((visit for visit in change.visits if visit.id == kept), newest)
@@ -411,6 +420,7 @@ class StateStore:
         if newest is None and change.removed:
             newest = self._newest_closed(change.visitor, without=frozenset(change.removed))
         self._visits[change.visitor] = newest
+        self._note_zone(change.visitor, before, newest)
         self._superseded.update(change.removed)
         self._superseded.difference_update(visit.id for visit in change.visits)
         unsaved = {visit.id: visit for visit in self._unsaved.get(change.visitor, ())}
@@ -422,6 +432,17 @@ class StateStore:
         else:
             self._unsaved.pop(change.visitor, None)
         self._registers.put_visits(change.visitor, change)
+
+    def _note_zone(self, visitor: VisitorId, before: Visit | None, now: Visit | None) -> None:
+        # A visit that is over is in no zone.
+        was_in = None if before is None else before.zone
+        is_in = None if now is None else now.zone
+        if was_in == is_in:
+            return
+        if was_in is not None:
+            self._present[was_in].discard(visitor)
+        if is_in is not None:
+            self._present.setdefault(is_in, set()).add(visitor)
 
     def _newest_closed(
         self, visitor: VisitorId, *, without: frozenset[VisitId] = frozenset()
@@ -562,6 +583,7 @@ class StateStore:
                 tuple(ordered), visitor=visitor, exits=self._exits, after_ms=started_at_ms
             )
             change = VisitsChanged(visitor=VisitorId(visitor), visits=(visit,))
+            self._note_zone(VisitorId(visitor), self._visits.get(VisitorId(visitor)), visit)
             self._visits[VisitorId(visitor)] = visit
             self._registers.put_visits(VisitorId(visitor), change)
         self._load_recent_at_registers()

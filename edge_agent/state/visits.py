@@ -21,6 +21,8 @@ from edge_agent.domain.time import SECOND_MS
 from edge_agent.domain.visitor import Mark, Visit, ZoneStay
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from edge_agent.domain.ids import ProductId, VisitorId, ZoneId
     from edge_agent.domain.policy import Policy
 
@@ -74,6 +76,11 @@ def follows(visit: Visit, other: Visit) -> bool:
     """Returns whether a visit is not older than another one of the same visitor."""
     at = (visit.started_at_ms, visit.last_order)
     return at >= (other.started_at_ms, other.last_order)
+
+
+def in_order_of_coming(visits: Iterable[Visit]) -> tuple[Visit, ...]:
+    """Returns visits of people in one zone, those first who came into it first."""
+    return tuple(sorted(visits, key=lambda each: (each.zone_entered_at_ms, each.visitor)))
 
 
 def reach_ms(visit: Visit) -> int:

@@ -173,6 +173,22 @@ def test_who_stood_at_the_till_is_known(heard: World, kind: str) -> None:
     assert heard.state.at_register(ZoneId("checkout"), from_ms=at(-60), to_ms=at(-1)) == ()
 
 
+def test_who_is_in_a_zone_is_known(heard: World, kind: str) -> None:
+    """In the order of their coming; who left, moved on or went home is there no more."""
+    others = [f"AC:23:3F:A0:11:0{n}" for n in range(3)]
+    heard.take(
+        entered("dairy", 3), *(entered("dairy", n, who=each) for n, each in enumerate(others))
+    )
+    heard.take(left("dairy", 4, who=others[0]), entered("bakery", 5, who=others[1]))
+    heard.take(presence("visit.ended", 6, who=others[0]))
+    settled(heard, kind)
+    ids = {who: known.id for who in (PHONE, *others) if (known := heard.visitor("ble", who))}
+    here = [each.visitor for each in heard.state.present_in(ZoneId("dairy"))]
+    assert here == [ids[others[2]], ids[PHONE]]
+    assert [each.visitor for each in heard.state.present_in(ZoneId("bakery"))] == [ids[others[1]]]
+    assert heard.state.present_in(ZoneId("wine")) == ()
+
+
 def test_screens_stock_alerts_and_caps_are_known(heard: World, kind: str) -> None:
     """What gates and caps rest on survives a start."""
     heard.take(entered("dairy", 0), entered("wine", 1))

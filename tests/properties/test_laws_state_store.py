@@ -256,6 +256,8 @@ class StoreDay(RuleBasedStateMachine):
             assert store.showing(screen) == memory.showing(screen)
         for zone in self.memory.layout.zones:
             assert store.last_alert_ms(zone) == memory.last_alert_ms(zone)
+            here = [(each.id, each.visitor) for each in memory.present_in(zone)]
+            assert [(each.id, each.visitor) for each in store.present_in(zone)] == here
 
     @invariant()
     def both_see_the_same_people_at_the_till(self) -> None:
