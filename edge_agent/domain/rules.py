@@ -20,6 +20,9 @@ FactValue = str | float | bool
 ACTION_KINDS: Final = ("offer", "content", "service", "question")
 """What a campaign may be; a product without one, help and silence are actions too."""
 
+SHARING_MODES: Final = ("newest", "mixed", "rotation")
+"""What a screen may do when several people stand before it."""
+
 
 class Condition(Protocol):
     """A compiled expression over what is known of a moment."""
@@ -175,11 +178,16 @@ class Sharing:
     """What a screen does when several people stand before it.
 
     Attributes:
-        mode: `mixed` ranks what all of them visibly hold together, `rotation` answers them in
-            turn, `newest` answers who came last.
+        mode: One of `SHARING_MODES`: `newest` answers who came last, `mixed` ranks what all of
+            them visibly hold together, `rotation` answers them in turn.
+        most: `mixed` heeds so many of them, those who came last; at least 2.
+        turn_s: How long each one's turn is in `rotation`, at least 1 s. 15: long enough to read
+            three items, short enough that the third of three people waits half a minute.
     """
 
     mode: str = "newest"
+    most: int = 4
+    turn_s: int = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
