@@ -6,6 +6,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge_agent.domain.time import DAY_MS
@@ -13,7 +14,7 @@ from edge_agent.ingest.decode import Refusal, decode_events
 from edge_agent.ingest.device_mapping import reading_of, refusal_of
 from edge_agent.ingest.mapping import Entry, applied
 from edge_agent.wire.events import Event
-from tests.bench import latency, mapped, mapping, people, shop_hour
+from tests.bench import days, latency, mapped, mapping, people, shop_hour
 from tests.bench.latency import Answering, open_loop, quantile
 from tests.bench.load import EVENT_BYTES, dwelt, entered, in_hand, lifted, now_ms, screen_events
 from tests.bench.measured import Aim, Measured
@@ -236,3 +237,14 @@ def test_every_sample_of_every_folder_is_measured() -> None:
     found = mapping.samples(ROOT / "hardware")
     assert len(found) == n_lines
     assert {each.device for each in found} == {each.parent.name for each in folders}
+
+
+def test_interval_over_days_holds_the_ratio_and_widens_with_their_differences() -> None:
+    """Equal days leave no doubt; unequal ones do, around the ratio of the sums."""
+    equal = np.array([[100.0, 30.0, 50.0, 10.0]] * 20)
+    assert days.interval(equal, days.hits_ratio) == pytest.approx((3.0, 3.0, 3.0))
+    assert days.interval(equal, days.share_ratio) == pytest.approx((1.5, 1.5, 1.5))
+    unequal = equal * np.array([[1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 1.0, 1.0]] * 10)
+    ratio, low, high = days.interval(unequal, days.hits_ratio)
+    assert ratio == pytest.approx(4.5)
+    assert 3.0 < low < ratio < high < 6.0
