@@ -10,6 +10,7 @@ import pytest
 from edge_agent.domain.decisions import Decision
 from edge_agent.domain.effects import Confirm
 from edge_agent.ingest.decode import Refusal, decode_events
+from edge_agent.replay.again import Knowledge
 from edge_agent.replay.verification import Verifier
 from edge_agent.wire.events import Event
 from tests.factories import (
@@ -203,10 +204,12 @@ def test_a_device_is_told_in_the_record_and_comes_out_again() -> None:
         asked = request(source=name, visitor=CARD_HOLDER)
         (decision,) = heard.decisions(heard.ask(asked, cause=name))
         verifier = Verifier(
-            scorer=heard.scorer,
-            catalogue=heard.catalogue,
-            departments=heard.catalogue.departments,
-            policy=heard.policy,
+            Knowledge(
+                scorer=heard.scorer,
+                catalogue=heard.catalogue,
+                departments=heard.catalogue.departments,
+                policy=heard.policy,
+            )
         )
         assert verifier.differences(decision.id, decision.record) == []
         places[name] = json.loads(decision.record)["place"].get("device")

@@ -10,6 +10,7 @@ import pytest
 from edge_agent.domain.decisions import Decision
 from edge_agent.domain.policy import Policy
 from edge_agent.domain.time import DAY_MS
+from edge_agent.replay.again import Knowledge
 from edge_agent.replay.verification import Verifier
 from tests.factories import (
     CARD,
@@ -125,10 +126,12 @@ def test_a_replay_comes_to_the_same_from_the_record_alone(days: int | None) -> N
     heard = store(days)
     decision = known_on_screen(heard)
     verifier = Verifier(
-        scorer=heard.scorer,
-        catalogue=heard.catalogue,
-        departments={p.id: p.department for p in products() if p.department is not None},
-        policy=heard.policy,
+        Knowledge(
+            scorer=heard.scorer,
+            catalogue=heard.catalogue,
+            departments={p.id: p.department for p in products() if p.department is not None},
+            policy=heard.policy,
+        )
     )
     assert verifier.differences(decision.id, decision.record) == []
     told = json.loads(decision.record)

@@ -1,0 +1,217 @@
+"""Takes a decision again from its record: as it was, or under another model or other numbers.
+
+What a record cannot hold is handed in: the model, a zone's products, departments, the policy's
+numbers. Everything else (the instant, the basket, the history, who asked, what was ruled out for
+lack of stock) is the record's own. The stages are those that decided: scorer, gates, arbitration.
+`verification` compares what comes out with what is recorded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_agent.decide.arbitration import arbitrated
+from edge_agent.decide.candidates import CANDIDATES_BEYOND, gated
+from edge_agent.decide.eligibility import BEFORE_UNHEARD, UNHEARD, is_unheard, refusal_of
+from edge_agent.decide.trace import decision_id_from, record_of, request_from
+from edge_agent.domain.decisions import Candidate, Cause, Moment, Place, Suppression
+from edge_agent.domain.ids import ProductId
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edge_agent.domain.policy import Policy
+    from edge_agent.domain.scoring import ScoringRequest
+    from edge_agent.ports import Catalogue, Scorer
+
+STOCK: Final = "stock"
+"""The gate whose reason lies outside the record: what the shelves held then."""
+_DEFAULT: Final = "store_default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knowledge:
+    """What a decision rests on beside its record.
+
+    Attributes:
+        scorer: The model that decided, or another.
+        catalogue: Which products a zone sells.
+        departments: Of each product.
+        policy: The numbers that it was decided by, or others.
+    """
+
+    scorer: Scorer
+    catalogue: Catalogue
+    departments: Mapping[ProductId, str]
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """A decision that was taken again.
+
+    Attributes:
+        request: What the scorer was asked; None where silence or a rule answered.
+        candidates: All that passed the gates, as the scorer ranked them.
+        chosen: The answer, best first.
+        popular: What popularity alone would have answered.
+    """
+
+    moment: Moment
+    request: ScoringRequest | None
+    candidates: tuple[Candidate, ...]
+    refused: tuple[Suppression, ...]
+    chosen: tuple[Candidate, ...]
+    popular: tuple[ProductId, ...]
+    level: str
+
+
+def taken_again(told: dict[str, Any], known: Knowledge) -> Taken:
+    """Returns the decision on a recorded moment.
+
+    Args:
+        told: The record, decoded.
+        known: What else it rests on.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: It is no whole record.
+    """
+    request = _request(told, known.catalogue)
+    hq_silent_days = told.get("hq_silent_days")
+    if is_unheard(hq_silent_days, known.policy):
+        request = None
+    moment = _moment(told, request, known.policy)
+    candidates: tuple[Candidate, ...] = ()
+    popular: tuple[ProductId, ...] = ()
+    if request is None:
+        refused = _silenced(told, hq_silent_days, known.policy)
+        level = "silence" if refused else "rule"
+    else:
+        stock = frozenset(
+            ProductId(each.product) for each in _suppressions(told["ruled_out"], STOCK)
+        )
+        candidates, refused, level = _ranked(moment, request, stock, known)
+        popular = _popular(moment, request, stock, known)
+    return Taken(
+        moment=moment,
+        request=request,
+        candidates=candidates,
+        refused=refused,
+        chosen=arbitrated(candidates, limit=moment.limit),
+        popular=popular,
+        level=level,
+    )
+
+
+def record_again(told: dict[str, Any], known: Knowledge) -> str:
+    """Returns the record that a recorded decision leaves when it is taken again."""
+    taken, policy = taken_again(told, known), known.policy
+    moment = taken.moment
+    return record_of(
+        decision_id_from(
+            moment.cause, moment.kind, moment.place, now_ms=told["now"], seed=told["seed"]
+        ),
+        moment,
+        now_ms=told["now"],
+        request=taken.request,
+        candidates=taken.candidates[: policy.n_logged_candidates],
+        suppressions=taken.refused,
+        chosen=taken.chosen,
+        popular=taken.popular,
+        level=taken.level,
+        model=known.scorer.version,
+        policy=policy.version,
+        seed=told["seed"],
+        hq_silent_days=told.get("hq_silent_days"),
+    )
+
+
+def _silenced(
+    told: dict[str, Any], hq_silent_days: int | None, policy: Policy
+) -> tuple[Suppression, ...]:
+    """Returns what ruled everything out; that of HQ's silence follows from its days."""
+    recorded = _suppressions(told["ruled_out"])
+    if any(each.gate in BEFORE_UNHEARD for each in recorded):
+        return recorded
+    if is_unheard(hq_silent_days, policy):
+        return (UNHEARD,)
+    return tuple(each for each in recorded if each != UNHEARD)
+
+
+def _request(told: dict[str, Any], catalogue: Catalogue) -> ScoringRequest | None:
+    stored = told["request"]
+    if stored is None or stored["zone_products"] is None:
+        return request_from(told)
+    # A record counts a zone's products; which they are is the layout's and the catalogue's.
+    whole = request_from({**told, "request": {**stored, "zone_products": None}})
+    zone = told["place"]["zone"]
+    if whole is None or zone is None:
+        return whole
+    return replace(whole, zone_products=catalogue.products_in(zone))
+
+
+def _ranked(
+    moment: Moment, request: ScoringRequest, stock: frozenset[ProductId], known: Knowledge
+) -> tuple[tuple[Candidate, ...], tuple[Suppression, ...], str]:
+    is_default = moment.kind == _DEFAULT
+    scored = known.scorer.popular(request) if is_default else known.scorer.rank(request)
+    candidates, refused = gated(
+        scored,
+        moment,
+        out_of_stock=stock,
+        departments=known.departments,
+        policy=known.policy,
+    )
+    level = "default" if is_default or not candidates else known.scorer.level
+    return candidates, refused, level
+
+
+def _popular(
+    moment: Moment, request: ScoringRequest, stock: frozenset[ProductId], known: Knowledge
+) -> tuple[ProductId, ...]:
+    if moment.visitor is None:
+        return ()
+    kept = [
+        each.product
+        for each in known.scorer.popular(request)
+        if refusal_of(
+            each.product,
+            moment,
+            out_of_stock=stock,
+            departments=known.departments,
+            policy=known.policy,
+        )
+        is None
+    ]
+    return tuple(kept[: moment.limit])
+
+
+def _moment(told: dict[str, Any], request: ScoringRequest | None, policy: Policy) -> Moment:
+    basket = () if request is None else request.basket
+    return Moment(
+        kind=told["moment"],
+        cause=Cause(**told["cause"]),
+        place=Place(**told["place"]),
+        visitor=told["visitor"],
+        visit=told["visit"],
+        member=told["member"],
+        in_basket=basket,
+        limit=_limit(told, request, policy),
+        dwell_ms=told["dwell_ms"],
+    )
+
+
+def _limit(told: dict[str, Any], request: ScoringRequest | None, policy: Policy) -> int:
+    if request is not None and request.limit > policy.n_logged_candidates:
+        # What was asked of the scorer is what is shown and a fixed number beyond.
+        return request.limit - CANDIDATES_BEYOND - len(request.basket)
+    return policy.n_receipt_items if told["place"]["channel"] == "receipt" else policy.n_items
+
+
+def _suppressions(told: list[list[str]], gate: str | None = None) -> tuple[Suppression, ...]:
+    return tuple(
+        Suppression(product=product, gate=name, reason=reason)
+        for product, name, reason in told
+        if gate is None or name == gate
+    )
