@@ -9,18 +9,21 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from edge_agent.domain.basket import Basket
+    from edge_agent.domain.contacts import CampaignUses, Contact
     from edge_agent.domain.decisions import Decision
     from edge_agent.domain.effects import Change, Effect, JoinPurchases
     from edge_agent.domain.ids import (
         BasketId,
+        CampaignId,
         ProductId,
         ScreenId,
         VisitId,
         VisitorId,
         ZoneId,
     )
+    from edge_agent.domain.rules import FactValue
     from edge_agent.domain.scoring import ScoredProduct, ScoringRequest
-    from edge_agent.domain.store import AtRegister, Product, Showing
+    from edge_agent.domain.store import AtRegister, Level, Product, Showing
     from edge_agent.domain.visitor import Link as VisitorLink
     from edge_agent.domain.visitor import Subject, Visit, Visitor
 
@@ -164,6 +167,31 @@ class State(Protocol):
 
     def departments(self) -> Mapping[ProductId, str]:
         """Returns the department of each product of the catalogue."""
+        ...
+
+    def facts(self, now_ms: int) -> Mapping[str, FactValue]:
+        """Returns what HQ says of the day and is still true at an instant."""
+        ...
+
+    def level(self, kind: str, zone: ZoneId) -> Level | None:
+        """Returns a zone's level as last measured: its time says whether it may be believed.
+
+        Args:
+            kind: `queue` or `occupancy`.
+            zone: The zone.
+        """
+        ...
+
+    def contacts_of(self, visitor: VisitorId, *, since_ms: int) -> tuple[Contact, ...]:
+        """Returns what was said to a visitor from an instant on over all channels, oldest first.
+
+        Whoever he is linked to has contacts of his own: see `Draft.contacts_with`. What is
+        further back than decisions are kept is not known.
+        """
+        ...
+
+    def campaign_uses(self, campaign: CampaignId) -> CampaignUses:
+        """Returns how often a campaign was said and redeemed in this store, in all and by day."""
         ...
 
 

@@ -15,10 +15,12 @@ from zoneinfo import ZoneInfo
 
 from edge_agent.domain import effects
 from edge_agent.domain.basket import Basket
-from edge_agent.domain.decisions import Cause, Decision
+from edge_agent.domain.contacts import ANSWERS, CampaignUses, Contact
+from edge_agent.domain.decisions import Cause, Decision, contact_from
 from edge_agent.domain.effects import Change, Effect, Step, VisitsChanged
 from edge_agent.domain.ids import (
     BasketId,
+    CampaignId,
     DecisionId,
     ProductId,
     ScreenId,
@@ -38,8 +40,9 @@ from edge_agent.domain.inputs import (
     Wake,
 )
 from edge_agent.domain.policy import Policy
+from edge_agent.domain.rules import FactValue
 from edge_agent.domain.scoring import ScoredProduct, ScoringRequest
-from edge_agent.domain.store import AtRegister, Layout, Product, Showing
+from edge_agent.domain.store import AtRegister, Fact, Layout, Level, Product, Showing
 from edge_agent.domain.time import DAY_MS, SECOND_MS, local_time, ms_from_datetime
 from edge_agent.domain.visitor import Link, Subject, Visit, Visitor
 from edge_agent.engine import Context, step
@@ -76,6 +79,9 @@ class MemoryState:
         self.returns: dict[int, effects.CountReturn] = {}
         self.stock: dict[ProductId, float] = {}
         self.products: dict[ProductId, Product] = {}
+        self.told: dict[str, Fact] = {}
+        self.reported: dict[tuple[VisitorId, str], Contact] = {}
+        self.uses: dict[tuple[CampaignId, str], tuple[int, int]] = {}
 
     # --- State --------------------------------------------------------------------------------
 
@@ -186,6 +192,37 @@ class MemoryState:
         """Returns the department of each product of the catalogue."""
         return self._departments
 
+    def facts(self, now_ms: int) -> Mapping[str, FactValue]:
+        """Returns what HQ says of the day and is still true at an instant."""
+        return {key: each.value for key, each in self.told.items() if each.valid_until_ms > now_ms}
+
+    def level(self, kind: str, zone: ZoneId) -> Level | None:
+        """Returns a zone's level as last measured."""
+        known = self.levels.get((kind, zone))
+        return None if known is None else Level(at_ms=known[0], value=known[1])
+
+    def contacts_of(self, visitor: VisitorId, *, since_ms: int) -> tuple[Contact, ...]:
+        """Returns what was said to a visitor from an instant on over all channels."""
+        his = (each for each in self.decisions if each.moment.visitor == visitor)
+        found = [self._with_outcomes(each) for each in map(contact_from, his) if each is not None]
+        found += [each for (whose, _), each in self.reported.items() if whose == visitor]
+        recent = (each for each in found if each.at_ms >= since_ms)
+        return tuple(sorted(recent, key=lambda each: each.order))
+
+    def _with_outcomes(self, contact: Contact) -> Contact:
+        for decision, kind, product in self.outcomes:
+            if decision == contact.id and kind in {"shown", *ANSWERS}:
+                contact = contact.with_outcome(kind, ProductId(product) if product else None)
+        return contact
+
+    def campaign_uses(self, campaign: CampaignId) -> CampaignUses:
+        """Returns how often a campaign was said and redeemed in this store."""
+        uses = CampaignUses()
+        for (known, day), (given, redeemed) in self.uses.items():
+            if known == campaign:
+                uses = uses.with_more(day, given=given, redeemed=redeemed)
+        return uses
+
     # --- what a step changes ------------------------------------------------------------------
 
     def put(self, change: Change) -> None:
@@ -217,8 +254,33 @@ class MemoryState:
                 self._take_products(effect.rows)
             case effects.CountPeople() | effects.SetLevel():
                 self._measure(effect, period_ms)
+            case effects.JoinPurchases():
+                self._join(effect)
+            case _:
+                self._take_told(effect)
+
+    def _take_told(self, effect: Effect) -> None:
+        match effect:
+            case effects.SetFact():
+                self.told[effect.fact.name] = effect.fact
+            case effects.RecordContact():
+                self.reported[effect.visitor, effect.contact.id] = effect.contact
+            case effects.CountCampaign():
+                given, redeemed = self.uses.get((effect.campaign, effect.day), (0, 0))
+                both = (given + effect.given, redeemed + effect.redeemed)
+                self.uses[effect.campaign, effect.day] = both
             case _:
                 pass
+
+    def _join(self, join: effects.JoinPurchases) -> None:
+        for decision in self.decisions:
+            if (
+                decision.moment.visitor in join.visitors
+                and join.since_ms <= decision.decided_at_ms <= join.at_ms
+            ):
+                for each in decision.chosen:
+                    if each.scored.product in join.products:
+                        self.outcomes.add((decision.id, "bought", each.scored.product))
 
     def _measure(self, effect: effects.CountPeople | effects.SetLevel, period_ms: int) -> None:
         if isinstance(effect, effects.SetLevel):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edge_agent.domain.contacts import Contact
 from edge_agent.domain.ids import (
+    CampaignId,
     DecisionId,
     ProductId,
     RegisterId,
@@ -102,6 +104,7 @@ class Decision:
     Attributes:
         level: How it was found: `model`, `popularity`, `default`, `rule` or `silence`.
         popular: What popularity alone would have answered in the same place: the comparison.
+        campaigns: Whose words are among what was chosen, each once: what budgets and caps count.
     """
 
     id: DecisionId
@@ -115,3 +118,20 @@ class Decision:
     policy: str
     valid_until_ms: int
     record: str
+    campaigns: tuple[CampaignId, ...] = ()
+
+
+def contact_from(decision: Decision) -> Contact | None:
+    """Returns a decision as a contact with its visitor; None where nothing was said to anybody."""
+    moment = decision.moment
+    if moment.visitor is None or moment.place.channel == "staff":
+        return None
+    if not (decision.chosen or decision.campaigns):
+        return None
+    return Contact(
+        id=decision.id,
+        at_ms=decision.decided_at_ms,
+        channel=moment.place.channel,
+        products=tuple(each.scored.product for each in decision.chosen),
+        campaigns=decision.campaigns,
+    )

@@ -5,9 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge_agent.domain.basket import Basket
+from edge_agent.domain.contacts import Contact
 from edge_agent.domain.decisions import Decision
-from edge_agent.domain.ids import DecisionId, ProductId, VisitId, VisitorId, ZoneId
-from edge_agent.domain.store import Product, Showing
+from edge_agent.domain.ids import (
+    CampaignId,
+    DecisionId,
+    ProductId,
+    VisitId,
+    VisitorId,
+    ZoneId,
+)
+from edge_agent.domain.store import Fact, Product, Showing
 from edge_agent.domain.visitor import Mark, Visit, Visitor
 
 
@@ -149,6 +157,31 @@ class SetCatalogue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetFact:
+    """Sets something that HQ says of the day; the newest holds, until its end."""
+
+    fact: Fact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordContact:
+    """Writes what HQ says was said to somebody elsewhere; the same id again replaces it."""
+
+    visitor: VisitorId
+    contact: Contact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountCampaign:
+    """Counts that a campaign was said, or one of its offers redeemed, on a store-local day."""
+
+    campaign: CampaignId
+    day: str
+    given: int = 0
+    redeemed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Confirm:
     """Tells HQ what became of a command; `reason` is None when it was taken."""
 
@@ -176,6 +209,9 @@ Effect = (
     | SummaryTouched
     | SetStock
     | SetCatalogue
+    | SetFact
+    | RecordContact
+    | CountCampaign
     | Confirm
     | Count
 )

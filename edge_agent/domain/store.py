@@ -17,6 +17,7 @@ from edge_agent.domain.ids import (
     VisitorId,
     ZoneId,
 )
+from edge_agent.domain.rules import FactValue
 
 FLOOR_TEAM: Final = TeamId("floor")
 
@@ -95,6 +96,31 @@ class Showing:
     screen: ScreenId
     decision: DecisionId
     visitor: VisitorId | None
+    valid_until_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """How many a sensor last counted in a zone, and when: an old number is not believed.
+
+    Attributes:
+        at_ms: Event time of the measurement.
+    """
+
+    value: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """Something that HQ says of the day, such as the weather.
+
+    Attributes:
+        valid_until_ms: The instant from which it is not true any more.
+    """
+
+    name: str
+    value: FactValue
     valid_until_ms: int
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge_agent.domain.decisions import Moment, Place
-from edge_agent.domain.effects import Publish, RecordDecision
+from edge_agent.domain.effects import Publish
 from edge_agent.domain.ids import ProductId, SourceId, ZoneId
 from edge_agent.domain.visitor import UNKNOWN_MEMBER
 from edge_agent.engine import deciding, persons
@@ -28,8 +28,8 @@ def answer(draft: Draft, asked: Asked) -> None:
         locale=context.locale,
         currency=context.currency,
     )
+    draft.record(decision)
     draft.add(
-        RecordDecision(decision=decision),
         Publish(
             topic=asked.response_topic,
             payload=reply.model_dump_json().encode(),

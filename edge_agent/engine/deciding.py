@@ -18,7 +18,7 @@ from edge_agent.decide.moments import store_default
 from edge_agent.decide.pressure import cap_reached, is_cooling_down
 from edge_agent.decide.trace import decision_id_from, record_of
 from edge_agent.domain.decisions import Decision, Suppression
-from edge_agent.domain.effects import Count, Publish, RecordDecision, ScheduleWake
+from edge_agent.domain.effects import Count, Publish, ScheduleWake
 from edge_agent.domain.store import Showing
 from edge_agent.domain.time import SECOND_MS
 from edge_agent.domain.visitor import UNKNOWN_MEMBER
@@ -42,7 +42,7 @@ def decide(draft: Draft, moment: Moment) -> Decision | None:
         draft.add(Count("decision_too_soon"))
         return None
     decision = decision_on(draft, moment)
-    draft.add(RecordDecision(decision=decision))
+    draft.record(decision)
     if moment.place.channel == "screen" and decision.level != "silence":
         _show(draft, decision)
     elif moment.place.channel == "receipt" and decision.chosen:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from edge_agent.domain.decisions import contact_from
 from edge_agent.domain.effects import (
+    CountCampaign,
     RecordDecision,
     ScheduleWake,
     Step,
@@ -30,9 +32,20 @@ from edge_agent.state.visits import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from edge_agent.domain.basket import Basket
+    from edge_agent.domain.contacts import CampaignUses, Contact
+    from edge_agent.domain.decisions import Decision
     from edge_agent.domain.effects import Change, Effect
-    from edge_agent.domain.ids import BasketId, ScreenId, VisitId, VisitorId, ZoneId
+    from edge_agent.domain.ids import (
+        BasketId,
+        CampaignId,
+        ScreenId,
+        VisitId,
+        VisitorId,
+        ZoneId,
+    )
     from edge_agent.domain.store import Showing
     from edge_agent.domain.visitor import Link, Mark, Subject, Visit
     from edge_agent.engine.context import Context
@@ -160,6 +173,43 @@ class Draft:
         own = (each.decision.moment for each in self._effects if isinstance(each, RecordDecision))
         before = self.state.n_decisions(visit.id, visit.visitor, since_ms=visit.started_at_ms)
         return before + sum(each.visitor == visit.visitor for each in own)
+
+    def record(self, decision: Decision) -> None:
+        """Writes a decision into the log and counts the campaigns that it says."""
+        self.add(RecordDecision(decision=decision))
+        for campaign in decision.campaigns:
+            self.add(CountCampaign(campaign=campaign, day=self.context.local.day, given=1))
+
+    def contacts_with(
+        self, people: Iterable[Visitor | None], *, since_ms: int
+    ) -> tuple[Contact, ...]:
+        """Returns what was said to people over all channels, this step's words among it.
+
+        Args:
+            people: Those who count as one: `engine.persons.circle_of` says who they are.
+            since_ms: From when on.
+        """
+        ids = {each.id for each in people if each is not None}
+        found = {
+            contact.id: contact
+            for visitor in ids
+            for contact in self.state.contacts_of(visitor, since_ms=since_ms)
+        }
+        for effect in self._effects:
+            if isinstance(effect, RecordDecision) and effect.decision.moment.visitor in ids:
+                contact = contact_from(effect.decision)
+                if contact is not None:
+                    found[contact.id] = contact
+        return tuple(sorted(found.values(), key=lambda each: each.order))
+
+    def campaign_uses(self, campaign: CampaignId) -> CampaignUses:
+        """Returns how often a campaign was said and redeemed, this step's words among it."""
+        uses = self.state.campaign_uses(campaign)
+        for effect in self._effects:
+            if isinstance(effect, CountCampaign) and effect.campaign == campaign:
+                more = {"given": effect.given, "redeemed": effect.redeemed}
+                uses = uses.with_more(effect.day, **more)
+        return uses
 
     def add_mark(self, visitor: Visitor, mark: Mark) -> Visit:
         """Folds a mark into its visitor's visits and returns the visit that it is now part of."""

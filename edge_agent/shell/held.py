@@ -92,6 +92,14 @@ _ABOUT: Final = {
         "decisions_days",
         "the decision",
     ),
+    "contacts": (
+        "What was said to you elsewhere",
+        "So that you are not told too often: headquarters says by which channel you were told"
+        " what, and what came of it.",
+        _CONSENT,
+        "decisions_days",
+        "the message",
+    ),
     "alerts": (
         "When staff were told that somebody may want help",
         "To send help once, not twice.",
@@ -295,6 +303,23 @@ class _Reader:
             (json.dumps(self._person.decisions),),
         )
         return [self._decision(row) for row in rows]
+
+    def contacts(self) -> Table:
+        """Returns what HQ says he was told elsewhere."""
+        rows = self._of_visitors(
+            "SELECT at_ms, channel, products, campaigns, outcome FROM contact WHERE visitor IN"
+            " (SELECT value FROM json_each(?1)) ORDER BY at_ms, id"
+        )
+        return [
+            {
+                "at": _when(at_ms),
+                "channel": channel,
+                "campaigns": json.loads(campaigns),
+                "products": [self._named(each) for each in json.loads(products)],
+                "came_of_it": outcome or None,
+            }
+            for at_ms, channel, products, campaigns, outcome in rows
+        ]
 
     def alerts(self) -> Table:
         """Returns when staff were called to where he stood."""

@@ -72,6 +72,8 @@ _BASKET = _plain("basket", "last_at_ms")
 _RETURN = _plain("sale_return", "at_ms")
 _DECISION = _plain("decision", "at_ms")
 _OUTCOME = _plain("outcome", "at_ms")
+_CONTACT = _plain("contact", "at_ms")
+_FACT = _plain("fact", "valid_until_ms")
 _ALERT = _plain("alert", "at_ms")
 _SHOWING = _plain("showing", "valid_until_ms")
 _COUNT = _plain("people_count", "period_start_ms")
@@ -162,6 +164,31 @@ KEPT: Final = (
         since="the decision",
         rows=_OUTCOME[0],
         oldest=_OUTCOME[1],
+    ),
+    Kept(
+        tables=("contact",),
+        holds="what HQ says was said to a customer by other channels, and what came of it",
+        period="decisions_days",
+        since="the contact",
+        rows=_CONTACT[0],
+        oldest=_CONTACT[1],
+    ),
+    Kept(
+        tables=("campaign_use",),
+        holds="how often each campaign was said and redeemed on a day, to nobody in particular",
+        period="counts_days",
+        since="the day",
+        rows="SELECT count(*) FROM campaign_use",
+        oldest="SELECT min(strftime('%s', day) * 1000) FROM campaign_use",
+    ),
+    Kept(
+        tables=("fact",),
+        holds="what HQ says of the day, such as the weather",
+        period="decisions_days",
+        since="its end",
+        note="it is used until its end alone",
+        rows=_FACT[0],
+        oldest=_FACT[1],
     ),
     Kept(
         tables=("alert",),

@@ -85,6 +85,19 @@ RULES: Final = (
         " WHERE id < :decision LIMIT :limit)",
     ),
     (
+        "contact",
+        "decisions_days",
+        "DELETE FROM contact WHERE (visitor, id) IN (SELECT visitor, id FROM contact WHERE"
+        " at_ms < :before_ms LIMIT :limit)",
+    ),
+    (
+        "campaign_use",
+        "counts_days",
+        "DELETE FROM campaign_use WHERE day"
+        " < strftime('%Y-%m-%d', :before_ms / 1000, 'unixepoch')",
+    ),
+    ("fact", "decisions_days", "DELETE FROM fact WHERE valid_until_ms < :before_ms"),
+    (
         "alert",
         "decisions_days",
         "DELETE FROM alert WHERE cause IN (SELECT cause FROM alert WHERE"

@@ -9,8 +9,10 @@ from typing import Any, Final
 
 from edge_agent.domain.basket import Basket, CardReading, Line, LineChange, Sale
 from edge_agent.domain.chain import Chain, values_of
+from edge_agent.domain.contacts import Contact
 from edge_agent.domain.ids import (
     BasketId,
+    CampaignId,
     ProductId,
     Pseudonym,
     RegisterId,
@@ -48,6 +50,26 @@ def canonical_json(document: object) -> str:
 def products_json(products: tuple[ProductId, ...]) -> str:
     """Returns products as a JSON array."""
     return canonical_json(list(products))
+
+
+@lru_cache(maxsize=1_024)
+def campaigns_json(campaigns: tuple[CampaignId, ...]) -> str:
+    """Returns campaigns as a JSON array."""
+    return canonical_json(list(campaigns))
+
+
+def contact_row(visitor: VisitorId, contact: Contact) -> Row:
+    """Returns what HQ told of as (visitor, id, at_ms, channel, products, campaigns, outcome)."""
+    outcome = next((kind for kind, _ in sorted(contact.outcomes, key=str)), "")
+    return (
+        visitor,
+        contact.id,
+        contact.at_ms,
+        contact.channel,
+        products_json(contact.products),
+        campaigns_json(contact.campaigns),
+        outcome,
+    )
 
 
 def visitor_row(visitor: Visitor) -> Row:

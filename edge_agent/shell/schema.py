@@ -450,6 +450,50 @@ def m010_brands(database: Database) -> None:
     database.execute("UPDATE meta SET value = '10' WHERE key = 'schema_version'")
 
 
+_SURROUNDINGS: Final = """
+-- Whose words a decision said: what caps over all channels count.
+ALTER TABLE decision ADD COLUMN campaigns TEXT NOT NULL DEFAULT '[]';
+
+-- What HQ says was said to a customer by a channel of its own.
+CREATE TABLE contact (
+    visitor TEXT NOT NULL REFERENCES visitor (id) ON DELETE CASCADE,
+    id TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    channel TEXT NOT NULL,
+    products TEXT NOT NULL,
+    campaigns TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    PRIMARY KEY (visitor, id)
+) STRICT, WITHOUT ROWID;
+
+-- How often a campaign was said and redeemed on a store-local day: what its budget counts.
+CREATE TABLE campaign_use (
+    campaign TEXT NOT NULL,
+    day TEXT NOT NULL,
+    given INTEGER NOT NULL,
+    redeemed INTEGER NOT NULL,
+    PRIMARY KEY (campaign, day)
+) STRICT, WITHOUT ROWID;
+
+-- What HQ says of the day, each with its end.
+CREATE TABLE fact (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL,
+    valid_until_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+UPDATE meta SET value = '11' WHERE key = 'schema_version'
+"""
+
+
+@migrations()
+def m011_surroundings(database: Database) -> None:
+    """Adds what decisions rest on beside the visit: contacts, campaigns' uses, facts."""
+    for statement in _SURROUNDINGS.split(";"):
+        if statement.strip():
+            database.execute(statement)
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is not applied yet, each migration in one transaction with its record."""
     migrations.apply(Database(connection))

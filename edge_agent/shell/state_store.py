@@ -7,15 +7,19 @@ forgotten and read again. Reading is all that happens here.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import ChainMap, OrderedDict
 from contextlib import closing
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from edge_agent.domain.basket import Basket
-from edge_agent.domain.effects import VisitsChanged
+from edge_agent.domain.contacts import UNUSED
+from edge_agent.domain.effects import JoinPurchases, RecordContact, RecordOutcome, VisitsChanged
 from edge_agent.domain.ids import (
     BasketId,
+    CampaignId,
     DecisionId,
     ProductId,
     ScreenId,
@@ -23,11 +27,12 @@ from edge_agent.domain.ids import (
     VisitorId,
     ZoneId,
 )
-from edge_agent.domain.store import AtRegister, Product, Showing
+from edge_agent.domain.store import AtRegister, Fact, Level, Product, Showing
 from edge_agent.domain.time import HOUR_MS
 from edge_agent.domain.visitor import Link, Visitor
 from edge_agent.errors import StoreCorrupt
 from edge_agent.shell import rows
+from edge_agent.shell.contact_book import ContactBook
 from edge_agent.shell.register_stays import RegisterStays
 from edge_agent.state.visits import follows, in_order_of_coming, one_visit
 
@@ -36,8 +41,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
 
-    from edge_agent.domain.effects import Change
+    from edge_agent.domain.contacts import CampaignUses, Contact
+    from edge_agent.domain.decisions import Decision
+    from edge_agent.domain.effects import Change, CountCampaign, SetLevel
     from edge_agent.domain.policy import Policy
+    from edge_agent.domain.rules import FactValue
     from edge_agent.domain.store import Layout
     from edge_agent.domain.visitor import Mark, Subject, Visit
 
@@ -70,6 +78,8 @@ _CLOSED: Final = (
 _CLOSED_NEWEST_FIRST: Final = f"{_CLOSED} ORDER BY started_at_ms DESC"
 _CLOSED_BETWEEN: Final = f"{_CLOSED} AND started_at_ms <= ? AND last_at_ms >= ?"
 _STARTED: Final = 2
+# Since and until when the facts that are laid out hold: at no time.
+NEVER: Final = (0, 0)
 
 
 class StateStore:
@@ -90,6 +100,8 @@ class StateStore:
         self._exits = frozenset(zone.id for zone in layout.zones.values() if zone.is_exit)
         self.journal: dict[VisitId, list[int]] = {}
         self.next_mark_id = 1
+        self._true_facts: Mapping[str, FactValue] = MappingProxyType({})
+        self._facts_hold: tuple[int, int] = NEVER
         self.reload()
 
     def reload(self) -> None:
@@ -140,6 +152,8 @@ class StateStore:
             ProductId(product)
             for (product,) in self._db.execute("SELECT product FROM stock WHERE quantity <= 0")
         )
+        self._contacts = ContactBook(self._db)
+        self._load_surroundings()
         self._load_catalogue()
         self._load_open_visits()
 
@@ -320,6 +334,29 @@ class StateStore:
         """Returns the department of each product of the catalogue."""
         return self._departments
 
+    def facts(self, now_ms: int) -> Mapping[str, FactValue]:
+        """Returns what HQ says of the day and is still true at an instant."""
+        from_ms, until_ms = self._facts_hold
+        if not from_ms <= now_ms < until_ms:
+            true = {key: each for key, each in self._facts.items() if each.valid_until_ms > now_ms}
+            self._true_facts = MappingProxyType({key: each.value for key, each in true.items()})
+            ends = (each.valid_until_ms for each in true.values())
+            # A clock that was put right is never behind what it said: what is over stays over.
+            self._facts_hold = (now_ms, min(ends, default=sys.maxsize))
+        return self._true_facts
+
+    def level(self, kind: str, zone: ZoneId) -> Level | None:
+        """Returns a zone's level as last measured: its time says whether it may be believed."""
+        return self._levels.get((kind, zone))
+
+    def contacts_of(self, visitor: VisitorId, *, since_ms: int) -> tuple[Contact, ...]:
+        """Returns what was said to a visitor from an instant on over all channels."""
+        return self._contacts.of(visitor, since_ms=since_ms)
+
+    def campaign_uses(self, campaign: CampaignId) -> CampaignUses:
+        """Returns how often a campaign was said and redeemed in this store, in all and by day."""
+        return self._uses.get(campaign, UNUSED)
+
     # --- what a batch changes -----------------------------------------------------------------
 
     def put(self, change: Change) -> None:
@@ -347,10 +384,41 @@ class StateStore:
             links = tuple(link for link in visitor.links if link.visitor == person)
             self._links_to[person][visitor.id] = links
 
-    def note_decision(self, visit: VisitId | None, visitor: VisitorId | None, at_ms: int) -> None:
-        """Counts a decision against its visit's cap."""
+    def note_decision(self, decision: Decision) -> None:
+        """Counts a decision against its visit's cap, and among what was said to its visitor."""
+        visitor, at_ms = decision.moment.visitor, decision.decided_at_ms
         if visitor is not None:
-            self._decided(visitor, at_ms - DECIDED_BEFORE_MS).append((at_ms, visit))
+            decided = self._decided(visitor, at_ms - DECIDED_BEFORE_MS)
+            decided.append((at_ms, decision.moment.visit))
+            self._contacts.note_decision(decision)
+
+    def note(self, effect: RecordContact | RecordOutcome | JoinPurchases) -> None:
+        """Takes in what was said elsewhere, or what came of what was said."""
+        match effect:
+            case RecordContact():
+                self._contacts.note_reported(effect.visitor, effect.contact)
+            case RecordOutcome():
+                self._contacts.note_outcome(effect)
+            case JoinPurchases():
+                self._contacts.note_purchases(effect)
+
+    def note_use(self, use: CountCampaign) -> None:
+        """Counts that a campaign was said or redeemed."""
+        before = self._uses.get(use.campaign, UNUSED)
+        more = before.with_more(use.day, given=use.given, redeemed=use.redeemed)
+        self._uses[use.campaign] = more
+
+    def put_fact(self, fact: Fact) -> None:
+        """Sets something that HQ says of the day."""
+        self._facts[fact.name] = fact
+        self._facts_hold = NEVER
+
+    def put_level(self, level: SetLevel) -> None:
+        """Sets a level; the newest measurement holds."""
+        known = self._levels.get((level.kind, level.zone))
+        if known is None or level.at_ms >= known.at_ms:
+            measured = Level(value=level.value, at_ms=level.at_ms)
+            self._levels[level.kind, level.zone] = measured
 
     def note_alert(self, cause: str, zone: ZoneId, at_ms: int) -> None:
         """Remembers that staff were told."""
@@ -386,6 +454,7 @@ class StateStore:
         self._unsaved.clear()
         self._superseded.clear()
         self._alerts.clear()
+        self._contacts.forget_unsaved()
         self._registers.prune()
         while len(self._links_to) > CACHED_PERSONS:
             self._links_to.popitem(last=False)
@@ -539,6 +608,27 @@ class StateStore:
             (basket,),
         ).fetchall()
         return rows.basket_from(tuple(row), changes, sale, lines)
+
+    def _load_surroundings(self) -> None:
+        self._facts = {
+            str(name): Fact(name=name, value=json.loads(value), valid_until_ms=valid_until_ms)
+            for name, value, valid_until_ms in self._db.execute(
+                "SELECT name, value, valid_until_ms FROM fact ORDER BY name"
+            )
+        }
+        self._facts_hold = NEVER
+        self._levels = {
+            (str(kind), ZoneId(zone)): Level(value=value, at_ms=at_ms)
+            for kind, zone, value, at_ms in self._db.execute(
+                "SELECT kind, zone, value, at_ms FROM zone_level"
+            )
+        }
+        self._uses: dict[CampaignId, CampaignUses] = {}
+        for campaign, day, given, redeemed in self._db.execute(
+            "SELECT campaign, day, given, redeemed FROM campaign_use ORDER BY campaign, day"
+        ):
+            before = self._uses.get(campaign, UNUSED)
+            self._uses[campaign] = before.with_more(day, given=given, redeemed=redeemed)
 
     def _load_catalogue(self) -> None:
         self.products = {

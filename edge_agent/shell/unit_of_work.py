@@ -111,11 +111,28 @@ _SQL: Final = {
     ),
     "decision": (
         "INSERT OR IGNORE INTO decision (id, at_ms, moment, visitor, visit, channel, place, zone,"
-        " level, items, popular, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " level, items, popular, record, campaigns)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     ),
     "alert": "INSERT OR IGNORE INTO alert (cause, zone, at_ms) VALUES (?, ?, ?)",
     "outcome": (
         "INSERT OR IGNORE INTO outcome (decision, kind, product, at_ms) VALUES (?, ?, ?, ?)"
+    ),
+    "contact": (
+        "INSERT INTO contact (visitor, id, at_ms, channel, products, campaigns, outcome)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (visitor, id) DO UPDATE SET"
+        " at_ms = excluded.at_ms, channel = excluded.channel, products = excluded.products,"
+        " campaigns = excluded.campaigns, outcome = excluded.outcome"
+    ),
+    "campaign_use": (
+        "INSERT INTO campaign_use (campaign, day, given, redeemed) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (campaign, day) DO UPDATE SET given = given + excluded.given,"
+        " redeemed = redeemed + excluded.redeemed"
+    ),
+    "fact": (
+        "INSERT INTO fact (name, value, valid_until_ms) VALUES (?, ?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET value = excluded.value,"
+        " valid_until_ms = excluded.valid_until_ms"
     ),
     "people": (
         "INSERT INTO people_count (source, zone, period_start_ms, entries, exits)"
@@ -204,6 +221,9 @@ _ORDER: Final = (
     "decision",
     "alert",
     "outcome",
+    "contact",
+    "campaign_use",
+    "fact",
     "people",
     "level",
     "stock",
@@ -336,14 +356,19 @@ class UnitOfWork:
             case effects.RecordOutcome():
                 product = effect.product or ""
                 self.add("outcome", (effect.decision, effect.kind, product, effect.at_ms))
+                self._state.note(effect)
             case effects.JoinPurchases():
                 self._joins.append(effect)
+                self._state.note(effect)
+            case effects.RecordContact() | effects.CountCampaign() | effects.SetFact():
+                self._take_told(effect)
             case effects.CountPeople():
                 start_ms = effect.at_ms - effect.at_ms % self._period_ms
                 counts = (effect.entries, effect.exits)
                 self.add("people", (effect.source, effect.zone or "", start_ms, *counts))
             case effects.SetLevel():
                 self.add("level", (effect.kind, effect.zone, effect.at_ms, effect.value))
+                self._state.put_level(effect)
             case effects.CountReturn():
                 lines = rows.canonical_json([list(each) for each in effect.lines])
                 head = (effect.tie, effect.at_ms, effect.currency, effect.total)
@@ -360,6 +385,23 @@ class UnitOfWork:
                     self.add("catalogue", (each.id, *what, each.image, each.brand))
             case _:
                 pass  # publishing, waking and counting are the runner's
+
+    def _take_told(
+        self, effect: effects.RecordContact | effects.CountCampaign | effects.SetFact
+    ) -> None:
+        match effect:
+            case effects.RecordContact():
+                self.add("contact", rows.contact_row(effect.visitor, effect.contact))
+                self._state.note(effect)
+            case effects.CountCampaign():
+                use = (effect.campaign, effect.day, effect.given, effect.redeemed)
+                self.add("campaign_use", use)
+                self._state.note_use(effect)
+            case effects.SetFact():
+                fact = effect.fact
+                value = rows.canonical_json(fact.value)
+                self.add("fact", (fact.name, value, fact.valid_until_ms))
+                self._state.put_fact(fact)
 
     def query(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[rows.Row]:
         """Returns rows of the state as it was before this batch; literal SQL of ours only."""
@@ -476,9 +518,10 @@ class UnitOfWork:
                 items,
                 popular,
                 decision.record,
+                rows.campaigns_json(decision.campaigns),
             ),
         )
-        self._state.note_decision(moment.visit, moment.visitor, decision.decided_at_ms)
+        self._state.note_decision(decision)
         if moment.kind == "long_dwell" and place.zone is not None:
             self.add("alert", (moment.cause.id, place.zone, decision.decided_at_ms))
             self._state.note_alert(moment.cause.id, place.zone, decision.decided_at_ms)

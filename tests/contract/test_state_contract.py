@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from edge_agent.domain.ids import ProductId, ScreenId, ZoneId
+from edge_agent.domain.contacts import Contact
+from edge_agent.domain.effects import CountCampaign, Effect, RecordContact, SetFact, Step
+from edge_agent.domain.ids import CampaignId, ProductId, ScreenId, ZoneId
 from edge_agent.domain.policy import Retention
+from edge_agent.domain.store import Fact, Level
 from edge_agent.domain.time import DAY_MS
 from edge_agent.domain.visitor import Visit
 from edge_agent.shell.retention import purge
+from edge_agent.wire.events import Event
 from tests.factories import (
     CARD,
     PHONE,
@@ -20,6 +25,7 @@ from tests.factories import (
     command,
     complained,
     entered,
+    event,
     granted,
     left,
     lifted,
@@ -220,6 +226,89 @@ def test_what_a_visit_was_told_counts_under_whatever_id_it_bears(heard: World, k
     assert now is not None
     his = [each for each in heard.decisions() if each.moment.visitor == now.visitor]
     assert told_in(heard, now) == len(his) > 1
+
+
+def test_what_hq_says_of_the_day_is_known_until_its_end(heard: World, kind: str) -> None:
+    """The newest word of a name holds, and from its end on there is none."""
+    for name, value, until_s in (("weather", "sun", 60), ("weather", "rain", 90), ("n", 2.5, 30)):
+        apply(heard, SetFact(fact=Fact(name=name, value=value, valid_until_ms=at(until_s))))
+    settled(heard, kind)
+    assert heard.state.facts(at(0)) == {"weather": "rain", "n": 2.5}
+    assert heard.state.facts(at(30)) == {"weather": "rain"}
+    assert heard.state.facts(at(90)) == {}
+
+
+def test_a_level_is_the_newest_measurement_with_its_time(heard: World, kind: str) -> None:
+    """A measurement that comes late does not hide a newer one."""
+    heard.take(
+        event("queue.measured", 10, zone="checkout", length=4),
+        event("queue.measured", 5, zone="checkout", length=9),
+        event("zone.occupancy", 20, zone="dairy", count=3),
+    )
+    settled(heard, kind)
+    assert heard.state.level("queue", ZoneId("checkout")) == Level(value=4, at_ms=at(10))
+    assert heard.state.level("occupancy", ZoneId("dairy")) == Level(value=3, at_ms=at(20))
+    assert heard.state.level("queue", ZoneId("dairy")) is None
+
+
+@pytest.mark.parametrize("is_asked_before", [False, True])
+def test_what_was_said_to_somebody_is_known_with_what_came_of_it(
+    heard: World, kind: str, *, is_asked_before: bool
+) -> None:
+    """Screens, and HQ's own channels; taps, purchases and silence."""
+    heard.take(entered("dairy", 0))
+    phone = heard.visitor("ble", PHONE)
+    assert phone is not None
+    if is_asked_before:
+        heard.state.contacts_of(phone.id, since_ms=0)
+    (decision,) = heard.decisions()[-1:]
+    shown = decision.chosen[0].scored.product
+    mail = Contact(
+        id="hq/7", at_ms=at(-600), channel="e-mail", campaigns=(CampaignId("18"),), products=()
+    )
+    apply(heard, RecordContact(visitor=phone.id, contact=mail))
+    apply(heard, RecordContact(visitor=phone.id, contact=mail.with_outcome("tapped", None)))
+    heard.take(feedback("screen.shown", 1, decision.id))
+    heard.take(feedback("screen.tapped", 2, decision.id, product=shown))
+    heard.pass_s(30)
+    heard.take(entered("checkout", 20), till("basket.opened", 21), sale(25, shown))
+    settled(heard, kind)
+    first, second = heard.state.contacts_of(phone.id, since_ms=at(-600))[:2]
+    assert first == mail.with_outcome("tapped", None)
+    assert (second.id, second.channel) == (decision.id, "screen")
+    assert second.products == tuple(each.scored.product for each in decision.chosen)
+    assert second.outcomes == {("shown", None), ("tapped", shown), ("bought", shown)}
+    assert second.answer_to(shown) == "bought"
+    assert second.answer_to(ProductId("d5")) == "ignored"
+    assert second in heard.state.contacts_of(phone.id, since_ms=decision.decided_at_ms)
+    assert first not in heard.state.contacts_of(phone.id, since_ms=at(-599))
+
+
+def test_a_campaigns_uses_are_counted_by_day(heard: World, kind: str) -> None:
+    """What budgets rest on survives a start, and another campaign's uses are its own."""
+    for campaign, day, given, redeemed in (
+        ("18", "2017-12-01", 1, 0),
+        ("18", "2017-12-02", 1, 0),
+        ("18", "2017-12-02", 2, 1),
+        ("19", "2017-12-02", 1, 1),
+    ):
+        use = CountCampaign(campaign=CampaignId(campaign), day=day, given=given, redeemed=redeemed)
+        apply(heard, use)
+    uses = settled(heard, kind).state.campaign_uses(CampaignId("18"))
+    assert (uses.given, uses.redeemed) == (4, 1)
+    assert (uses.given_on("2017-12-02"), uses.redeemed_on("2017-12-02")) == (3, 1)
+    assert uses.given_on("2017-12-03") == 0
+    assert heard.state.campaign_uses(CampaignId("20")).given == 0
+
+
+def feedback(kind: str, seconds: float, decision: str, **data: Any) -> Event:
+    """Returns what a screen says became of a decision."""
+    return event(kind, seconds, source="dairy-1", screen="dairy-1", decision=decision, **data)
+
+
+def apply(heard: World, effect: Effect) -> None:
+    """Carries out one effect, as a step that led to it alone."""
+    heard._apply(Step((), (effect,)))
 
 
 def told_in(heard: World, visit: Visit) -> int:

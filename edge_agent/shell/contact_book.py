@@ -1,0 +1,212 @@
+"""What was said to whom over all channels, held in memory for those who were asked about of late.
+
+Nobody is read from the disk until a rule asks about him. From then on what a batch adds is laid
+over what was read, so that the disk is asked once for each person. What the batch that is open
+has said to others is kept until it is committed: on the disk it is found only from then on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.domain.contacts import ANSWERS, SHOWN, Contact
+from edge_agent.domain.decisions import contact_from
+from edge_agent.domain.ids import CampaignId, DecisionId, ProductId, VisitorId
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from edge_agent.domain.decisions import Decision
+    from edge_agent.domain.effects import JoinPurchases, RecordOutcome
+
+# Several times the visitors that a large store holds at once.
+CACHED_PEOPLE: Final = 2_000
+# What a contact is told of: the comparison with popularity and staff's answers are none of its.
+KINDS: Final = frozenset({*ANSWERS, SHOWN})
+
+_DECIDED: Final = (
+    "SELECT id, at_ms, channel, items, campaigns FROM decision WHERE visitor = ? AND at_ms >= ?"
+    " AND channel <> 'staff' AND (items <> '[]' OR campaigns <> '[]')"
+)
+_CAME_OF_IT: Final = (
+    "SELECT o.decision, o.kind, o.product FROM json_each(?) j JOIN outcome o"
+    " ON o.decision = j.value"
+)
+_TOLD_BY_HQ: Final = (
+    "SELECT id, at_ms, channel, products, campaigns, outcome FROM contact"
+    " WHERE visitor = ? AND at_ms >= ?"
+)
+
+
+class _Known:
+    """What is known of one person, from an instant on."""
+
+    __slots__ = ("contacts", "from_ms", "in_order")
+
+    def __init__(self, from_ms: int, contacts: dict[str, Contact]) -> None:
+        self.from_ms = from_ms
+        self.contacts = contacts
+        self.in_order: tuple[Contact, ...] | None = None
+
+    def put(self, contact: Contact) -> None:
+        self.contacts[contact.id] = contact
+        self.in_order = None
+
+    def since(self, since_ms: int) -> tuple[Contact, ...]:
+        if self.in_order is None:
+            self.in_order = tuple(sorted(self.contacts.values(), key=lambda each: each.order))
+        first = self.in_order[0].at_ms if self.in_order else since_ms
+        if first >= since_ms:
+            return self.in_order
+        return tuple(each for each in self.in_order if each.at_ms >= since_ms)
+
+
+class ContactBook:
+    """Contacts by visitor: the disk's, and those of the batch that is open."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+        self._known: OrderedDict[VisitorId, _Known] = OrderedDict()
+        # Of people in `_known`: whose a decision was.
+        self._whose: dict[str, VisitorId] = {}
+        self._begin_batch()
+
+    def _begin_batch(self) -> None:
+        self._decisions: list[Decision] = []
+        self._reported: list[tuple[VisitorId, Contact]] = []
+        self._outcomes: list[RecordOutcome] = []
+        self._joins: list[JoinPurchases] = []
+
+    def of(self, visitor: VisitorId, *, since_ms: int) -> tuple[Contact, ...]:
+        """Returns what was said to a visitor from an instant on, oldest first."""
+        known = self._known.get(visitor)
+        if known is None or since_ms < known.from_ms:
+            known = self._read(visitor, since_ms)
+            self._known[visitor] = known
+            self._whose.update(dict.fromkeys(known.contacts, visitor))
+        return known.since(since_ms)
+
+    # --- what a batch adds --------------------------------------------------------------------
+
+    def note_decision(self, decision: Decision) -> None:
+        """Takes in what was decided."""
+        visitor = decision.moment.visitor
+        if visitor is None:
+            return
+        self._decisions.append(decision)
+        known = self._known.get(visitor)
+        contact = None if known is None else contact_from(decision)
+        if known is None or contact is None:
+            return
+        self._whose[contact.id] = visitor
+        for join in self._joins:
+            contact = _bought(contact, join) if visitor in join.visitors else contact
+        known.put(contact)
+
+    def note_reported(self, visitor: VisitorId, contact: Contact) -> None:
+        """Takes in what HQ says was said to somebody elsewhere."""
+        self._reported.append((visitor, contact))
+        known = self._known.get(visitor)
+        if known is not None:
+            known.put(contact)
+
+    def note_outcome(self, outcome: RecordOutcome) -> None:
+        """Takes in what came of a decision."""
+        if outcome.kind not in KINDS:
+            return
+        self._outcomes.append(outcome)
+        known = self._known.get(self._whose.get(outcome.decision, VisitorId("")))
+        if known is not None:
+            contact = known.contacts[outcome.decision]
+            known.put(contact.with_outcome(outcome.kind, outcome.product))
+
+    def note_purchases(self, join: JoinPurchases) -> None:
+        """Takes in what visitors paid for."""
+        self._joins.append(join)
+        for visitor in join.visitors:
+            known = self._known.get(visitor)
+            for contact in () if known is None else tuple(known.contacts.values()):
+                bought = _bought(contact, join)
+                if known is not None and bought is not contact:
+                    known.put(bought)
+
+    def forget_unsaved(self) -> None:
+        """Lets go of what is on the disk by now, and of whom nobody asked about for long."""
+        self._begin_batch()
+        while len(self._known) > CACHED_PEOPLE:
+            _, gone = self._known.popitem(last=False)
+            for contact in gone.contacts:
+                self._whose.pop(contact, None)
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def _read(self, visitor: VisitorId, since_ms: int) -> _Known:
+        found = self._decided(visitor, since_ms)
+        rows = self._db.execute(_TOLD_BY_HQ, (visitor, since_ms)).fetchall()
+        for row in rows:
+            contact = _reported_from(tuple(row))
+            found[contact.id] = contact
+        for decision in self._decisions:
+            contact_of_batch = contact_from(decision)
+            if decision.moment.visitor == visitor and contact_of_batch is not None:
+                found[contact_of_batch.id] = contact_of_batch
+        found.update({each.id: each for whose, each in self._reported if whose == visitor})
+        for outcome in self._outcomes:
+            contact_with = found.get(outcome.decision)
+            if contact_with is not None:
+                found[outcome.decision] = contact_with.with_outcome(outcome.kind, outcome.product)
+        for join in self._joins:
+            if visitor in join.visitors:
+                found = {key: _bought(each, join) for key, each in found.items()}
+        return _Known(since_ms, found)
+
+    def _decided(self, visitor: VisitorId, since_ms: int) -> dict[str, Contact]:
+        rows = self._db.execute(_DECIDED, (visitor, since_ms)).fetchall()
+        outcomes: dict[str, set[tuple[str, ProductId | None]]] = {}
+        ids = json.dumps([row[0] for row in rows])
+        for decision, kind, product in self._db.execute(_CAME_OF_IT, (ids,)):
+            if kind in KINDS:
+                named = ProductId(product) if product else None
+                outcomes.setdefault(decision, set()).add((kind, named))
+        return {
+            decision: Contact(
+                id=DecisionId(decision),
+                at_ms=at_ms,
+                channel=channel,
+                products=_products(items),
+                campaigns=_campaigns(campaigns),
+                outcomes=frozenset(outcomes.get(decision, ())),
+            )
+            for decision, at_ms, channel, items, campaigns in rows
+        }
+
+
+def _bought(contact: Contact, join: JoinPurchases) -> Contact:
+    if contact.is_hqs or not join.since_ms <= contact.at_ms <= join.at_ms:
+        return contact
+    for product in contact.products:
+        if product in join.products:
+            contact = contact.with_outcome("bought", product)
+    return contact
+
+
+def _reported_from(row: tuple[str, int, str, str, str, str]) -> Contact:
+    key, at_ms, channel, products, campaigns, outcome = row
+    return Contact(
+        id=key,
+        at_ms=at_ms,
+        channel=channel,
+        products=_products(products),
+        campaigns=_campaigns(campaigns),
+        outcomes=frozenset({(outcome, None)}) if outcome else frozenset(),
+    )
+
+
+def _products(text: str) -> tuple[ProductId, ...]:
+    return tuple(ProductId(each) for each in json.loads(text))
+
+
+def _campaigns(text: str) -> tuple[CampaignId, ...]:
+    return tuple(CampaignId(each) for each in json.loads(text))
