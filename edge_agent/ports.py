@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         CampaignId,
         ProductId,
         ScreenId,
+        UnitId,
         VisitId,
         VisitorId,
         ZoneId,
@@ -151,6 +152,10 @@ class State(Protocol):
             visitor: Whose it is.
             since_ms: When it began: what was decided for him from then on counts.
         """
+        ...
+
+    def unit_of(self, visitor: VisitorId) -> UnitId | None:
+        """Returns the unit that a visitor's arms are drawn for; None before the first was."""
         ...
 
     def last_alert_ms(self, zone: ZoneId) -> int | None:

@@ -26,6 +26,7 @@ from edge_agent.domain.ids import (
     ScreenId,
     SourceId,
     StoreId,
+    UnitId,
     VisitId,
     VisitorId,
     ZoneId,
@@ -60,6 +61,7 @@ from edge_agent.wire.screens import RecommendRequest
 NEW_YORK: Final = ZoneInfo("America/New_York")
 N_DAYS: Final = 90
 STORE_KEY: Final = b"store-key-of-the-tests".ljust(32, b".")
+UNIT_KEY: Final = b"unit-key-of-the-tests".ljust(32, b".")
 
 
 class MemoryState:
@@ -174,6 +176,11 @@ class MemoryState:
             for each in self.decisions
             if each.moment.visitor == visitor
         )
+
+    def unit_of(self, visitor: VisitorId) -> UnitId | None:
+        """Returns the unit that a visitor's arms are drawn for; None before the first was."""
+        his = (each for each in self.decisions if each.moment.visitor == visitor)
+        return next((each.unit for each in his if each.assignments), None)
 
     def last_alert_ms(self, zone: ZoneId) -> int | None:
         """Returns when staff were last alerted to a zone."""
@@ -550,6 +557,7 @@ class World:
             scorer=self.scorer,
             closed_until_ms=self.closed_until_ms,
             hq_heard_ms=self.hq_heard_ms,
+            unit_key=UNIT_KEY,
             exits=frozenset(zone.id for zone in layout.zones.values() if zone.is_exit),
             register_zones=frozenset(
                 each.zone for each in layout.registers.values() if each.zone is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from edge_agent.domain.contacts import Contact
 from edge_agent.domain.ids import (
@@ -12,11 +13,16 @@ from edge_agent.domain.ids import (
     RegisterId,
     ScreenId,
     TeamId,
+    UnitId,
     VisitId,
     VisitorId,
     ZoneId,
 )
 from edge_agent.domain.scoring import ScoredProduct
+
+# The arms of a campaign with a control group.
+TREATED: Final = "treated"
+CONTROL: Final = "control"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +104,22 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """The arm that a decision's unit is in, of one campaign that has a control group.
+
+    Attributes:
+        arm: `TREATED` or `CONTROL`.
+        share: Share of all units that are in the control group, 0..1.
+        products: What the campaign offered then; bought within the window they are its outcome.
+    """
+
+    campaign: CampaignId
+    arm: str
+    share: float
+    products: frozenset[ProductId] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """One answer to one moment; `record` holds every input, in canonical JSON.
 
@@ -105,6 +127,9 @@ class Decision:
         level: How it was found: `model`, `popularity`, `default`, `rule` or `silence`.
         popular: What popularity alone would have answered in the same place: the comparison.
         campaigns: Whose words are among what was chosen, each once: what budgets and caps count.
+        unit: What its arms are drawn for; None where no campaign with a control group was
+            in question.
+        assignments: The arm of every such campaign that could have been said here.
     """
 
     id: DecisionId
@@ -119,6 +144,8 @@ class Decision:
     valid_until_ms: int
     record: str
     campaigns: tuple[CampaignId, ...] = ()
+    unit: UnitId | None = None
+    assignments: tuple[Assignment, ...] = ()
 
 
 def contact_from(decision: Decision) -> Contact | None:

@@ -21,3 +21,6 @@ VisitorId = NewType("VisitorId", str)
 VisitId = NewType("VisitId", str)
 BasketId = NewType("BasketId", str)
 DecisionId = NewType("DecisionId", str)
+
+# What an arm is drawn for: a person or a time slot at a place, as a keyed hash.
+UnitId = NewType("UnitId", str)

@@ -31,6 +31,7 @@ class Context:
         hq_heard_ms: When HQ was last heard; None where there is no HQ.
         lost_at_ms: When statements of people were lost that no copy held; None for never.
         rules: What the chain's `policy.toml` says.
+        unit_key: The store's key for the units that arms are drawn for (`decide.control`).
     """
 
     now_ms: int
@@ -50,3 +51,4 @@ class Context:
     hq_heard_ms: int | None = None
     lost_at_ms: int | None = None
     rules: Rules = NEUTRAL
+    unit_key: bytes = b""

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         BasketId,
         CampaignId,
         ScreenId,
+        UnitId,
         VisitId,
         VisitorId,
         ZoneId,
@@ -210,6 +211,19 @@ class Draft:
                 more = {"given": effect.given, "redeemed": effect.redeemed}
                 uses = uses.with_more(effect.day, **more)
         return uses
+
+    def unit_of(self, visitor: VisitorId | None) -> UnitId | None:
+        """Returns the unit that a visitor's arms are drawn for; None before the first was."""
+        if visitor is None:
+            return None
+        known = self.state.unit_of(visitor)
+        if known is not None:
+            return known
+        decided = (each.decision for each in self._effects if isinstance(each, RecordDecision))
+        own = (
+            each.unit for each in decided if each.moment.visitor == visitor and each.assignments
+        )
+        return next(own, None)
 
     def add_mark(self, visitor: Visitor, mark: Mark) -> Visit:
         """Folds a mark into its visitor's visits and returns the visit that it is now part of."""

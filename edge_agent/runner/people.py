@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.domain.time import HOUR_MS, local_day_end_ms, local_time
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from edge_agent.ports import Keys
     from edge_agent.wire.base import VisitorRef
 
+# Tells the key of units from everything else that the store's key is used for.
+_UNITS: Final = b"edge-agent units 1"
 # A visit may run past midnight: the day's key lives that much longer, and no more.
 KEY_GRACE_MS: Final = 2 * HOUR_MS
 
@@ -27,6 +30,8 @@ class People:
         self._keys = keys
         self._zone = zone
         self._days = keys.day_keys()
+        # A rotation does not change what it is made from, so nobody changes his arm by one.
+        self.unit_key = hmac.digest(keys.store_key(), _UNITS, "sha256")
         self.rekeyed()
 
     def rekeyed(self) -> None:

@@ -185,6 +185,7 @@ class Road:
             register_zones=self._register_zones,
             hq_heard_ms=None if self._hq_heard is None else self._hq_heard.at_ms,
             lost_at_ms=settings.lost_at_ms,
+            unit_key=self._people.unit_key,
         )
 
     @property

@@ -70,6 +70,11 @@ def statements_for(
     return [
         ("DELETE FROM outcome WHERE decision IN (SELECT value FROM json_each(?1))", (decisions,)),
         ("DELETE FROM decision WHERE id IN (SELECT value FROM json_each(?1))", (decisions,)),
+        (
+            "DELETE FROM exposure WHERE visitor IN (SELECT value FROM json_each(?1))"
+            " OR member IN (SELECT value FROM json_each(?1))",
+            (visitors,),
+        ),
         ("DELETE FROM mark WHERE visit IN (SELECT value FROM json_each(?1))", (visits,)),
         ("DELETE FROM zone_stay WHERE visit IN (SELECT value FROM json_each(?1))", (visits,)),
         ("DELETE FROM visit WHERE id IN (SELECT value FROM json_each(?1))", (visits,)),

@@ -100,6 +100,13 @@ _ABOUT: Final = {
         "decisions_days",
         "the message",
     ),
+    "campaigns": (
+        "Campaigns whose effect is being measured",
+        "To know whether a campaign helps, some are left without it. Chance decides who.",
+        _OWN_SHOPPING,
+        "sales_days",
+        "the first moment that counted",
+    ),
     "alerts": (
         "When staff were told that somebody may want help",
         "To send help once, not twice.",
@@ -319,6 +326,18 @@ class _Reader:
                 "came_of_it": outcome or None,
             }
             for at_ms, channel, products, campaigns, outcome in rows
+        ]
+
+    def campaigns(self) -> Table:
+        """Returns which arm he was in of which campaign."""
+        rows = self._of_visitors(
+            "SELECT campaign, arm, share, at_ms FROM exposure WHERE visitor IN"
+            " (SELECT value FROM json_each(?1)) OR member IN (SELECT value FROM json_each(?1))"
+            " ORDER BY at_ms, campaign, visitor"
+        )
+        return [
+            {"campaign": campaign, "arm": arm, "control_share": share, "since": _when(at_ms)}
+            for campaign, arm, share, at_ms in rows
         ]
 
     def alerts(self) -> Table:

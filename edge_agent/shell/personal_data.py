@@ -74,6 +74,8 @@ _DECISION = _plain("decision", "at_ms")
 _OUTCOME = _plain("outcome", "at_ms")
 _CONTACT = _plain("contact", "at_ms")
 _FACT = _plain("fact", "valid_until_ms")
+_EXPOSURE = _plain("exposure", "at_ms")
+_GOAL = _plain("goal", "at_ms")
 _ALERT = _plain("alert", "at_ms")
 _SHOWING = _plain("showing", "valid_until_ms")
 _COUNT = _plain("people_count", "period_start_ms")
@@ -189,6 +191,23 @@ KEPT: Final = (
         note="it is used until its end alone",
         rows=_FACT[0],
         oldest=_FACT[1],
+    ),
+    Kept(
+        tables=("exposure",),
+        holds="which arm of a campaign with a control group a visitor was in, and since when",
+        period="sales_days",
+        since="the first moment that counted",
+        rows=_EXPOSURE[0],
+        oldest=_EXPOSURE[1],
+    ),
+    Kept(
+        tables=("goal",),
+        holds="sets of products whose purchase is a campaign's outcome",
+        period="sales_days",
+        since="its first use",
+        note="and as long as an exposure names it",
+        rows=_GOAL[0],
+        oldest="SELECT min(at_ms) FROM goal WHERE id NOT IN (SELECT goal FROM exposure)",
     ),
     Kept(
         tables=("alert",),

@@ -98,6 +98,17 @@ RULES: Final = (
     ),
     ("fact", "decisions_days", "DELETE FROM fact WHERE valid_until_ms < :before_ms"),
     (
+        "exposure",
+        "sales_days",
+        "DELETE FROM exposure WHERE (visitor, campaign) IN (SELECT visitor, campaign"
+        " FROM exposure WHERE at_ms < :before_ms LIMIT :limit)",
+    ),
+    (
+        "goal",
+        "sales_days",
+        "DELETE FROM goal WHERE at_ms < :before_ms AND id NOT IN (SELECT goal FROM exposure)",
+    ),
+    (
         "alert",
         "decisions_days",
         "DELETE FROM alert WHERE cause IN (SELECT cause FROM alert WHERE"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Any, Final
 
 from edge_agent.domain.basket import Basket, CardReading, Line, LineChange, Sale
@@ -36,6 +37,8 @@ from edge_agent.domain.visitor import (
 )
 
 Row = tuple[Any, ...]
+
+GOAL_BYTES: Final = 8
 
 _ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
@@ -70,6 +73,11 @@ def contact_row(visitor: VisitorId, contact: Contact) -> Row:
         campaigns_json(contact.campaigns),
         outcome,
     )
+
+
+def goal_from(products: str) -> str:
+    """Returns the name of a set of products: a digest of them as a JSON array."""
+    return blake2b(products.encode(), digest_size=GOAL_BYTES).hexdigest()
 
 
 def visitor_row(visitor: Visitor) -> Row:

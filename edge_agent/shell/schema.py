@@ -494,6 +494,37 @@ def m011_surroundings(database: Database) -> None:
             database.execute(statement)
 
 
+_EXPOSURES: Final = (
+    # Who was in which arm of which campaign from when on; `told_ms` is the day whose summary has
+    # counted the unit, NULL until one has.
+    """CREATE TABLE exposure (
+    visitor TEXT NOT NULL,
+    campaign TEXT NOT NULL,
+    unit TEXT NOT NULL,
+    member TEXT,
+    arm TEXT NOT NULL,
+    share REAL NOT NULL,
+    goal TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    told_ms INTEGER,
+    PRIMARY KEY (visitor, campaign)
+) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX exposure_told ON exposure (told_ms, at_ms)",
+    "CREATE INDEX exposure_unit ON exposure (campaign, unit)",
+    # Products whose purchase is a campaign's outcome, under a digest of them.
+    "CREATE TABLE goal (id TEXT PRIMARY KEY, products TEXT NOT NULL, at_ms INTEGER NOT NULL)"
+    " STRICT, WITHOUT ROWID",
+    "UPDATE meta SET value = '12' WHERE key = 'schema_version'",
+)
+
+
+@migrations()
+def m012_exposures(database: Database) -> None:
+    """Adds who is in which arm of a campaign with a control group."""
+    for statement in _EXPOSURES:
+        database.execute(statement)
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is not applied yet, each migration in one transaction with its record."""
     migrations.apply(Database(connection))

@@ -23,6 +23,7 @@ from edge_agent.domain.ids import (
     DecisionId,
     ProductId,
     ScreenId,
+    UnitId,
     VisitId,
     VisitorId,
     ZoneId,
@@ -57,6 +58,7 @@ V = TypeVar("V")
 CACHED_VISITORS: Final = 5_000
 CACHED_BASKETS: Final = 1_000
 CACHED_PERSONS: Final = 5_000
+CACHED_UNITS: Final = 5_000
 # A device's clock may be ahead: what its event asked for was decided before the event's own time.
 DECIDED_BEFORE_MS: Final = HOUR_MS
 
@@ -131,6 +133,7 @@ class StateStore:
             for (visitor,) in self._db.execute("SELECT DISTINCT visitor FROM complaint")
         }
         self._decisions: dict[VisitorId, tuple[int, list[tuple[int, VisitId | None]]]] = {}
+        self._units: OrderedDict[VisitorId, UnitId | None] = OrderedDict()
         self._registers = RegisterStays(self._layout)
         self._showings = {
             ScreenId(screen): Showing(
@@ -315,6 +318,15 @@ class StateStore:
             self._decisions[visitor] = (from_ms, known)
         return known
 
+    def unit_of(self, visitor: VisitorId) -> UnitId | None:
+        """Returns the unit that a visitor's arms are drawn for; None before the first was."""
+        if visitor not in self._units:
+            row = self._db.execute(
+                "SELECT unit FROM exposure WHERE visitor = ? LIMIT 1", (visitor,)
+            ).fetchone()
+            self._units[visitor] = None if row is None else UnitId(row[0])
+        return self._units[visitor]
+
     def has_alerted(self, cause: str) -> bool:
         """Returns whether staff were alerted for this cause already."""
         if cause in self._alerts:
@@ -420,6 +432,10 @@ class StateStore:
             measured = Level(value=level.value, at_ms=level.at_ms)
             self._levels[level.kind, level.zone] = measured
 
+    def note_unit(self, visitor: VisitorId, unit: UnitId) -> None:
+        """Remembers the unit that a visitor's arms are drawn for."""
+        self._units[visitor] = unit
+
     def note_alert(self, cause: str, zone: ZoneId, at_ms: int) -> None:
         """Remembers that staff were told."""
         self._alerts[cause] = (zone, at_ms)
@@ -456,6 +472,8 @@ class StateStore:
         self._alerts.clear()
         self._contacts.forget_unsaved()
         self._registers.prune()
+        while len(self._units) > CACHED_UNITS:
+            self._units.popitem(last=False)
         while len(self._links_to) > CACHED_PERSONS:
             self._links_to.popitem(last=False)
         while len(self._baskets) > CACHED_BASKETS:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from edge_agent.domain.decisions import Decision
     from edge_agent.domain.ids import VisitId
     from edge_agent.domain.visitor import Visit
     from edge_agent.ports import SecondCopy
@@ -114,6 +115,12 @@ _SQL: Final = {
         " level, items, popular, record, campaigns)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     ),
+    # The first holds: a unit is in its arm from the first moment on that it could have mattered.
+    "exposure": (
+        "INSERT OR IGNORE INTO exposure (visitor, campaign, unit, member, arm, share, goal, at_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    ),
+    "goal": "INSERT OR IGNORE INTO goal (id, products, at_ms) VALUES (?, ?, ?)",
     "alert": "INSERT OR IGNORE INTO alert (cause, zone, at_ms) VALUES (?, ?, ?)",
     "outcome": (
         "INSERT OR IGNORE INTO outcome (decision, kind, product, at_ms) VALUES (?, ?, ?, ?)"
@@ -219,6 +226,8 @@ _ORDER: Final = (
     "return",
     "showing",
     "decision",
+    "exposure",
+    "goal",
     "alert",
     "outcome",
     "contact",
@@ -522,9 +531,34 @@ class UnitOfWork:
             ),
         )
         self._state.note_decision(decision)
+        if decision.assignments and moment.visitor is not None:
+            self._expose(decision)
         if moment.kind == "long_dwell" and place.zone is not None:
             self.add("alert", (moment.cause.id, place.zone, decision.decided_at_ms))
             self._state.note_alert(moment.cause.id, place.zone, decision.decided_at_ms)
+
+    def _expose(self, decision: Decision) -> None:
+        moment, unit, at_ms = decision.moment, decision.unit, decision.decided_at_ms
+        if moment.visitor is None or unit is None:
+            return
+        for each in decision.assignments:
+            products = rows.products_json(tuple(sorted(each.products)))
+            goal = rows.goal_from(products)
+            self.add("goal", (goal, products, at_ms))
+            self.add(
+                "exposure",
+                (
+                    moment.visitor,
+                    each.campaign,
+                    unit,
+                    moment.member,
+                    each.arm,
+                    each.share,
+                    goal,
+                    at_ms,
+                ),
+            )
+        self._state.note_unit(moment.visitor, unit)
 
     # --- writing ------------------------------------------------------------------------------
 
