@@ -33,12 +33,14 @@ class FactName:
     Attributes:
         type: One of the types above; a map is from text to text, number or bool.
         about: What it says, for people.
+        values: All that it may be; empty where that is no short list.
         is_personal: It rests on who somebody is or did before this visit, and is never known
             before a public screen.
     """
 
     type: str
     about: str
+    values: tuple[str, ...] = ()
     is_personal: bool = False
 
 
@@ -46,12 +48,24 @@ FACT_NAMES: Final[Mapping[str, FactName]] = MappingProxyType(
     {
         "moment": FactName(
             type=TEXT,
-            about="`zone_entered`, `item_handled`, `basket_line`, `long_dwell`, `help_requested`,"
-            " `request` or `store_default`",
+            about="what asks for a decision",
+            values=(
+                "zone_entered",
+                "item_handled",
+                "basket_line",
+                "long_dwell",
+                "help_requested",
+                "request",
+                "store_default",
+            ),
         ),
-        "channel": FactName(type=TEXT, about="`screen`, `receipt`, `reply` or `staff`"),
+        "channel": FactName(
+            type=TEXT,
+            about="where it is answered",
+            values=("screen", "receipt", "reply", "staff"),
+        ),
         "audience": FactName(
-            type=TEXT, about="who sees it: `public`, `semi_private` or `private`"
+            type=TEXT, about="who sees it", values=("public", "semi_private", "private")
         ),
         "screen": FactName(type=TEXT, about="the screen; unknown elsewhere"),
         "register": FactName(type=TEXT, about="the till; unknown elsewhere"),
