@@ -225,13 +225,18 @@ class IngestSection(_Section):
 
 
 class Config(_Section):
-    """Everything the agent is told at its start; nothing is read later."""
+    """Everything the agent is told at its start; mappings and rules alone are read again.
+
+    Attributes:
+        rules: The chain's `policy.toml`; without it, nothing changes what is decided.
+    """
 
     store: Level
     timezone: Annotated[str, AfterValidator(_known_zone)]
     locale: Level = "en"
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
     in_store_codes: Annotated[str, AfterValidator(_known_codes)] | None = None
+    rules: FilePath | None = None
     clock: Literal["system", "replay"] = "system"
     seed: str = "0"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

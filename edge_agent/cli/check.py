@@ -1,9 +1,10 @@
-"""`edge-agent check`: configuration files and model bundles, every problem with its line."""
+"""`edge-agent check`: settings, mappings, policies and bundles, every problem with its line."""
 
 from __future__ import annotations
 
 import json
 import re
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated
 
@@ -15,25 +16,29 @@ from edge_agent.cli.map import check_mapping
 from edge_agent.cli.run import DEFAULT_CONFIG
 from edge_agent.errors import BundleError, ConfigError
 from edge_agent.ingest.places import by_line
-from edge_agent.shell import mapping_files
+from edge_agent.shell import mapping_files, rule_files
 
 MAPPING_FILE = "mapping.toml"
+POLICY_FILE = "policy.toml"
 # A store may call its own mapping as it likes; nothing else has rules.
 _OF_MAPPING = re.compile(r"^\s*\[\[\s*rules\s*\]\]", re.MULTILINE)
+# Nor has anything else a version of its own before its first table.
+_OF_POLICY = re.compile(r"\s*version\s*=")
+_HEADER = re.compile(r"\s*\[")
 
 
 def check(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Settings of agent or bridge (.toml), mappings (.toml), bundle folders.",
+            help="Settings of agent or bridge, mappings, policies (.toml), bundle folders.",
             show_default=False,
         ),
     ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Check configuration files, mappings and model bundles; exit 1 when something is wrong.
+    """Check settings, mappings, policies and model bundles; exit 1 when something is wrong.
 
     Examples: edge-agent check /etc/edge-agent/agent.toml · edge-agent check models/artifacts
     """
@@ -59,6 +64,8 @@ def problems_of(path: Path) -> list[str]:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         return [f"cannot be read: {error.__class__.__name__}"]
+    if path.name == POLICY_FILE or _is_policy(text):
+        return _policy_problems(path, None)
     if path.name == MAPPING_FILE or _OF_MAPPING.search(text):
         return check_mapping(path)
     return _settings_problems(path)
@@ -74,9 +81,24 @@ def _settings_problems(path: Path) -> list[str]:
         return list(by_line(error.problems)) or [error.message]
     text = path.read_text(encoding="utf-8")
     problems = list(by_line(mapping_files.problems_of(loaded, text, name=str(path))))
+    if loaded.rules is not None:
+        problems += _policy_problems(Path(loaded.rules), loaded)
     if loaded.model.bundle is not None:
         problems += _bundle_problems(Path(loaded.model.bundle))
     return problems
+
+
+def _is_policy(text: str) -> bool:
+    top = takewhile(lambda line: _HEADER.match(line) is None, text.splitlines())
+    return any(_OF_POLICY.match(line) for line in top)
+
+
+def _policy_problems(path: Path, config: configuration.Config | None) -> list[str]:
+    try:
+        rule_files.load_rules(path, config)
+    except ConfigError as error:
+        return list(error.problems)
+    return []
 
 
 def _bundle_problems(path: Path) -> list[str]:

@@ -202,6 +202,7 @@ class Rules:
             (for the model, for the rules).
         sensitive_departments: Joined with those of the agent's own policy.
         margins: What one piece is worth to the chain, by department, in the store's currency.
+        audiences: Who sees a screen, where that is more people than its configuration says.
     """
 
     version: str = "none"
@@ -215,6 +216,7 @@ class Rules:
     sharing: Mapping[ScreenId, Sharing] = field(default_factory=lambda: MappingProxyType({}))
     sensitive_departments: frozenset[str] = frozenset()
     margins: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    audiences: Mapping[ScreenId, str] = field(default_factory=lambda: MappingProxyType({}))
     slot_s: int = 900
     hurry_ms: tuple[int, int] = (0, 0)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -20,6 +20,8 @@ from edge_agent.domain.ids import (
 from edge_agent.domain.rules import FactValue
 
 FLOOR_TEAM: Final = TeamId("floor")
+# Who may see a screen, by how much may not be said there: the first bears the least.
+AUDIENCES: Final = ("public", "semi_private", "private")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,28 @@ class Layout:
     def audience_of(self, source: SourceId) -> str:
         """Returns who can see what a source is answered; `public` unless it is configured."""
         return self.audiences.get(source, "public")
+
+    def tightened(self, audiences: Mapping[ScreenId, str]) -> Layout:
+        """Returns the layout with screens that more people see; never one that fewer would."""
+        if not audiences:
+            return self
+        screens = {
+            name: replace(screen, audience=_wider(screen.audience, audiences.get(name)))
+            for name, screen in self.screens.items()
+        }
+        by_zone = {
+            zone: tuple(screens[each.id] for each in there)
+            for zone, there in self.screens_by_zone.items()
+        }
+        return replace(
+            self,
+            screens=MappingProxyType(screens),
+            screens_by_zone=MappingProxyType(by_zone),
+        )
+
+
+def _wider(one: str, other: str | None) -> str:
+    return one if other is None else min(one, other, key=AUDIENCES.index)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

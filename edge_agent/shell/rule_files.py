@@ -1,0 +1,189 @@
+"""Reads `policy.toml`: rules as a whole, or every problem with its line and the cure."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import BaseModel, ValidationError
+
+from edge_agent.decide.conditions import suggested
+from edge_agent.domain.rules import Rules
+from edge_agent.errors import ConfigError
+from edge_agent.ingest.places import by_line, line_of
+from edge_agent.shell.rule_making import Maker, Place, Problem
+from edge_agent.wire import policy_file
+from edge_agent.wire.policy_file import PolicyFile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edge_agent.config import Config
+
+# A thousand campaigns with their texts are a tenth of it.
+BYTES_MAX: Final = 1_000_000
+_LINE: Final = re.compile(r" \(at line (\d+), column (\d+)\)$")
+_AT_END: Final = " (at end of document)"
+_QUOTES: Final = ("'''", '"""')
+# By the validator's own names for what is wrong.
+_WORDS: Final = {
+    "missing": "is missing; add it",
+    "string_type": "needs a text, in quotes",
+    "float_type": "needs a number, without quotes",
+    "int_type": "needs a whole number, without quotes",
+    "int_from_float": "needs a whole number",
+    "bool_type": "needs true or false, without quotes",
+    "dict_type": "needs a table",
+    "model_type": "needs a table",
+    "model_attributes_type": "needs a table",
+    "tuple_type": "needs an array, in brackets",
+    "string_too_short": "is empty; write something or take it out",
+    "too_short": "is empty; write something or take it out",
+    "string_pattern_mismatch": "takes letters, digits, - and _ alone, at most 64",
+    "finite_number": "needs a finite number",
+}
+SECTIONS: Final[Mapping[str, type[BaseModel]]] = {
+    "caps": policy_file.CapsSection,
+    "control": policy_file.ControlSection,
+    "exploration": policy_file.ExplorationSection,
+    "hurry": policy_file.HurrySection,
+    "help": policy_file.HelpSection,
+    "sensitive": policy_file.SensitiveSection,
+    "screens": policy_file.ScreenSection,
+    "sharing": policy_file.SharingSection,
+    "teams": policy_file.TeamSection,
+    "rules": policy_file.RuleSection,
+    "campaigns": policy_file.CampaignSection,
+}
+
+
+def load_rules(path: Path, config: Config | None = None) -> Rules:
+    """Returns the rules in a file.
+
+    Args:
+        path: The file.
+        config: The store's configuration; without it, what only a store knows goes unchecked.
+
+    Raises:
+        ConfigError: It is wrong; `problems` names every place.
+    """
+    return rules_of(text_of(path), name=str(path), config=config)
+
+
+def text_of(path: Path) -> str:
+    """Returns what is written in a policy file.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    try:
+        found = path.read_bytes()
+        if len(found) > BYTES_MAX:
+            what = f"{path}:1: larger than {BYTES_MAX:,} bytes; say less"
+            raise ConfigError(f"{path} is wrong", problems=(what,))
+        return found.decode()
+    except OSError as error:
+        what = f"{path}:1: cannot be read: {error.strerror}; see that it is there and readable"
+        raise ConfigError(f"{path} cannot be read", problems=(what,)) from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        what = f"{path}:{line}: is not UTF-8; save it so"
+        raise ConfigError(f"{path} is wrong", problems=(what,)) from error
+
+
+def rules_of(text: str, *, name: str, config: Config | None = None) -> Rules:
+    """Returns the rules in a text; `name` is how problems call it.
+
+    Raises:
+        ConfigError: It is wrong; `problems` names every place.
+    """
+    file = _form_of(_document(text, name), text, name)
+    maker = Maker(config)
+    rules = maker.rules(file)
+    if maker.problems:
+        problems = tuple(_told(each, text, name) for each in maker.problems)
+        raise ConfigError(f"{name} is wrong", problems=by_line(problems))
+    return rules
+
+
+def _document(text: str, name: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        what = f"{name}:1: is nested too deeply; write tables under headers"
+        raise ConfigError(f"{name} is no TOML", problems=(what,)) from error
+    except ValueError as error:
+        said = str(error)
+        found = _LINE.search(said)
+        last = str(max(1, len(text.splitlines())))
+        line, column = (found[1], f"column {found[2]}: ") if found else (last, "")
+        reason = _LINE.sub("", said).removesuffix(_AT_END)
+        what = f"{name}:{line}: no TOML: {column}{reason}"
+        raise ConfigError(f"{name} is no TOML", problems=(what,)) from error
+
+
+def _form_of(document: dict[str, Any], text: str, name: str) -> PolicyFile:
+    try:
+        return PolicyFile.model_validate(_tuples(document))
+    except ValidationError as error:
+        problems = tuple(
+            _told(Problem(_named(each["loc"]), _said(each)), text, name)
+            for each in error.errors(include_url=False)
+        )
+        raise ConfigError(f"{name} is wrong", problems=by_line(problems)) from error
+
+
+def _said(error: Any) -> str:
+    kind, place = error["type"], error["loc"]
+    if kind == "extra_forbidden":
+        known = _keys_of(place[:-1])
+        return f"there is no such key; {suggested(str(place[-1]), known)}"
+    if kind == "literal_error":
+        return f"must be {error['ctx']['expected']}"
+    return _WORDS.get(kind) or str(error["msg"]).removeprefix("Value error, ")
+
+
+def _keys_of(place: Place) -> list[str]:
+    named = [each for each in place if each in SECTIONS]
+    model = SECTIONS[str(named[-1])] if named else PolicyFile
+    return [each.alias or name for name, each in model.model_fields.items()]
+
+
+def _named(place: Place) -> Place:
+    """Returns a place without what the validator says of a key that is wrong itself."""
+    return place[:-1] if place[-1:] == ("[key]",) else place
+
+
+def _told(problem: Problem, text: str, name: str) -> str:
+    line, where = line_of(text, problem.place), ""
+    if problem.said:
+        line, where = _within_text(problem, text.splitlines(), line)
+    dotted = ".".join(map(str, problem.place))
+    return f"{name}:{line}: {dotted}: {where}{problem.message}"
+
+
+def _within_text(problem: Problem, lines: list[str], line: int) -> tuple[int, str]:
+    """Returns the line of a place in a text, and its column in words."""
+    before = problem.said[: problem.at]
+    n_before = before.count("\n")
+    key_line = lines[line - 1] if line <= len(lines) else ""
+    if key_line.rstrip().endswith(_QUOTES):
+        # The line break after the opening quotes is no part of the text.
+        n_before += 1
+    column = len(before) - before.rfind("\n")
+    if n_before == 0:
+        first = problem.said.partition("\n")[0]
+        begins = key_line.find(first)
+        if begins < 0:
+            return line, f"at character {column} of it: "
+        column += begins
+    return line + n_before, f"column {column}: "
+
+
+def _tuples(value: Any) -> Any:
+    # TOML has arrays only; strict tuples want tuples.
+    if isinstance(value, dict):
+        return {key: _tuples(each) for key, each in value.items()}
+    return tuple(_tuples(each) for each in value) if isinstance(value, list) else value
