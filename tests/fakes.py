@@ -272,6 +272,10 @@ class MemoryState:
                 self.told[effect.fact.name] = effect.fact
             case effects.RecordContact():
                 self.reported[effect.visitor, effect.contact.id] = effect.contact
+            case effects.ForgetContacts():
+                self.reported = {
+                    key: each for key, each in self.reported.items() if key[0] != effect.visitor
+                }
             case effects.CountCampaign():
                 given, redeemed = self.uses.get((effect.campaign, effect.day), (0, 0))
                 both = (given + effect.given, redeemed + effect.redeemed)

@@ -172,6 +172,13 @@ class RecordContact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetContacts:
+    """Deletes what HQ told of a visitor: no consent of his is in force any more."""
+
+    visitor: VisitorId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CountCampaign:
     """Counts that a campaign was said, or one of its offers redeemed, on a store-local day."""
 
@@ -211,6 +218,7 @@ Effect = (
     | SetCatalogue
     | SetFact
     | RecordContact
+    | ForgetContacts
     | CountCampaign
     | Confirm
     | Count

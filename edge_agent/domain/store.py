@@ -102,7 +102,11 @@ def _wider(one: str, other: str | None) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """What a screen needs to show a product."""
+    """What a screen needs to show a product.
+
+    Attributes:
+        minimum_age: Years from which one may be sold it; 0 where anybody may.
+    """
 
     id: ProductId
     title: str
@@ -111,6 +115,7 @@ class Product:
     department: str | None = None
     image: str | None = None
     brand: str | None = None
+    minimum_age: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

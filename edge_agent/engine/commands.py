@@ -10,16 +10,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
+from edge_agent.domain.contacts import HQ_PREFIX, IGNORED, Contact
 from edge_agent.domain.decisions import Cause
-from edge_agent.domain.effects import Confirm, SetCatalogue, SetStock
-from edge_agent.domain.ids import ProductId
-from edge_agent.domain.store import Product
+from edge_agent.domain.effects import Confirm, RecordContact, SetCatalogue, SetFact, SetStock
+from edge_agent.domain.ids import CampaignId, ProductId
+from edge_agent.domain.store import Fact, Product
 from edge_agent.domain.time import SECOND_MS, ms_from_datetime
 from edge_agent.domain.visitor import CONSENT_BASIS, ConsentStatement
 from edge_agent.engine.help_by_staff import tell_story
 from edge_agent.engine.persons import circle_of
 from edge_agent.engine.rights import silence_screens, state_consent, with_complaint
 from edge_agent.identify.consent import PROFILING, PURPOSES, has_consent, may_hq_loosen
+from edge_agent.identify.links import may_link
+from edge_agent.ingest.ordering import mark_of
 from edge_agent.state.profile import with_hq_profile
 from edge_agent.wire import downlink
 
@@ -36,34 +39,67 @@ def obey(draft: Draft, commanded: Commanded) -> None:
     command = commanded.command
     reason: str | None
     match command:
-        case downlink.ProfileCommand():
-            reason = _profile(draft, commanded, command.body)
-        case downlink.ConsentCommand():
-            reason = _consent(draft, commanded, command.body)
-        case downlink.ComplaintCommand():
-            reason = _complaint(draft, commanded, command.body)
-        case downlink.StockCommand():
-            rows = command.body.rows
-            draft.add(SetStock(rows=tuple((ProductId(r.product), r.quantity) for r in rows)))
-            reason = None
-        case downlink.CatalogueCommand():
-            draft.add(SetCatalogue(rows=tuple(_product(row) for row in command.body.rows)))
-            reason = None
         case downlink.AckCommand():
             return
+        case (
+            downlink.ProfileCommand()
+            | downlink.ConsentCommand()
+            | downlink.ComplaintCommand()
+            | downlink.ContactCommand()
+        ):
+            reason = _of_person(draft, commanded, command)
+        case downlink.StockCommand() | downlink.CatalogueCommand() | downlink.FactCommand():
+            reason = _of_store(draft, command)
         case (
             downlink.CampaignCommand()
             | downlink.JourneyCommand()
             | downlink.SegmentCommand()
             | downlink.ConfigCommand()
             | downlink.PromotionCommand()
-            | downlink.FactCommand()
             | downlink.ModelCommand()
         ):
             reason = f"this version of the agent does not carry out {command.kind} commands"
         case _:
             assert_never(command)
     draft.add(Confirm(command=command.command, reason=reason))
+
+
+def _of_person(
+    draft: Draft,
+    commanded: Commanded,
+    command: downlink.ProfileCommand
+    | downlink.ConsentCommand
+    | downlink.ComplaintCommand
+    | downlink.ContactCommand,
+) -> str | None:
+    match command:
+        case downlink.ProfileCommand():
+            return _profile(draft, commanded, command.body)
+        case downlink.ConsentCommand():
+            return _consent(draft, commanded, command.body)
+        case downlink.ComplaintCommand():
+            return _complaint(draft, commanded, command.body)
+        case downlink.ContactCommand():
+            return _contacts(draft, commanded, command.body)
+        case _:
+            assert_never(command)
+
+
+def _of_store(
+    draft: Draft,
+    command: downlink.StockCommand | downlink.CatalogueCommand | downlink.FactCommand,
+) -> str | None:
+    match command:
+        case downlink.StockCommand():
+            rows = command.body.rows
+            draft.add(SetStock(rows=tuple((ProductId(r.product), r.quantity) for r in rows)))
+        case downlink.CatalogueCommand():
+            draft.add(SetCatalogue(rows=tuple(_product(row) for row in command.body.rows)))
+        case downlink.FactCommand():
+            draft.add(SetFact(fact=_fact(command.body)))
+        case _:
+            assert_never(command)
+    return None
 
 
 def _person(draft: Draft, commanded: Commanded, at_ms: int) -> Visitor | None:
@@ -148,6 +184,38 @@ def _complaint(draft: Draft, commanded: Commanded, body: downlink.ComplaintBody)
     return None
 
 
+def _fact(body: downlink.FactBody) -> Fact:
+    # One that is over already takes back what was said before.
+    until_ms = ms_from_datetime(body.valid_until)
+    return Fact(name=body.name, value=body.value, valid_until_ms=until_ms)
+
+
+def _contacts(draft: Draft, commanded: Commanded, body: downlink.ContactBody) -> str | None:
+    """Takes in what a customer was told elsewhere; of who is not recognised nothing is kept."""
+    known = None if commanded.subject is None else draft.visitor_of(commanded.subject)
+    now_ms = draft.context.now_ms
+    if known is None or not may_link(known, now_ms=now_ms):
+        return "no consent of this customer is on record here"
+    latest_ms = now_ms + _ahead_ms(draft)
+    if any(ms_from_datetime(row.at) > latest_ms for row in body.contacts):
+        return "told of in the future"
+    for row in body.contacts:
+        draft.add(RecordContact(visitor=known.id, contact=_contact(row)))
+    return None
+
+
+def _contact(row: downlink.ContactRow) -> Contact:
+    came_of_it = row.outcome is not None and row.outcome != IGNORED
+    return Contact(
+        id=f"{HQ_PREFIX}{mark_of(HQ_SOURCE, row.id):x}",
+        at_ms=ms_from_datetime(row.at),
+        channel=row.channel,
+        products=tuple(ProductId(each) for each in row.products),
+        campaigns=() if row.campaign is None else (CampaignId(row.campaign),),
+        outcomes=frozenset({(str(row.outcome), None)}) if came_of_it else frozenset(),
+    )
+
+
 def _ahead_ms(draft: Draft) -> int:
     return draft.context.policy.future_tolerance_s * SECOND_MS
 
@@ -161,4 +229,5 @@ def _product(row: downlink.CatalogueRow) -> Product:
         department=row.department,
         image=row.image,
         brand=row.brand,
+        minimum_age=row.minimum_age or 0,
     )

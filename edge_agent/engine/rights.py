@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.decide.moments import store_default
 from edge_agent.domain.decisions import Cause
-from edge_agent.domain.effects import Count
+from edge_agent.domain.effects import Count, ForgetContacts
 from edge_agent.domain.time import SECOND_MS, ms_from_datetime
 from edge_agent.domain.visitor import (
     CONSENT_BASIS,
@@ -16,7 +16,7 @@ from edge_agent.domain.visitor import (
     ConsentStatement,
 )
 from edge_agent.engine import deciding, help_by_staff, persons, purchases
-from edge_agent.identify.consent import PURPOSES, with_statements
+from edge_agent.identify.consent import PURPOSES, has_any_consent, with_statements
 from edge_agent.wire import events as wire
 
 if TYPE_CHECKING:
@@ -87,6 +87,8 @@ def state_consent(
     draft.put_visitor(stated)
     linked = persons.end_links(draft, stated)
     if any(not each.granted for each in statements):
+        if not has_any_consent(stated, now_ms=draft.context.now_ms):
+            draft.add(ForgetContacts(visitor=stated.id))
         touched = frozenset({stated.id, *(each.id for each in linked)})
         deciding.revert_all_of(draft, touched, cause=cause)
 

@@ -78,6 +78,8 @@ class ContactBook:
         self._reported: list[tuple[VisitorId, Contact]] = []
         self._outcomes: list[RecordOutcome] = []
         self._joins: list[JoinPurchases] = []
+        # Whose rows of HQ's are still on the disk, and gone with the batch.
+        self._forgotten: set[VisitorId] = set()
 
     def of(self, visitor: VisitorId, *, since_ms: int) -> tuple[Contact, ...]:
         """Returns what was said to a visitor from an instant on, oldest first."""
@@ -112,6 +114,15 @@ class ContactBook:
         if known is not None:
             known.put(contact)
 
+    def forget_reported(self, visitor: VisitorId) -> None:
+        """Forgets what HQ said was said to somebody."""
+        self._reported = [each for each in self._reported if each[0] != visitor]
+        self._forgotten.add(visitor)
+        known = self._known.get(visitor)
+        if known is not None:
+            own = {key: each for key, each in known.contacts.items() if not each.is_hqs}
+            self._known[visitor] = _Known(known.from_ms, own)
+
     def note_outcome(self, outcome: RecordOutcome) -> None:
         """Takes in what came of a decision."""
         if outcome.kind not in KINDS:
@@ -144,10 +155,9 @@ class ContactBook:
 
     def _read(self, visitor: VisitorId, since_ms: int) -> _Known:
         found = self._decided(visitor, since_ms)
-        rows = self._db.execute(_TOLD_BY_HQ, (visitor, since_ms)).fetchall()
-        for row in rows:
-            contact = _reported_from(tuple(row))
-            found[contact.id] = contact
+        if visitor not in self._forgotten:
+            told = self._db.execute(_TOLD_BY_HQ, (visitor, since_ms)).fetchall()
+            found.update({row[0]: _reported_from(tuple(row)) for row in told})
         for decision in self._decisions:
             contact_of_batch = contact_from(decision)
             if decision.moment.visitor == visitor and contact_of_batch is not None:

@@ -525,6 +525,13 @@ def m012_exposures(database: Database) -> None:
         database.execute(statement)
 
 
+@migrations()
+def m013_minimum_ages(database: Database) -> None:
+    """Adds the age from which one may be sold a product, as HQ's feed told it."""
+    database.execute("ALTER TABLE catalogue ADD COLUMN minimum_age INTEGER NOT NULL DEFAULT 0")
+    database.execute("UPDATE meta SET value = '13' WHERE key = 'schema_version'")
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is not applied yet, each migration in one transaction with its record."""
     migrations.apply(Database(connection))

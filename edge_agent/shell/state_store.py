@@ -414,6 +414,10 @@ class StateStore:
             case JoinPurchases():
                 self._contacts.note_purchases(effect)
 
+    def forget_contacts(self, visitor: VisitorId) -> None:
+        """Forgets what HQ told of a visitor."""
+        self._contacts.forget_reported(visitor)
+
     def note_use(self, use: CountCampaign) -> None:
         """Counts that a campaign was said or redeemed."""
         before = self._uses.get(use.campaign, UNUSED)
@@ -658,9 +662,20 @@ class StateStore:
                 department=department,
                 image=image,
                 brand=brand,
+                minimum_age=minimum_age,
             )
-            for product, title, price, currency, department, image, brand in self._db.execute(
-                "SELECT product, title, price, currency, department, image, brand FROM catalogue"
+            for (
+                product,
+                title,
+                price,
+                currency,
+                department,
+                image,
+                brand,
+                minimum_age,
+            ) in self._db.execute(
+                "SELECT product, title, price, currency, department, image, brand, minimum_age"
+                " FROM catalogue"
             )
         }
         self._departments = ChainMap[ProductId, str]({}, self._bundle_departments)  # type: ignore[arg-type]  # only the first map is written

@@ -125,6 +125,7 @@ _SQL: Final = {
     "outcome": (
         "INSERT OR IGNORE INTO outcome (decision, kind, product, at_ms) VALUES (?, ?, ?, ?)"
     ),
+    "contacts_delete": "DELETE FROM contact WHERE visitor = ?",
     "contact": (
         "INSERT INTO contact (visitor, id, at_ms, channel, products, campaigns, outcome)"
         " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (visitor, id) DO UPDATE SET"
@@ -157,7 +158,7 @@ _SQL: Final = {
     ),
     "catalogue": (
         "INSERT OR REPLACE INTO catalogue (product, title, price, currency, department, image,"
-        " brand) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        " brand, minimum_age) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
     ),
     "outbox": (
         "INSERT INTO outbox (id, link, topic, payload, retain, expires_at_ms, correlation,"
@@ -230,6 +231,7 @@ _ORDER: Final = (
     "goal",
     "alert",
     "outcome",
+    "contacts_delete",
     "contact",
     "campaign_use",
     "fact",
@@ -369,7 +371,12 @@ class UnitOfWork:
             case effects.JoinPurchases():
                 self._joins.append(effect)
                 self._state.note(effect)
-            case effects.RecordContact() | effects.CountCampaign() | effects.SetFact():
+            case (
+                effects.RecordContact()
+                | effects.ForgetContacts()
+                | effects.CountCampaign()
+                | effects.SetFact()
+            ):
                 self._take_told(effect)
             case effects.CountPeople():
                 start_ms = effect.at_ms - effect.at_ms % self._period_ms
@@ -391,14 +398,25 @@ class UnitOfWork:
                 self._state.put_products(effect.rows)
                 for each in effect.rows:
                     what = (each.title, each.price, each.currency, each.department)
-                    self.add("catalogue", (each.id, *what, each.image, each.brand))
+                    self.add(
+                        "catalogue", (each.id, *what, each.image, each.brand, each.minimum_age)
+                    )
             case _:
                 pass  # publishing, waking and counting are the runner's
 
     def _take_told(
-        self, effect: effects.RecordContact | effects.CountCampaign | effects.SetFact
+        self,
+        effect: effects.RecordContact
+        | effects.ForgetContacts
+        | effects.CountCampaign
+        | effects.SetFact,
     ) -> None:
         match effect:
+            case effects.ForgetContacts():
+                waiting = self._pending.get("contact", [])
+                waiting[:] = [row for row in waiting if row[0] != effect.visitor]
+                self.add("contacts_delete", (effect.visitor,))
+                self._state.forget_contacts(effect.visitor)
             case effects.RecordContact():
                 self.add("contact", rows.contact_row(effect.visitor, effect.contact))
                 self._state.note(effect)

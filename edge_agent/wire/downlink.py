@@ -28,6 +28,8 @@ HISTORY_MAX = 1_000
 BASKET_PRODUCTS_MAX = 1_000
 IDS_MAX = 5_000
 ROWS_MAX = 50_000
+CONTACTS_MAX = 1_000
+CONTACT_PRODUCTS_MAX = 200
 
 
 class Command(Message):
@@ -171,6 +173,30 @@ class FactBody(Message):
     valid_until: Instant
 
 
+ContactChannel = Literal["app", "e-mail", "handheld", "letter", "phone", "sms"]
+
+
+class ContactRow(Message):
+    """One thing that a customer was told by a channel of HQ's, and what came of it so far.
+
+    The same `id` again replaces what was known of it.
+    """
+
+    id: Name
+    at: Instant
+    channel: ContactChannel
+    campaign: Name | None = None
+    products: Annotated[tuple[Name, ...], Field(max_length=CONTACT_PRODUCTS_MAX)] = ()
+    outcome: Literal["shown", "tapped", "dismissed", "bought", "redeemed", "ignored"] | None = None
+
+
+class ContactBody(Message):
+    """What a customer was told elsewhere: it counts against the caps of this store too."""
+
+    visitor: VisitorRef
+    contacts: Annotated[tuple[ContactRow, ...], Field(min_length=1, max_length=CONTACTS_MAX)]
+
+
 class ModelBody(Message):
     """Where a new bundle lies and what its manifest hashes to."""
 
@@ -263,6 +289,13 @@ class FactCommand(Command):
     body: FactBody
 
 
+class ContactCommand(Command):
+    """`…/down/contact`."""
+
+    kind: Literal["contact"]
+    body: ContactBody
+
+
 class ModelCommand(Command):
     """`…/down/model`."""
 
@@ -283,6 +316,7 @@ AnyCommand = (
     | StockCommand
     | PromotionCommand
     | FactCommand
+    | ContactCommand
     | ModelCommand
 )
 

@@ -434,6 +434,23 @@ _DOWN: Final[tuple[Json, ...]] = (
         {"name": "temperature", "value": -4.5, "valid_until": "2017-12-02T18:00:00Z"},
     ),
     _command(
+        "contact",
+        "9f31c0",
+        {
+            "visitor": _CARD,
+            "contacts": [
+                {
+                    "id": "mail-2017-48-000123",
+                    "at": "2017-12-01T05:00:00Z",
+                    "channel": "e-mail",
+                    "campaign": "18",
+                    "products": ["1082185"],
+                    "outcome": "tapped",
+                }
+            ],
+        },
+    ),
+    _command(
         "model",
         "-",
         {

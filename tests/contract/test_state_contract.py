@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -39,6 +40,10 @@ from tests.factories import (
 )
 from tests.fakes import World, comparable
 from tests.properties.test_laws_state_store import DiskWorld
+
+MAIL: Final = Contact(
+    id="hq/7", at_ms=at(-600), channel="e-mail", campaigns=(CampaignId("18"),), products=()
+)
 
 
 @pytest.fixture(params=["memory", "disk", "committed", "reloaded"])
@@ -263,18 +268,15 @@ def test_what_was_said_to_somebody_is_known_with_what_came_of_it(
         heard.state.contacts_of(phone.id, since_ms=0)
     (decision,) = heard.decisions()[-1:]
     shown = decision.chosen[0].scored.product
-    mail = Contact(
-        id="hq/7", at_ms=at(-600), channel="e-mail", campaigns=(CampaignId("18"),), products=()
-    )
-    apply(heard, RecordContact(visitor=phone.id, contact=mail))
-    apply(heard, RecordContact(visitor=phone.id, contact=mail.with_outcome("tapped", None)))
+    apply(heard, RecordContact(visitor=phone.id, contact=MAIL))
+    apply(heard, RecordContact(visitor=phone.id, contact=MAIL.with_outcome("tapped", None)))
     heard.take(feedback("screen.shown", 1, decision.id))
     heard.take(feedback("screen.tapped", 2, decision.id, product=shown))
     heard.pass_s(30)
     heard.take(entered("checkout", 20), till("basket.opened", 21), sale(25, shown))
     settled(heard, kind)
     first, second = heard.state.contacts_of(phone.id, since_ms=at(-600))[:2]
-    assert first == mail.with_outcome("tapped", None)
+    assert first == MAIL.with_outcome("tapped", None)
     assert (second.id, second.channel) == (decision.id, "screen")
     assert second.products == tuple(each.scored.product for each in decision.chosen)
     assert second.outcomes == {("shown", None), ("tapped", shown), ("bought", shown)}
@@ -282,6 +284,38 @@ def test_what_was_said_to_somebody_is_known_with_what_came_of_it(
     assert second.answer_to(ProductId("d5")) == "ignored"
     assert second in heard.state.contacts_of(phone.id, since_ms=decision.decided_at_ms)
     assert first not in heard.state.contacts_of(phone.id, since_ms=at(-599))
+
+
+@pytest.mark.parametrize("is_asked_before", [False, True])
+def test_what_hq_told_goes_with_the_consent(
+    heard: World, kind: str, *, is_asked_before: bool
+) -> None:
+    """Whether it was committed before or not; what is told after a new consent is kept."""
+    heard.take(granted(-60))
+    card = heard.visitor("loyalty", CARD)
+    assert card is not None
+    apply(heard, RecordContact(visitor=card.id, contact=MAIL))
+    settled(heard, kind)
+    if is_asked_before:
+        assert heard.state.contacts_of(card.id, since_ms=0) == (MAIL,)
+    heard.take(withdrawn(-30))
+    assert heard.state.contacts_of(card.id, since_ms=0) == ()
+    settled(heard, kind)
+    assert heard.state.contacts_of(card.id, since_ms=0) == ()
+    heard.take(withdrawn(-20), granted(-10))
+    later = replace(MAIL, id="hq/8")
+    apply(heard, RecordContact(visitor=card.id, contact=later))
+    settled(heard, kind)
+    assert heard.state.contacts_of(card.id, since_ms=0) == (later,)
+
+
+def test_an_age_comes_back_with_its_product(heard: World, kind: str) -> None:
+    """A start does not forget from which age something may be sold."""
+    rows = [{"product": "w1", "title": "Wine", "minimum_age": 18}]
+    heard.command(command("catalogue", {"rows": rows}))
+    known = settled(heard, kind)
+    kept = known.store if isinstance(known, DiskWorld) else known.memory
+    assert kept.products[ProductId("w1")].minimum_age == 18
 
 
 def test_a_campaigns_uses_are_counted_by_day(heard: World, kind: str) -> None:

@@ -50,7 +50,7 @@ UP_KINDS = ("summary/{kind}", "customer", "state", "confirm", "erasure")
 UP = {f"hq/{{store}}/up/{kind}" for kind in UP_KINDS}
 DOWN_KINDS = (
     *("campaign", "journey", "segment", "consent", "complaint", "profile", "catalogue", "stock"),
-    *("promotion", "fact", "model", "config", "ack"),
+    *("promotion", "fact", "contact", "model", "config", "ack"),
 )
 DOWN = {f"hq/{{store}}/down/{kind}" for kind in DOWN_KINDS}
 # The asker names his reply topic; the document leaves its address open.

@@ -1,0 +1,135 @@
+"""What HQ sends that decisions may rest on: facts, what was said elsewhere, ages, campaigns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from edge_agent.domain.contacts import Contact
+from edge_agent.domain.effects import Confirm, Effect
+from edge_agent.domain.ids import ProductId
+from edge_agent.domain.time import rfc3339_from_ms
+from edge_agent.engine.draft import Draft
+from edge_agent.engine.persons import circle_of
+from tests.factories import (
+    CARD,
+    PHONE,
+    at,
+    command,
+    entered,
+    granted,
+    ref,
+    scanned_card,
+    till,
+    withdrawn,
+    world,
+)
+from tests.fakes import World
+
+MAIL = {"id": "mail-1", "at": rfc3339_from_ms(at(-3_600)), "channel": "e-mail", "campaign": "18"}
+
+
+def refusals(found: list[Effect]) -> list[str | None]:
+    """Returns what HQ is told of its commands: None for one that was taken."""
+    return [each.reason for each in found if isinstance(each, Confirm)]
+
+
+def told(heard: World, *rows: dict[str, Any], who: dict[str, str] | None = None) -> list[Effect]:
+    """HQ tells what somebody was told elsewhere."""
+    body = {"visitor": who or ref("loyalty", CARD), "contacts": list(rows)}
+    return heard.command(command("contact", body))
+
+
+def contacts(heard: World) -> tuple[Contact, ...]:
+    """Returns all that was said to the card's holder."""
+    card = heard.visitor("loyalty", CARD)
+    assert card is not None
+    found: tuple[Contact, ...] = heard.state.contacts_of(card.id, since_ms=0)
+    return found
+
+
+@pytest.mark.parametrize("value", ["rain", -4.5, True])
+def test_a_fact_holds_until_its_end(value: object) -> None:
+    """Text, number or truth, as HQ said it; the command is confirmed."""
+    heard = world()
+    body = {"name": "weather", "value": value, "valid_until": rfc3339_from_ms(at(60))}
+    assert refusals(heard.command(command("fact", body))) == [None]
+    assert heard.state.facts(at(59)) == {"weather": value}
+    assert heard.state.facts(at(60)) == {}
+
+
+def test_a_fact_that_is_over_takes_back_what_was_said() -> None:
+    """HQ ends a fact early by saying it again, with an end that is past."""
+    heard = world()
+    for until_s in (600, -1):
+        end = rfc3339_from_ms(at(until_s))
+        heard.command(command("fact", {"name": "fair", "value": True, "valid_until": end}))
+    assert heard.state.facts(heard.now_ms) == {}
+
+
+def test_what_a_customer_was_told_elsewhere_is_kept_with_what_came_of_it() -> None:
+    """The same id again is the same contact, and its newest outcome counts."""
+    heard = world()
+    heard.take(granted(-60))
+    assert refusals(told(heard, MAIL)) == [None]
+    assert contacts(heard)[0].answer_to() == "ignored"
+    told(heard, {**MAIL, "outcome": "tapped"}, {**MAIL, "id": "mail-2", "outcome": "ignored"})
+    answers = [(each.channel, each.campaigns, each.answer_to()) for each in contacts(heard)]
+    assert sorted(answers) == [("e-mail", ("18",), "ignored"), ("e-mail", ("18",), "tapped")]
+
+
+def test_of_who_never_consented_nothing_is_kept() -> None:
+    """A card of nobody known, and of somebody who said no: refused, and HQ hears why."""
+    heard = world()
+    reason = "no consent of this customer is on record here"
+    assert refusals(told(heard, MAIL)) == [reason]
+    heard.take(granted(-60), withdrawn(-30))
+    assert refusals(told(heard, MAIL)) == [reason]
+    assert heard.memory.reported == {}
+
+
+def test_a_contact_of_the_future_is_refused() -> None:
+    """A clock that is wrong at HQ does not keep somebody silent for a year."""
+    heard = world()
+    heard.take(granted(-60))
+    ahead = {**MAIL, "at": rfc3339_from_ms(at(86_400))}
+    assert refusals(told(heard, MAIL, ahead)) == ["told of in the future"]
+    assert contacts(heard) == ()
+
+
+def test_the_last_withdrawal_takes_what_hq_told_along() -> None:
+    """As long as one purpose is allowed it stays; then it goes at once."""
+    heard = world()
+    heard.take(granted(-60))
+    told(heard, MAIL)
+    heard.take(withdrawn(-20, purposes=("profiling", "sending_to_hq")))
+    assert len(contacts(heard)) == 1
+    heard.take(withdrawn(-10))
+    assert contacts(heard) == ()
+
+
+def test_whoever_is_one_person_is_counted_as_one() -> None:
+    """His phone's screens, his card's e-mails and this very step's words are all said to him."""
+    heard = world()
+    heard.take(granted(-60))
+    told(heard, MAIL)
+    heard.take(entered("dairy", 0), entered("checkout", 5), till("basket.opened", 6))
+    heard.take(scanned_card(7))
+    draft = Draft(heard.state, heard.context())
+    phone = heard.visitor("ble", PHONE)
+    assert phone is not None
+    found = draft.contacts_with(circle_of(draft, (phone,)), since_ms=at(-86_400))
+    assert [each.channel for each in found] == ["e-mail", "screen"]
+    shown = heard.decisions()[-1]
+    draft.record(shown)
+    assert len(draft.contacts_with(circle_of(draft, (phone,)), since_ms=at(-86_400))) == 2
+
+
+def test_an_age_of_the_catalogue_is_the_products_own() -> None:
+    """Who feeds the catalogue says from which age something may be sold."""
+    heard = world()
+    rows = [{"product": "w1", "title": "Wine", "minimum_age": 18}, {"product": "m1", "title": "M"}]
+    heard.command(command("catalogue", {"rows": rows}))
+    ages = {each.id: each.minimum_age for each in heard.memory.products.values()}
+    assert ages == {ProductId("w1"): 18, ProductId("m1"): 0}
