@@ -380,7 +380,10 @@ class Draft:
 
     def baskets_of(self, visitor: VisitorId) -> tuple[Basket, ...]:
         """Returns the baskets that a visitor carries, as this step leaves them."""
-        found = {each.id: each for each in self.state.baskets_of(visitor)} | self._baskets
+        known = self.state.baskets_of(visitor)
+        if not self._baskets:
+            return known
+        found = {each.id: each for each in known} | self._baskets
         return tuple(each for each in found.values() if each.carrier == visitor)
 
     def put_basket(self, basket: Basket) -> None:

@@ -164,8 +164,12 @@ def is_left_alone(
 
 def link_by_baskets(draft: Draft, visitor: Visitor) -> None:
     """Derives a visitor's links anew from the baskets that are his."""
+    baskets = draft.baskets_of(visitor.id)
+    if not visitor.links and not any(each.cards for each in baskets):
+        # Four in five people: nothing was ever read that leads to anybody.
+        return
     before = draft.state.baskets_of(visitor.id)
-    links = links_from(visitor, draft.baskets_of(visitor.id), before=before)
+    links = links_from(visitor, baskets, before=before)
     _put_links(draft, visitor, replace(visitor, links=links))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from edge_agent.domain.effects import SendToHq
@@ -136,9 +138,12 @@ def _revision(at_ms: int) -> int:
 
 
 def _bought_on(member: Visitor, day: str, *, zone: tzinfo) -> tuple[ProductId, ...]:
+    history = member.profile.history
+    # In no zone does a day begin sooner: the years before need not be told by the calendar.
+    before = datetime.fromisoformat(day).replace(tzinfo=UTC) - timedelta(days=1)
     return tuple(
         product
-        for past in member.profile.history
+        for past in history[bisect_left(history, before, key=lambda each: each.at) :]
         if local_time(ms_from_datetime(past.at), zone).day == day
         for product in past.products
     )

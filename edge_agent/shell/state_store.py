@@ -56,6 +56,7 @@ V = TypeVar("V")
 # Visitors and baskets in memory, several times what a large store holds at once; the rest waits on
 # the disk.
 CACHED_VISITORS: Final = 5_000
+CACHED_ABSENT: Final = 5_000
 CACHED_BASKETS: Final = 1_000
 CACHED_PERSONS: Final = 5_000
 CACHED_UNITS: Final = 5_000
@@ -122,6 +123,8 @@ class StateStore:
 
     def _reload(self) -> None:
         self._visitors: OrderedDict[VisitorId, Visitor] = OrderedDict()
+        # Under these ids nothing is kept: most of them would be of whoever spoke by a basket.
+        self._absent: set[VisitorId] = set()
         self._ids: dict[tuple[str, str], VisitorId | None] = {}
         self._visits: dict[VisitorId, Visit | None] = {}
         self._present: dict[ZoneId, set[VisitorId]] = {}
@@ -180,9 +183,11 @@ class StateStore:
         if visitor is None:
             return None
         known = self._visitors.get(visitor)
-        if known is None:
+        if known is None and visitor not in self._absent:
             known = self._load_visitor(visitor)
-            if known is not None:
+            if known is None:
+                self._absent.add(visitor)
+            else:
                 self._visitors[visitor] = known
         return known
 
@@ -254,7 +259,10 @@ class StateStore:
                     "SELECT id FROM basket WHERE carrier = ? ORDER BY first_at_ms, id", (visitor,)
                 )
             )
-        found = (self.basket(each) for each in self._carried[visitor])
+        ids = self._carried[visitor]
+        if not ids:
+            return ()
+        found = (self.basket(each) for each in ids)
         # One that changed hands in this batch is still the other's on the disk.
         carried = (each for each in found if each is not None and each.carrier == visitor)
         # A late line makes a basket older than it was when it came.
@@ -378,6 +386,7 @@ class StateStore:
             if change.complaints:
                 self._complainers.add(change.id)
             self._visitors[change.id] = change
+            self._absent.discard(change.id)
             self._ids[change.kind, change.pseudonym] = change.id
         elif isinstance(change, VisitsChanged):
             self._put_visits(change)
@@ -478,6 +487,8 @@ class StateStore:
         self._registers.prune()
         while len(self._units) > CACHED_UNITS:
             self._units.popitem(last=False)
+        if len(self._absent) > CACHED_ABSENT:
+            self._absent.clear()
         while len(self._links_to) > CACHED_PERSONS:
             self._links_to.popitem(last=False)
         while len(self._baskets) > CACHED_BASKETS:

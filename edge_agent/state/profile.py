@@ -7,6 +7,7 @@ leaves no trace, as long as no more than `PURCHASES_MAX` were made.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
+    from edge_agent.domain.ids import BasketId
     from edge_agent.domain.visitor import Purchase, Return
     from edge_agent.wire.downlink import ProfileBody
 
@@ -192,7 +194,7 @@ def _remembering(
     profile: Profile, purchases: Iterable[Purchase], returns: Iterable[Return]
 ) -> Profile:
     """Returns the profile with other purchases and returns, and the history that follows."""
-    ordered = tuple(sorted(purchases, key=lambda each: (each.at_ms, each.basket)))
+    ordered = tuple(sorted(purchases, key=_order))
     back = tuple(sorted(returns, key=lambda each: (each.at_ms, each.tie)))[-RETURNS_MAX:]
     before, after = bought_in(profile), _less(ordered, back)
     was, now = ({each.basket: each for each in some} for some in (before, after))
@@ -201,9 +203,11 @@ def _remembering(
     left = {past_basket(each) for each in before if now.get(each.basket) is not each}
     # Two baskets of one instant with the same in them are one in a history.
     gone = left.difference(map(past_basket, after)) if left else left
-    history = _merged((each for each in profile.history if each not in gone), fresh)
+    history = profile.history
+    if gone:
+        history = tuple(each for each in history if each not in gone)
     kept = ordered[-PURCHASES_MAX:]
-    return replace(profile, history=history, purchases=kept, returns=back)
+    return replace(profile, history=_with_each(history, fresh), purchases=kept, returns=back)
 
 
 def _less(purchases: tuple[Purchase, ...], returns: tuple[Return, ...]) -> tuple[Purchase, ...]:
@@ -211,28 +215,41 @@ def _less(purchases: tuple[Purchase, ...], returns: tuple[Return, ...]) -> tuple
         return purchases
     left = {each.basket: each for each in purchases}
     named = set(left)
+    holding = _holding(left.values(), returns)
     for back in returns:
         only = back.basket if back.basket in named else None
         for product, amount in back.lines:
-            of = max(
-                (e for e in left.values() if only in {None, e.basket} and _has(e, product, back)),
-                key=lambda each: (each.at_ms, each.basket),
-                default=None,
-            )
+            baskets = holding[product]
+            of = next((b for b in baskets if only in {None, b} and _is_of(left[b], back)), None)
             if of is None:
                 continue
-            products = tuple(each for each in of.products if each != product)
-            left[of.basket] = replace(
-                of, products=products, total=max(of.total - amount, Decimal(0))
-            )
+            baskets.remove(of)
+            products = tuple(each for each in left[of].products if each != product)
+            total = max(left[of].total - amount, Decimal(0))
+            left[of] = replace(left[of], products=products, total=total)
             if not products:
-                del left[of.basket]
+                del left[of]
     return tuple(left.values())
 
 
-def _has(purchase: Purchase, product: ProductId, back: Return) -> bool:
-    is_before = purchase.at_ms <= back.at_ms and purchase.currency == back.currency
-    return is_before and product in purchase.products
+def _holding(
+    purchases: Iterable[Purchase], returns: tuple[Return, ...]
+) -> dict[ProductId, list[BasketId]]:
+    """Returns in which baskets each product is that came back, the newest first."""
+    came_back = {product for back in returns for product, _ in back.lines}
+    holding: dict[ProductId, list[BasketId]] = {product: [] for product in came_back}
+    for each in sorted(purchases, key=_order, reverse=True):
+        for product in came_back.intersection(each.products):
+            holding[product].append(each.basket)
+    return holding
+
+
+def _is_of(purchase: Purchase, back: Return) -> bool:
+    return purchase.at_ms <= back.at_ms and purchase.currency == back.currency
+
+
+def _order(purchase: Purchase) -> tuple[int, BasketId]:
+    return purchase.at_ms, purchase.basket
 
 
 def _derived(profile: Profile, departments: Mapping[ProductId, str]) -> Profile:
@@ -243,7 +260,26 @@ def _derived(profile: Profile, departments: Mapping[ProductId, str]) -> Profile:
     return replace(profile, interests=interests)
 
 
+def _with_each(
+    history: tuple[PastBasket, ...], fresh: Iterable[PastBasket]
+) -> tuple[PastBasket, ...]:
+    """Returns a history, which is in order and has each basket once, with others in their places.
+
+    Nearly always one is new: the others need not be put in order again.
+    """
+    baskets = list(history)
+    for each in fresh:
+        place = bisect_left(baskets, _place(each), key=_place)
+        if baskets[place : place + 1] != [each]:
+            baskets.insert(place, each)
+    return tuple(baskets[-HISTORY_BASKETS_MAX:])
+
+
+def _place(basket: PastBasket) -> tuple[datetime, tuple[ProductId, ...]]:
+    return basket.at, basket.products
+
+
 def _merged(first: Iterable[PastBasket], second: Iterable[PastBasket]) -> tuple[PastBasket, ...]:
-    unique = {(basket.at, basket.products): basket for basket in (*first, *second)}
+    unique = {_place(basket): basket for basket in (*first, *second)}
     ordered = [unique[key] for key in sorted(unique)]
     return tuple(ordered[-HISTORY_BASKETS_MAX:])

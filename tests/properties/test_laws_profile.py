@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edge_agent.domain.ids import BasketId, ProductId
 from edge_agent.domain.time import DAY_MS, datetime_from_ms
-from edge_agent.domain.visitor import Profile, Purchase
+from edge_agent.domain.visitor import Profile, Purchase, Return
 from edge_agent.shell.derived import Shop, derived_of
 from edge_agent.shell.person import find_person
 from edge_agent.state.profile import (
@@ -23,6 +23,7 @@ from edge_agent.state.profile import (
     interests_from,
     past_basket,
     with_purchase,
+    with_return,
     without_purchase,
 )
 from edge_agent.state.traits import WHY_MAX, Evidence, Knowledge, traits_from
@@ -116,6 +117,59 @@ def test_a_purchase_that_is_taken_back_leaves_no_trace(
     for each in gone:
         profile = without_purchase(profile, each, DEPARTMENTS)
     assert profile == remembered([each for each in found if each not in gone])
+
+
+came_back = st.lists(
+    st.builds(
+        Return,
+        at_ms=st.integers(200, 400).map(lambda day: T0 + day * DAY_MS),
+        tie=st.integers(0, 3),
+        basket=st.sampled_from((None, BasketId("b000"), BasketId("b001"), BasketId("another"))),
+        lines=st.lists(
+            st.tuples(st.sampled_from(("d0", "d1", "k0")).map(ProductId), st.just(Decimal(1))),
+            max_size=2,
+        ).map(tuple),
+        currency=st.sampled_from(("USD", "USD", "EUR")),
+    ),
+    max_size=6,
+    unique_by=lambda each: (each.at_ms, each.tie),
+)
+
+
+@given(numbered(8), came_back, st.randoms(use_true_random=False))
+def test_what_comes_back_is_of_the_sale_named_or_else_of_the_newest_before(
+    found: list[Purchase], back: list[Return], chance: random.Random
+) -> None:
+    """Told in any order among the sales, each line takes its product out of one of them."""
+    told: list[Purchase | Return] = [*found, *back]
+    chance.shuffle(told)
+    profile = Profile()
+    for each in told:
+        if isinstance(each, Return):
+            profile = with_return(profile, each, DEPARTMENTS)
+        else:
+            profile = with_purchase(profile, each, DEPARTMENTS)
+    left = {each.basket: list(each.products) for each in profile.purchases}
+    for one in sorted(back, key=lambda each: (each.at_ms, each.tie)):
+        for product, _ in one.lines:
+            # The purchases are in order: the last of these is the newest.
+            sales = [
+                each.basket
+                for each in profile.purchases
+                if product in left[each.basket]
+                and (one.basket not in left or one.basket == each.basket)
+                and (each.at_ms <= one.at_ms and each.currency == one.currency)
+            ]
+            if sales:
+                left[sales[-1]].remove(product)
+    emptied = {
+        each.basket for each in profile.purchases if each.products and not left[each.basket]
+    }
+    assert {each.basket: list(each.products) for each in bought_in(profile)} == {
+        basket: products for basket, products in left.items() if basket not in emptied
+    }
+    own = {past_basket(each) for each in bought_in(profile)}
+    assert profile.history == tuple(sorted(own, key=lambda each: (each.at, each.products)))
 
 
 @given(st.integers(2, 30), st.integers(0, 60))

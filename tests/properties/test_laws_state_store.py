@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from edge_agent.domain.inputs import Arrival, Input, Unlink
 from edge_agent.domain.time import SECOND_MS
 from edge_agent.domain.visitor import Visit
 from edge_agent.runner.wakes import rebuilt
+from edge_agent.shell import state_store
 from edge_agent.shell.sqlite_db import open_for_writing
 from edge_agent.shell.state_store import StateStore
 from edge_agent.shell.unit_of_work import UnitOfWork
@@ -330,4 +332,21 @@ def test_visit_that_gets_another_id_keeps_its_cap_after_a_start() -> None:
     day.crash()
     day.sense(kind="end", late=3, who=phone, zone=zone)
     day.both_know_the_same()
+    day.teardown()
+
+
+def test_who_was_asked_for_too_early_is_found_after_he_left_the_memory() -> None:
+    """That nothing was kept of somebody is forgotten once something is."""
+    day = StoreDay()
+    phone = PHONES[0]
+    day.memory.take(entered(ZONES[0], 0, who=phone))
+    known = day.memory.visitor("ble", phone)
+    assert known is not None
+    assert day.disk.store.visitor(known.id) is None
+    day.disk.take(entered(ZONES[0], 0, who=phone), presence("visit.ended", 1, who=phone))
+    day.disk.take(entered(ZONES[0], 2, who=PHONES[1]))
+    day.disk.unit.commit()
+    with patch.object(state_store, "CACHED_VISITORS", 1):
+        day.disk.store.forget_unsaved()
+    assert day.disk.store.visitor(known.id) == known
     day.teardown()
