@@ -123,7 +123,7 @@ $(STAMPS)/agent: $(STAMPS)/wheel
 	@touch $@
 
 # What the tests drive besides Python: brokers, browsers, databases, the validators.
-$(STAMPS)/tools: tests/tools/setup.sh tests/tools/package.json tests/tools/package-lock.json | $(VENV)/bin/python
+$(STAMPS)/tools: tests/tools/setup.sh tests/tools/package.json tests/tools/package-lock.json tests/tools/open-bandit.txt | $(VENV)/bin/python
 	$(call say,programs that the tests drive)
 	@sh tests/tools/setup.sh
 	@mkdir -p $(STAMPS) && touch $@

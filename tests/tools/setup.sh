@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes sure that every program the tests drive is there: Debian packages when one is missing (as
-# root; otherwise it prints the command to run and fails), and the validators in .cache/.
+# root; otherwise it prints the command to run and fails), the validators and the data in .cache/.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -48,5 +48,15 @@ if ! cmp -s tests/tools/package-lock.json "$tools/package-lock.json" || [ ! -e "
     cp tests/tools/package.json tests/tools/package-lock.json "$tools/"
     (cd "$tools" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
     touch "$tools/complete"
+fi
+
+# Read from inside the package's file: its code would want half a gigabyte of others.
+data=.cache/open-bandit
+if ! cmp -s tests/tools/open-bandit.txt "$data/open-bandit.txt"; then
+    echo "fetching the Open Bandit sample into $data"
+    rm -rf "$data"
+    "${PYTHON:-.venv/bin/python}" -m pip --disable-pip-version-check --no-input download --quiet \
+        --no-deps --only-binary :all: --require-hashes --dest "$data" -r tests/tools/open-bandit.txt
+    cp tests/tools/open-bandit.txt "$data/"
 fi
 echo "ready: $(mosquitto -h 2>/dev/null | head -n 1 || true), $(chromium --version 2>/dev/null || true), node $(node --version)"
