@@ -8,10 +8,19 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final
 
-from edge_agent.domain.ids import ProductId, RegisterId, ScreenId, SourceId, TeamId, ZoneId
+from edge_agent.domain.ids import (
+    CampaignId,
+    ProductId,
+    RegisterId,
+    ScreenId,
+    SourceId,
+    TeamId,
+    ZoneId,
+)
 from edge_agent.domain.policy import Policy
+from edge_agent.domain.rules import Campaign
 from edge_agent.domain.store import Layout, Product, Register, Screen, Zone
-from edge_agent.domain.time import SECOND_MS, ms_from_datetime, rfc3339_from_ms
+from edge_agent.domain.time import DAY_MS, SECOND_MS, ms_from_datetime, rfc3339_from_ms
 from edge_agent.wire.downlink import COMMAND, AnyCommand
 from edge_agent.wire.events import EVENT, Event
 from edge_agent.wire.screens import RecommendRequest
@@ -188,6 +197,19 @@ def products() -> tuple[Product, ...]:
         )
         for name, department in named
     )
+
+
+def campaign(name: str = "c1", *products: str, **more: Any) -> Campaign:
+    """Returns a campaign of this day: an offer on products, or a text where there are none."""
+    given: dict[str, Any] = {
+        "id": CampaignId(name),
+        "kind": "offer" if products else "content",
+        "starts_at_ms": T0 - DAY_MS,
+        "ends_at_ms": T0 + DAY_MS,
+        "products": frozenset(ProductId(each) for each in products),
+        "text": f"Text of {name}",
+    }
+    return Campaign(**given | more)
 
 
 def world(*, audience: str = "public", seed: str = "0", **numbers: Any) -> World:

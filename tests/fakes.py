@@ -41,7 +41,7 @@ from edge_agent.domain.inputs import (
     Wake,
 )
 from edge_agent.domain.policy import Policy
-from edge_agent.domain.rules import FactValue
+from edge_agent.domain.rules import NEUTRAL, FactValue
 from edge_agent.domain.scoring import ScoredProduct, ScoringRequest
 from edge_agent.domain.store import AtRegister, Fact, Layout, Level, Product, Showing
 from edge_agent.domain.time import DAY_MS, SECOND_MS, local_time, ms_from_datetime
@@ -361,6 +361,27 @@ def _stays_at(visit: Visit, zone: ZoneId) -> list[AtRegister]:
     return stays
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class When:
+    """A condition: every fact that it names has the value that it says."""
+
+    facts: Mapping[str, object]
+
+    @property
+    def text(self) -> str:
+        """The expression as it was written."""
+        return repr(sorted(self.facts.items()))
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What it asks of."""
+        return frozenset(self.facts)
+
+    def holds(self, facts: Mapping[str, object]) -> bool:
+        """Returns whether it is true."""
+        return all(name in facts and facts[name] == each for name, each in self.facts.items())
+
+
 class TinyScorer:
     """Ranks a handful of products: history first, then what is listed first.
 
@@ -535,6 +556,8 @@ class World:
         self.wakes = Wakes()
         self.closed_until_ms = 0
         self.hq_heard_ms: int | None = None
+        self.rules = NEUTRAL
+        self.left_ms: float | None = None
         self.watermark_ms = 0
         self.effects: list[Effect] = []
         self._marks: set[int] = set()
@@ -561,6 +584,8 @@ class World:
             scorer=self.scorer,
             closed_until_ms=self.closed_until_ms,
             hq_heard_ms=self.hq_heard_ms,
+            rules=self.rules,
+            left_ms=self.left_ms,
             unit_key=UNIT_KEY,
             exits=frozenset(zone.id for zone in layout.zones.values() if zone.is_exit),
             register_zones=frozenset(

@@ -1,6 +1,11 @@
 """Next best action: candidates in order of propensity x value x context weight x lever.
 
-Ties are broken by product id, so that the same candidates always give the same order.
+Ties are broken by product id, so that the same candidates always give the same order; of a product
+that is offered and recommended at the same score the offer stands first.
+
+Under rules a slate is also to be varied: when `SAME_DEPARTMENT` items of one department have their
+places, the next one of it gives way to the best one of another department whose score is near
+(at least `NEAR` of its own). Where none is near, it stays.
 """
 
 from __future__ import annotations
@@ -10,15 +15,74 @@ from typing import TYPE_CHECKING, Final
 from edge_agent.domain.identity import once_each
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edge_agent.domain.decisions import Candidate
+    from edge_agent.domain.ids import ProductId
 
 # Sets of candidates whose order is kept.
 KEPT_ORDERS: Final = 128
+SAME_DEPARTMENT: Final = 2
+NEAR: Final = 0.8
 
 
 def arbitrated(candidates: tuple[Candidate, ...], *, limit: int) -> tuple[Candidate, ...]:
     """Returns the best candidates, best first, at most `limit`."""
     return _ordered(candidates)[:limit]
+
+
+def ranked(candidates: list[Candidate]) -> tuple[Candidate, ...]:
+    """Returns candidates best first, each product once: recommended, or offered by a campaign."""
+    found: dict[ProductId, Candidate] = {}
+    for each in sorted(candidates, key=_rank):
+        found.setdefault(each.scored.product, each)
+    return tuple(found.values())
+
+
+def slate(
+    candidates: tuple[Candidate, ...], *, limit: int, departments: Mapping[ProductId, str]
+) -> tuple[Candidate, ...]:
+    """Returns what is shown of ranked candidates: the first, then the best that vary.
+
+    Args:
+        candidates: Best first; what stands first stays first.
+        limit: How many at most.
+        departments: Of each product.
+    """
+    left = list(candidates)
+    taken: list[Candidate] = []
+    counts: dict[str | None, int] = {}
+    while left and len(taken) < limit:
+        index = _next(left, counts, departments)
+        chosen = left.pop(index)
+        taken.append(chosen)
+        department = departments.get(chosen.scored.product)
+        counts[department] = counts.get(department, 0) + 1
+    return tuple(taken)
+
+
+def _next(
+    left: list[Candidate],
+    counts: dict[str | None, int],
+    departments: Mapping[ProductId, str],
+) -> int:
+    best = left[0]
+    if counts.get(departments.get(best.scored.product), 0) < SAME_DEPARTMENT:
+        return 0
+    least = best.score * NEAR
+    for index, each in enumerate(left):
+        if each.score < least:
+            return 0
+        if counts.get(departments.get(each.scored.product), 0) < SAME_DEPARTMENT:
+            return index
+    return 0
+
+
+def _rank(candidate: Candidate) -> tuple[float, str, bool, str]:
+    campaign = candidate.campaign
+    is_plain = campaign is None
+    name = "" if campaign is None else campaign.id
+    return (-candidate.score, candidate.scored.product, is_plain, name)
 
 
 @once_each(KEPT_ORDERS)

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edge_agent.domain.contacts import IGNORED, TAKEN_UP
 from edge_agent.domain.decisions import Suppression
 from edge_agent.domain.time import SECOND_MS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from edge_agent.decide.known import Known
+    from edge_agent.domain.contacts import Contact
+    from edge_agent.domain.decisions import Moment
+    from edge_agent.domain.ids import ProductId
     from edge_agent.domain.policy import Policy
+    from edge_agent.domain.rules import Campaign, Caps
 
 
 def cap_reached(n_decisions: int, *, policy: Policy) -> Suppression | None:
@@ -21,3 +29,79 @@ def cap_reached(n_decisions: int, *, policy: Policy) -> Suppression | None:
 def is_cooling_down(last_ms: int | None, *, now_ms: int, cooldown_s: int) -> bool:
     """Returns whether the last time is too near for another."""
     return last_ms is not None and now_ms - last_ms < cooldown_s * SECOND_MS
+
+
+def silence_by_caps(moment: Moment, known: Known, caps: Caps) -> Suppression | None:
+    """Returns why nothing may be said to somebody at this time; None when something may.
+
+    Whoever asks is answered in quiet hours too: nobody speaks to him first. A screen's default
+    speaks to nobody.
+    """
+    if moment.visitor is None:
+        return None
+    if moment.kind != "request" and is_quiet(known.minute_of_day, caps):
+        return Suppression(product="*", gate="quiet", reason="nobody is spoken to at this hour")
+    most = caps.per_visitor_day
+    if most is not None and known.n_contacts_day >= most:
+        return Suppression(
+            product="*",
+            gate="day_cap",
+            reason=f"told {known.n_contacts_day} times of {most} today",
+        )
+    return None
+
+
+def is_quiet(minute_of_day: int, caps: Caps) -> bool:
+    """Returns whether a store-local minute lies in the quiet hours; they may run over midnight."""
+    return any(
+        begin <= minute_of_day < end
+        if begin <= end
+        else minute_of_day >= begin or minute_of_day < end
+        for begin, end in caps.quiet_hours
+    )
+
+
+def cap_of(campaign: Campaign, known: Known, caps: Caps, *, now_ms: int) -> tuple[str, str] | None:
+    """Returns the gate of a campaign's own limits that it has reached, and why; None for none."""
+    uses = known.uses_of(campaign)
+    if campaign.kind != "service" and is_cooling_down(
+        known.last_offer_ms, now_ms=now_ms, cooldown_s=caps.cooldown_s
+    ):
+        return "cooldown", f"an offer was made less than {caps.cooldown_s} s before"
+    for gate, most, so_far in (
+        ("budget", campaign.budget, uses.total),
+        ("per_day", campaign.per_day, uses.today),
+        ("per_visitor", campaign.per_visitor, uses.visitor),
+    ):
+        if most is not None and so_far >= most:
+            return gate, f"said {so_far} times of {most}"
+    return None
+
+
+def ignored_often(
+    contacts: Iterable[Contact], *, after: int, until_ms: int
+) -> dict[ProductId, int]:
+    """Returns the products that were named so often, at least, without any answer.
+
+    A purchase or a tap wipes out what was ignored before; what was sent away counts at once.
+
+    Args:
+        contacts: All that was said to somebody, oldest first.
+        after: How often at least.
+        until_ms: Contacts from this instant on still wait for their answer.
+    """
+    counts: dict[ProductId, int] = {}
+    for contact in contacts:
+        for product in contact.products:
+            answer = contact.answer_to(product) if contact.outcomes else IGNORED
+            if answer in TAKEN_UP:
+                counts.pop(product, None)
+            elif answer == "dismissed" or contact.at_ms < until_ms:
+                counts[product] = counts.get(product, 0) + 1
+    return {product: n for product, n in sorted(counts.items()) if n >= after}
+
+
+def lever_of(n_ignored: int, caps: Caps) -> float:
+    """Returns what a product's score is multiplied by after it was ignored so often."""
+    has_stepped_back = 0 < caps.ignored_after <= n_ignored
+    return caps.ignored_lever if has_stepped_back else 1.0

@@ -65,10 +65,14 @@ def record_of(
     policy: str,
     seed: str,
     hq_silent_days: int | None = None,
+    action_probability: float = 1.0,
+    arm: str = "treated",
+    rules: dict[str, Any] | None = None,
 ) -> str:
     """Returns the record as canonical JSON: sorted keys, no white space.
 
-    The days without HQ stand in it where somebody is identified, whom that concerns.
+    The days without HQ stand in it where somebody is identified, whom that concerns; `rules`
+    where there are some, with all that was known and weighed under them.
     """
     place = moment.place
     document: dict[str, Any] = {
@@ -101,9 +105,11 @@ def record_of(
         document["place"]["device"] = place.device
     if hq_silent_days is not None:
         document["hq_silent_days"] = hq_silent_days
+    if rules is not None:
+        document["rules"] = rules
     texts = ",".join([_text_of(each) for each in candidates])
-    # The first keys in order. One action is taken with certainty: there is no exploration yet.
-    head = f'{{"action_probability":1.0,"arm":"treated","candidates":[{texts}],'
+    # The first keys in order; without exploration one action is taken with certainty.
+    head = f'{{"action_probability":{action_probability!r},"arm":"{arm}","candidates":[{texts}],'
     return head + _ENCODER.encode(document)[1:]
 
 
@@ -145,17 +151,16 @@ def _request(request: ScoringRequest) -> dict[str, Any]:
 
 @once_each(_KEPT_CANDIDATES)
 def _text_of(candidate: Candidate) -> str:
-    return _ENCODER.encode(
-        [
-            candidate.scored.product,
-            round(candidate.scored.propensity, PROPENSITY_DIGITS),
-            candidate.value,
-            candidate.context,
-            candidate.lever,
-            round(candidate.score, PROPENSITY_DIGITS),
-            candidate.scored.reason,
-        ]
-    )
+    told = [
+        candidate.scored.product,
+        round(candidate.scored.propensity, PROPENSITY_DIGITS),
+        candidate.value,
+        candidate.context,
+        candidate.lever,
+        round(candidate.score, PROPENSITY_DIGITS),
+        candidate.scored.reason,
+    ]
+    return _ENCODER.encode(told if candidate.campaign is None else [*told, candidate.campaign.id])
 
 
 def _base32(number: int, digits: int) -> str:

@@ -18,6 +18,7 @@ from edge_agent.domain.ids import (
     VisitorId,
     ZoneId,
 )
+from edge_agent.domain.rules import Campaign
 from edge_agent.domain.scoring import ScoredProduct
 
 # The arms of a campaign with a control group.
@@ -90,12 +91,20 @@ class Suppression:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A product that may be answered, with the four factors of its score."""
+    """A product that may be answered, with the four factors of its score.
+
+    Attributes:
+        value: What a purchase is worth to the chain, in the store's currency where it said so.
+        context: Product of the weights of the rules that hold and name it.
+        lever: What the chain, or its having been ignored, multiplies the score by.
+        campaign: The campaign that offers it; None for a plain recommendation.
+    """
 
     scored: ScoredProduct
     value: float = 1.0
     context: float = 1.0
     lever: float = 1.0
+    campaign: Campaign | None = None
 
     @property
     def score(self) -> float:
@@ -120,11 +129,26 @@ class Assignment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """A campaign's text beside the products: content, a service message or a question."""
+
+    campaign: Campaign
+    propensity: float
+    context: float = 1.0
+
+    @property
+    def score(self) -> float:
+        """Propensity x value x context weight x lever."""
+        return self.propensity * self.campaign.value * self.context * self.campaign.lever
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """One answer to one moment; `record` holds every input, in canonical JSON.
 
     Attributes:
-        level: How it was found: `model`, `popularity`, `default`, `rule` or `silence`.
+        level: How it was found: `model`, `popularity`, `default`, `rule` or `silence`; under rules
+            and in a hurry also `rules` or `segment`.
         popular: What popularity alone would have answered in the same place: the comparison.
         campaigns: Whose words are among what was chosen, each once: what budgets and caps count.
         unit: What its arms are drawn for; None where no campaign with a control group was
@@ -146,6 +170,7 @@ class Decision:
     campaigns: tuple[CampaignId, ...] = ()
     unit: UnitId | None = None
     assignments: tuple[Assignment, ...] = ()
+    notice: Notice | None = None
 
 
 def contact_from(decision: Decision) -> Contact | None:

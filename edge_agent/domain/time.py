@@ -65,6 +65,11 @@ def local_time(instant_ms: int, zone: tzinfo) -> LocalTime:
     )
 
 
+def local_day_start_ms(day: str, zone: tzinfo) -> int:
+    """Returns the instant at which a store-local day begins: its local midnight."""
+    return local_day_end_ms((date.fromisoformat(day) - timedelta(days=1)).isoformat(), zone)
+
+
 def local_day_end_ms(day: str, zone: tzinfo) -> int:
     """Returns the instant at which a store-local day ends: the next local midnight."""
     following = date.fromisoformat(day) + timedelta(days=1)

@@ -32,6 +32,7 @@ class Context:
         lost_at_ms: When statements of people were lost that no copy held; None for never.
         rules: What the chain's `policy.toml` says.
         unit_key: The store's key for the units that arms are drawn for (`decide.control`).
+        left_ms: Left of the time budget when this input's turn came; None where nobody waits.
     """
 
     now_ms: int
@@ -52,3 +53,4 @@ class Context:
     lost_at_ms: int | None = None
     rules: Rules = NEUTRAL
     unit_key: bytes = b""
+    left_ms: float | None = None

@@ -23,15 +23,16 @@ from edge_agent.domain.store import Showing
 from edge_agent.domain.time import SECOND_MS
 from edge_agent.domain.visitor import UNKNOWN_MEMBER
 from edge_agent.engine import persons
+from edge_agent.engine.gathering import usable_member
+from edge_agent.engine.ruling import Frame, decision_under_rules
 from edge_agent.identify.complaints import have_open_complaint
-from edge_agent.identify.consent import PROFILING, has_consent, may_use, refuses, refuses_in
 from edge_agent.publish.screens import receipt_offer_of, recommendation_json
 from edge_agent.wire import topics
 
 if TYPE_CHECKING:
     from edge_agent.domain.decisions import Candidate, Cause, Moment
     from edge_agent.domain.ids import ProductId, VisitorId, ZoneId
-    from edge_agent.domain.scoring import PastBasket, ScoringRequest
+    from edge_agent.domain.scoring import ScoringRequest
     from edge_agent.domain.visitor import Visit
     from edge_agent.engine.draft import Draft
 
@@ -53,17 +54,26 @@ def decide(draft: Draft, moment: Moment) -> Decision | None:
 def decision_on(draft: Draft, moment: Moment) -> Decision:
     """Returns the decision on a moment, with its record."""
     silence, hq_silent_days = _silence(draft, moment)
+    if not draft.context.rules.is_neutral:
+        frame = Frame(
+            moment=moment,
+            silence=silence,
+            hq_silent_days=hq_silent_days,
+            valid_until_ms=_valid_until_ms(draft, moment),
+        )
+        return decision_under_rules(draft, frame)
     decided = partial(_decision, draft, moment, hq_silent_days=hq_silent_days)
     if silence is not None:
         return decided(None, (), (silence,), level="silence")
     context = draft.context
     place = moment.place
+    member = usable_member(draft, moment)
     zone = place.zone if moment.kind == "store_default" else None
     request = request_for(
         moment,
         now_ms=context.now_ms,
         local=context.local,
-        history=_history(draft, moment),
+        history=() if member is None else member.profile.history,
         zone_products=None if zone is None else context.catalogue.products_in(zone),
         n_logged=context.policy.n_logged_candidates,
     )
@@ -145,25 +155,6 @@ def _is_too_soon(draft: Draft, moment: Moment) -> bool:
     return is_cooling_down(shown_ms, now_ms=draft.context.now_ms, cooldown_s=cooldown_s)
 
 
-def _history(draft: Draft, moment: Moment) -> tuple[PastBasket, ...]:
-    member = draft.visitor(moment.member)
-    if member is None:
-        return ()
-    now_ms = draft.context.now_ms
-    purpose, place = "personal_recommendations", moment.place.said_of
-    if not may_use(member, purpose, place, now_ms=now_ms):
-        return ()
-    visitor = draft.visitor(moment.visitor)
-    # The stricter of both: his phone's no is his no.
-    if visitor is not None and (
-        refuses_in(visitor, purpose, place, now_ms=now_ms)
-        or refuses(visitor, PROFILING, now_ms=now_ms)
-    ):
-        return ()
-    # It was remembered under another purpose, which may have expired since.
-    return member.profile.history if has_consent(member, PROFILING, now_ms=now_ms) else ()
-
-
 def _decision(
     draft: Draft,
     moment: Moment,
@@ -207,9 +198,13 @@ def _decision(
         level=level,
         model=model,
         policy=policy.version,
-        valid_until_ms=context.now_ms + _valid_s(draft, moment) * SECOND_MS,
+        valid_until_ms=_valid_until_ms(draft, moment),
         record=record,
     )
+
+
+def _valid_until_ms(draft: Draft, moment: Moment) -> int:
+    return draft.context.now_ms + _valid_s(draft, moment) * SECOND_MS
 
 
 def _valid_s(draft: Draft, moment: Moment) -> int:

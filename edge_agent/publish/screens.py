@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from decimal import Decimal
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from pydantic_core import to_json
 
 from edge_agent.domain.identity import once_each
-from edge_agent.domain.time import datetime_from_ms
+from edge_agent.domain.time import SECOND_MS, datetime_from_ms
 from edge_agent.wire.base import SCHEMA_VERSION, Money
 from edge_agent.wire.base import Cause as WireCause
 from edge_agent.wire.screens import (
+    Notice,
+    NoticeKind,
+    Offer,
     Reason,
     ReceiptOffer,
     RecommendedItem,
@@ -26,8 +29,9 @@ from edge_agent.wire.screens import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edge_agent.domain.decisions import Candidate, Decision
+    from edge_agent.domain.decisions import Decision
     from edge_agent.domain.ids import ProductId
+    from edge_agent.domain.rules import Campaign
     from edge_agent.domain.store import Product
 
 # Shown when the store knows no product at all, so that a screen is never empty.
@@ -53,6 +57,7 @@ REASON_TEXTS: Final[dict[str, dict[str, str]]] = {
         "store_default": "Mukava nähdä sinut",
     },
 }
+_KINDS: Final[dict[str, NoticeKind]] = {each: each for each in get_args(NoticeKind)}
 _WELCOME: Final = {"en": "Welcome", "fi": "Tervetuloa"}
 
 
@@ -78,9 +83,12 @@ def recommendation_json(
         "schema_version": SCHEMA_VERSION,
         "locale": locale,
     }
-    items = _items(decision.chosen, products=products, locale=locale, currency=currency)
+    items = _items(decision, products=products, locale=locale, currency=currency)
     texts = b",".join([_text_of(each) for each in items or (_welcome(locale),)])
-    tail = {"model": decision.model, "policy": decision.policy}
+    tail: dict[str, Any] = {"model": decision.model, "policy": decision.policy}
+    notice = _notice(decision)
+    if notice is not None:
+        tail = {"notice": notice.model_dump(mode="json"), **tail}
     return b"".join((to_json(head)[:-1], b',"items":[', texts, b"],", to_json(tail)[1:]))
 
 
@@ -99,7 +107,8 @@ def receipt_offer_of(
         issued=datetime_from_ms(decision.decided_at_ms),
         valid_until=datetime_from_ms(decision.valid_until_ms),
         locale=locale,
-        items=_items(decision.chosen, products=products, locale=locale, currency=currency),
+        items=_items(decision, products=products, locale=locale, currency=currency),
+        notice=_notice(decision),
         model=decision.model,
         policy=decision.policy,
     )
@@ -120,8 +129,9 @@ def reply_of(
         issued=datetime_from_ms(decision.decided_at_ms),
         valid_until=datetime_from_ms(decision.valid_until_ms),
         locale=locale,
-        items=_items(decision.chosen, products=products, locale=locale, currency=currency),
+        items=_items(decision, products=products, locale=locale, currency=currency),
         silence=silence,
+        notice=_notice(decision),
         model=decision.model,
         policy=decision.policy,
     )
@@ -132,15 +142,27 @@ def _cause(decision: Decision) -> WireCause:
     return WireCause.model_construct(source=cause.source, id=cause.id)
 
 
+def _notice(decision: Decision) -> Notice | None:
+    if decision.notice is None:
+        return None
+    campaign = decision.notice.campaign
+    return Notice.model_construct(
+        campaign=campaign.id,
+        kind=_KINDS[campaign.kind],
+        text=campaign.text,
+        valid_until=datetime_from_ms(min(decision.valid_until_ms, campaign.ends_at_ms)),
+    )
+
+
 def _items(
-    chosen: tuple[Candidate, ...],
+    decision: Decision,
     *,
     products: Callable[[ProductId], Product | None],
     locale: str,
     currency: str,
 ) -> tuple[RecommendedItem, ...]:
     texts = REASON_TEXTS.get(locale, REASON_TEXTS["en"])
-    return tuple(
+    items = tuple(
         _item(
             rank,
             each.scored.product,
@@ -149,8 +171,27 @@ def _items(
             texts[each.scored.reason],
             currency,
         )
-        for rank, each in enumerate(chosen, start=1)
+        for rank, each in enumerate(decision.chosen, start=1)
     )
+    if not decision.campaigns:
+        return items
+    return tuple(
+        item if each.campaign is None else _with_offer(item, each.campaign, decision)
+        for item, each in zip(items, decision.chosen, strict=True)
+    )
+
+
+def _with_offer(item: RecommendedItem, campaign: Campaign, decision: Decision) -> RecommendedItem:
+    """Returns an item with its offer, which lasts as long as it can be redeemed."""
+    until_ms = decision.valid_until_ms
+    if campaign.redeem_within_s is not None:
+        until_ms = decision.decided_at_ms + campaign.redeem_within_s * SECOND_MS
+    offer = Offer.model_construct(
+        campaign=campaign.id,
+        text=campaign.text,
+        valid_until=datetime_from_ms(min(until_ms, campaign.ends_at_ms)),
+    )
+    return item.model_copy(update={"offer": offer})
 
 
 # The same product stands in the same place thousands of times a day.

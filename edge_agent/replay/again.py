@@ -11,16 +11,31 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from edge_agent.decide import ladder
 from edge_agent.decide.arbitration import arbitrated
 from edge_agent.decide.candidates import CANDIDATES_BEYOND, gated
 from edge_agent.decide.eligibility import BEFORE_UNHEARD, UNHEARD, is_unheard, refusal_of
+from edge_agent.decide.gates import Shelf
+from edge_agent.decide.known import known_from
 from edge_agent.decide.trace import decision_id_from, record_of, request_from
+from edge_agent.decide.under_rules import (
+    Question,
+    level_of,
+    outlook_of,
+    record_under,
+    ruled,
+    silent_document,
+)
 from edge_agent.domain.decisions import Candidate, Cause, Moment, Place, Suppression
-from edge_agent.domain.ids import ProductId
+from edge_agent.domain.ids import CampaignId, ProductId
+from edge_agent.domain.rules import NEUTRAL, Rules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from edge_agent.decide.known import Known
+    from edge_agent.decide.under_rules import Outlook
+    from edge_agent.domain.ids import DecisionId
     from edge_agent.domain.policy import Policy
     from edge_agent.domain.scoring import ScoringRequest
     from edge_agent.ports import Catalogue, Scorer
@@ -39,12 +54,14 @@ class Knowledge:
         catalogue: Which products a zone sells.
         departments: Of each product.
         policy: The numbers that it was decided by, or others.
+        rules: The chain's rules that it was decided under, or others.
     """
 
     scorer: Scorer
     catalogue: Catalogue
     departments: Mapping[ProductId, str]
     policy: Policy
+    rules: Rules = NEUTRAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +73,8 @@ class Taken:
         candidates: All that passed the gates, as the scorer ranked them.
         chosen: The answer, best first.
         popular: What popularity alone would have answered.
+        notice: The text beside the answer, by its campaign.
+        record: The record that a decision under rules leaves; None without rules.
     """
 
     moment: Moment
@@ -65,6 +84,8 @@ class Taken:
     chosen: tuple[Candidate, ...]
     popular: tuple[ProductId, ...]
     level: str
+    notice: CampaignId | None = None
+    record: str | None = None
 
 
 def taken_again(told: dict[str, Any], known: Knowledge) -> Taken:
@@ -77,6 +98,8 @@ def taken_again(told: dict[str, Any], known: Knowledge) -> Taken:
     Raises:
         ValueError, KeyError, TypeError, AttributeError: It is no whole record.
     """
+    if "rules" in told:
+        return _under_rules(told, known)
     request = _request(told, known.catalogue)
     hq_silent_days = told.get("hq_silent_days")
     if is_unheard(hq_silent_days, known.policy):
@@ -107,11 +130,11 @@ def taken_again(told: dict[str, Any], known: Knowledge) -> Taken:
 def record_again(told: dict[str, Any], known: Knowledge) -> str:
     """Returns the record that a recorded decision leaves when it is taken again."""
     taken, policy = taken_again(told, known), known.policy
+    if taken.record is not None:
+        return taken.record
     moment = taken.moment
     return record_of(
-        decision_id_from(
-            moment.cause, moment.kind, moment.place, now_ms=told["now"], seed=told["seed"]
-        ),
+        _id(told, moment),
         moment,
         now_ms=told["now"],
         request=taken.request,
@@ -124,6 +147,118 @@ def record_again(told: dict[str, Any], known: Knowledge) -> str:
         policy=policy.version,
         seed=told["seed"],
         hq_silent_days=told.get("hq_silent_days"),
+    )
+
+
+def _under_rules(told: dict[str, Any], known: Knowledge) -> Taken:
+    """Returns the decision on a recorded moment under rules, those of `known`."""
+    hq_silent_days = told.get("hq_silent_days")
+    was_known = told["rules"].get("known")
+    request = _request(told, known.catalogue)
+    if is_unheard(hq_silent_days, known.policy):
+        was_known, request = None, None
+    moment = _moment(told, request, known.policy)
+    if was_known is None:
+        return _silent(told, known, moment, _silenced(told, hq_silent_days, known.policy), None)
+    knew = known_from(was_known)
+    outlook = outlook_of(moment, knew, known.rules, now_ms=told["now"])
+    if outlook.silence is not None:
+        return _silent(told, known, moment, (outlook.silence,), knew)
+    if request is None:
+        # A rule silenced it and would not now: what would have been asked was never recorded.
+        raise ValueError("it was silence, and is none now")
+    moment = replace(moment, limit=told["rules"]["limit"])
+    question = _question(told, known, moment, request, knew)
+    return _answered(known, question, outlook, request, hq_silent_days)
+
+
+def _question(
+    told: dict[str, Any], known: Knowledge, moment: Moment, request: ScoringRequest, knew: Known
+) -> Question:
+    popular = known.scorer.popular(request)
+    is_scored = knew.rung == ladder.MODEL and moment.kind != _DEFAULT
+    return Question(
+        decision=_id(told, moment),
+        moment=moment,
+        now_ms=told["now"],
+        seed=told["seed"],
+        policy=known.policy,
+        rules=known.rules,
+        known=knew,
+        scored=known.scorer.rank(request) if is_scored else popular,
+        popular=popular,
+    )
+
+
+def _answered(
+    known: Knowledge,
+    question: Question,
+    outlook: Outlook,
+    request: ScoringRequest,
+    hq_silent_days: int | None,
+) -> Taken:
+    shelf = Shelf(
+        out_of_stock=question.known.out_of_stock,
+        departments=known.departments,
+        product=known.catalogue.product,
+    )
+    ruling = ruled(question, outlook, shelf)
+    level = level_of(ruling, question.moment, question.known, scored_by=known.scorer.level)
+    model = known.scorer.version
+    return Taken(
+        moment=question.moment,
+        request=request,
+        candidates=ruling.pick.logged,
+        refused=ruling.refused,
+        chosen=ruling.pick.chosen,
+        popular=ruling.popular,
+        level=level,
+        notice=None if ruling.notice is None else ruling.notice.campaign.id,
+        record=record_under(
+            ruling, question, request, level=level, model=model, hq_silent_days=hq_silent_days
+        ),
+    )
+
+
+def _silent(
+    told: dict[str, Any],
+    known: Knowledge,
+    moment: Moment,
+    refused: tuple[Suppression, ...],
+    knew: Known | None,
+) -> Taken:
+    level = "silence" if refused else "rule"
+    record = record_of(
+        _id(told, moment),
+        moment,
+        now_ms=told["now"],
+        request=None,
+        candidates=(),
+        suppressions=refused,
+        chosen=(),
+        popular=(),
+        level=level,
+        model=known.scorer.version,
+        policy=known.policy.version,
+        seed=told["seed"],
+        hq_silent_days=told.get("hq_silent_days"),
+        rules=silent_document(known.rules, knew),
+    )
+    return Taken(
+        moment=moment,
+        request=None,
+        candidates=(),
+        refused=refused,
+        chosen=(),
+        popular=(),
+        level=level,
+        record=record,
+    )
+
+
+def _id(told: dict[str, Any], moment: Moment) -> DecisionId:
+    return decision_id_from(
+        moment.cause, moment.kind, moment.place, now_ms=told["now"], seed=told["seed"]
     )
 
 

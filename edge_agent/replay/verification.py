@@ -52,6 +52,9 @@ class Verifier:
             if told["model"] != version:
                 why = f"decided by {told['model']}, here is {version}"
                 return [Difference(decision=decision, what="record", recorded=why)]
+            other = self._other_rules(told)
+            if other is not None:
+                return [Difference(decision=decision, what="record", recorded=other)]
             again = record_again(told, self._known)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             why = f"it is no whole record: {type(error).__name__} {error}"
@@ -69,6 +72,16 @@ class Verifier:
         if told["decision"] != decision:
             found.append(Difference(decision=decision, what="id", recorded=told["decision"]))
         return found or [Difference(decision=decision, what="record", recorded="other bytes")]
+
+    def _other_rules(self, told: dict[str, Any]) -> str | None:
+        """Returns why the rules at hand are not those that decided; None when they are."""
+        if "rules" not in told:
+            return None
+        rules = self._known.rules
+        was = (told["rules"]["version"], told["rules"]["digest"])
+        if was == (rules.version, rules.digest):
+            return None
+        return f"decided under rules {was[0]} {was[1][:12]}, here is {rules.version}"
 
 
 def _text(value: Any) -> str:

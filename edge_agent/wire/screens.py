@@ -20,6 +20,7 @@ from edge_agent.wire.base import (
 ITEMS_MAX = 20
 
 Audience = Literal["public", "semi_private", "private"]
+NoticeKind = Literal["content", "service", "question"]
 ReasonCode = Literal[
     "bought_together", "you_often_buy", "on_offer", "popular_now", "popular", "store_default"
 ]
@@ -38,6 +39,19 @@ class Offer(Message):
     campaign: Name
     text: Text
     valid_until: Instant
+
+
+class Notice(Message):
+    """A text of a campaign beside the items: content, a service message or a question."""
+
+    campaign: Name
+    kind: NoticeKind
+    text: Text
+    valid_until: Instant
+
+
+# Left out where there is none, so that who has no campaigns is sent what he was always sent.
+_MaybeNotice = Annotated[Notice | None, Field(exclude_if=lambda notice: notice is None)]
 
 
 class RecommendedItem(Message):
@@ -64,6 +78,7 @@ class Recommendation(Message):
     schema_version: Literal[1] = SCHEMA_VERSION
     locale: Name
     items: Annotated[tuple[RecommendedItem, ...], Field(min_length=1, max_length=ITEMS_MAX)]
+    notice: _MaybeNotice = None
     model: Name
     policy: Name
 
@@ -82,6 +97,7 @@ class ReceiptOffer(Message):
     schema_version: Literal[1] = SCHEMA_VERSION
     locale: Name
     items: Annotated[tuple[RecommendedItem, ...], Field(min_length=1, max_length=ITEMS_MAX)]
+    notice: _MaybeNotice = None
     model: Name
     policy: Name
 
@@ -116,5 +132,6 @@ class RecommendReply(Message):
     locale: Name
     items: Annotated[tuple[RecommendedItem, ...], Field(max_length=ITEMS_MAX)]
     silence: Name | None = None
+    notice: _MaybeNotice = None
     model: Name
     policy: Name

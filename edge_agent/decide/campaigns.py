@@ -1,0 +1,126 @@
+"""Campaigns as candidates: which are for this moment, and what keeps the others out.
+
+The gates, in their order; each campaign that one of them keeps out is recorded with it:
+
+1. window: it has not begun, or is over
+2. channel: it is not said there
+3. when: its condition does not hold
+4. rule: a rule that holds forbids it
+5. age: it is only for people known to be of an age, and never before others' eyes
+6. cooldown: the last offer to him is too near
+   budget, per_day, per_visitor: it was said as often as it may be
+7. products: none of its products can be offered here
+8. control: this is its control group, which is left without it
+
+1 to 5 follow from the moment alone (`opened`); what 6 rests on is gathered only of those that are
+left (`within_caps`). The control group comes last (`withheld`): arms are drawn alike for all to
+whom it could have been said.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.decide.pressure import cap_of
+from edge_agent.domain.decisions import CONTROL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from edge_agent.decide.known import Known
+    from edge_agent.decide.rule_book import RuleBook, Saying
+    from edge_agent.domain.decisions import Assignment, Moment
+    from edge_agent.domain.ids import CampaignId
+    from edge_agent.domain.rules import Campaign, Caps, Rules
+
+_KEPT_REFUSALS: Final = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Shut:
+    """A campaign that is kept out: by which gate, why."""
+
+    campaign: CampaignId
+    gate: str
+    reason: str
+
+
+def opened(
+    rules: Rules, book: RuleBook, saying: Saying, moment: Moment, known: Known, *, now_ms: int
+) -> tuple[tuple[Campaign, ...], tuple[Shut, ...]]:
+    """Returns the campaigns that are for a moment, and those that are not with the reason."""
+    kept: list[Campaign] = []
+    shut: list[Shut] = []
+    for each in rules.campaigns:
+        found = _closed(each, book, saying, moment, known, now_ms=now_ms)
+        if found is None:
+            kept.append(each)
+        else:
+            shut.append(_shut(each.id, *found))
+    return tuple(kept), tuple(shut)
+
+
+def within_caps(
+    campaigns: Iterable[Campaign], known: Known, caps: Caps, *, now_ms: int
+) -> tuple[tuple[Campaign, ...], tuple[Shut, ...]]:
+    """Returns the campaigns that no cap keeps out, and the others."""
+    kept: list[Campaign] = []
+    shut: list[Shut] = []
+    for each in campaigns:
+        found = cap_of(each, known, caps, now_ms=now_ms)
+        if found is None:
+            kept.append(each)
+        else:
+            shut.append(_shut(each.id, *found))
+    return tuple(kept), tuple(shut)
+
+
+def without_products(campaigns: Iterable[Campaign]) -> tuple[Shut, ...]:
+    """Returns offers none of whose products can be offered, as kept out."""
+    reason = "none of its products can be offered here"
+    return tuple(_shut(each.id, "products", reason) for each in campaigns)
+
+
+def withheld(assignments: Iterable[Assignment]) -> tuple[Shut, ...]:
+    """Returns the campaigns whose control group this is, as kept out."""
+    return tuple(
+        _shut(each.campaign, "control", "this is its control group")
+        for each in assignments
+        if each.arm == CONTROL
+    )
+
+
+def _closed(
+    campaign: Campaign,
+    book: RuleBook,
+    saying: Saying,
+    moment: Moment,
+    known: Known,
+    *,
+    now_ms: int,
+) -> tuple[str, str] | None:
+    if not campaign.starts_at_ms <= now_ms < campaign.ends_at_ms:
+        return "window", "not begun" if now_ms < campaign.starts_at_ms else "over"
+    if moment.place.channel not in campaign.channels:
+        return "channel", f"it is not said on {moment.place.channel}"
+    if not book.is_meant(campaign, known.facts):
+        return "when", "its condition does not hold"
+    forbidden = saying.of(None, campaign=campaign.id).forbidden
+    if forbidden is not None:
+        return "rule", forbidden
+    return age_gate(campaign.minimum_age, known)
+
+
+def age_gate(minimum_age: int, known: Known) -> tuple[str, str] | None:
+    """Returns why something that has a least age may not be said; None when it may."""
+    if minimum_age <= 0 or (known.age is not None and known.age >= minimum_age):
+        return None
+    return "age", f"only for people known to be {minimum_age} or over"
+
+
+# The same campaign is kept out for the same reason thousands of times a day.
+@lru_cache(maxsize=_KEPT_REFUSALS)
+def _shut(campaign: CampaignId, gate: str, reason: str) -> Shut:
+    return Shut(campaign, gate, reason)

@@ -1,0 +1,136 @@
+"""What a decision under rules rests on beside its moment and the scorer's answer.
+
+All of it stands in the decision's record, as plain values, so that the decision can be taken again
+from the record alone. It is gathered before the first stage; no stage asks anything else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from edge_agent.domain.ids import CampaignId, ProductId, UnitId
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from edge_agent.domain.rules import Campaign
+    from edge_agent.domain.visitor import Visitor
+
+# HQ puts whoever showed his papers into the segment `age-18`, and so on.
+_AGE_SEGMENT: Final = "age-"
+
+
+class Uses(NamedTuple):
+    """How often a campaign was said: in all, on this day, to this visitor."""
+
+    total: int = 0
+    today: int = 0
+    visitor: int = 0
+
+
+class Tried(NamedTuple):
+    """How often an action stood first of late, and how often that was answered."""
+
+    shown: int = 0
+    answered: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is known of a moment and of whoever it is about.
+
+    Attributes:
+        facts: What the rules' conditions ask of, by name; what is not known is not there.
+        rung: Of the ladder: how much there was time for.
+        minute_of_day: Store-local, 0..1439.
+        age: Years that somebody is known to have; None where nothing is known, and before
+            everybody's eyes.
+        n_contacts_day: How often something was said to him on this store-local day, over all
+            channels, what HQ reported included.
+        last_offer_ms: When he was last told of a campaign.
+        bought: What he bought today or in this visit.
+        out_of_stock: Of all that was weighed, what the store has none of.
+        ignored: Products that were shown to him and led to nothing, and how often.
+        uses: Of the campaigns that have a limit.
+        unit: What arms are drawn for; None where no campaign has a control group.
+        tried: Of products and campaigns, where exploration asks.
+        preferred: Departments that come first where there is no time for a model.
+    """
+
+    facts: Mapping[str, object]
+    rung: str
+    minute_of_day: int
+    age: int | None = None
+    n_contacts_day: int = 0
+    last_offer_ms: int | None = None
+    bought: frozenset[ProductId] = frozenset()
+    out_of_stock: frozenset[ProductId] = frozenset()
+    ignored: Mapping[ProductId, int] = field(default_factory=lambda: MappingProxyType({}))
+    uses: Mapping[CampaignId, Uses] = field(default_factory=lambda: MappingProxyType({}))
+    unit: UnitId | None = None
+    tried: Mapping[str, Tried] = field(default_factory=lambda: MappingProxyType({}))
+    preferred: tuple[str, ...] = ()
+
+    def uses_of(self, campaign: Campaign) -> Uses:
+        """Returns how often a campaign was said."""
+        return self.uses.get(campaign.id, Uses())
+
+
+def age_of(member: Visitor | None, audience: str) -> int | None:
+    """Returns the years that somebody is known to have.
+
+    HQ says so by a segment such as `age-18`. Of nobody in particular, and of anybody whom others
+    look at a screen with, nothing is known.
+    """
+    if member is None or audience != "private":
+        return None
+    ages = (each.removeprefix(_AGE_SEGMENT) for each in member.profile.segments)
+    return max((int(each) for each in ages if each.isdecimal() and each.isascii()), default=None)
+
+
+def document_of(known: Known) -> dict[str, Any]:
+    """Returns it as plain values, for a record; what says nothing is left out."""
+    plain: dict[str, Any] = {
+        "facts": dict(known.facts),
+        "rung": known.rung,
+        "minute_of_day": known.minute_of_day,
+        "age": known.age,
+        "n_contacts_day": known.n_contacts_day,
+        "last_offer_ms": known.last_offer_ms,
+        "bought": sorted(known.bought),
+        "out_of_stock": sorted(known.out_of_stock),
+        "ignored": dict(known.ignored),
+        "uses": {campaign: list(uses) for campaign, uses in known.uses.items()},
+        "unit": known.unit,
+        "tried": {action: list(tried) for action, tried in known.tried.items()},
+        "preferred": list(known.preferred),
+    }
+    return {name: value for name, value in plain.items() if value or name in _ALWAYS}
+
+
+_ALWAYS: Final = frozenset({"rung", "minute_of_day"})
+
+
+def known_from(told: Mapping[str, Any]) -> Known:
+    """Returns what a record says was known."""
+    return Known(
+        facts=told.get("facts", {}),
+        rung=told["rung"],
+        minute_of_day=told["minute_of_day"],
+        age=told.get("age"),
+        n_contacts_day=told.get("n_contacts_day", 0),
+        last_offer_ms=told.get("last_offer_ms"),
+        bought=frozenset(_products(told.get("bought", ()))),
+        out_of_stock=frozenset(_products(told.get("out_of_stock", ()))),
+        ignored={ProductId(product): n for product, n in told.get("ignored", {}).items()},
+        uses={CampaignId(each): Uses(*uses) for each, uses in told.get("uses", {}).items()},
+        unit=told.get("unit"),
+        tried={each: Tried(*tried) for each, tried in told.get("tried", {}).items()},
+        preferred=tuple(told.get("preferred", ())),
+    )
+
+
+def _products(told: Iterable[str]) -> Iterable[ProductId]:
+    return (ProductId(each) for each in told)

@@ -1,0 +1,177 @@
+"""What holds at a moment: conditions evaluated once each, rules told by sets.
+
+A condition's answer follows from the facts that it asks of, and these repeat: it is remembered by
+their values. What the rules that hold say of a product follows from them and from the product: it
+is remembered too. So two hundred candidates cost no more evaluations than one, and few looks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_agent.domain.identity import once_each
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from edge_agent.domain.ids import CampaignId, ProductId
+    from edge_agent.domain.policy import Policy
+    from edge_agent.domain.rules import Campaign, Condition, Rule, Rules
+
+_KEPT_BOOKS: Final = 4
+# Answers of one condition, and sayings of one set of rules, that are kept.
+_KEPT_ANSWERS: Final = 512
+_KEPT_SAYINGS: Final = 64
+_KEPT_PRODUCTS: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What the rules that hold say of one thing.
+
+    Attributes:
+        weight: The product of their weights.
+        forbidden: Why nothing may be said of it; None when it may.
+    """
+
+    weight: float = 1.0
+    forbidden: str | None = None
+
+
+NOTHING_SAID: Final = Said()
+
+
+class Saying:
+    """What one set of rules says, of everything that was asked about so far."""
+
+    def __init__(self, rules: tuple[Rule, ...]) -> None:
+        self.rules = rules
+        self.of_all = _said([each for each in rules if _names_all(each)])
+        self.names_brands = any(each.brands for each in rules)
+        self._some = tuple(each for each in rules if not _names_all(each))
+        self._known: dict[tuple[str | None, ...], Said] = {}
+
+    def of(
+        self,
+        product: ProductId | None,
+        *,
+        department: str | None = None,
+        brand: str | None = None,
+        campaign: CampaignId | None = None,
+    ) -> Said:
+        """Returns what is said of a product, an offer on it, or a campaign without one."""
+        if not self._some:
+            return self.of_all
+        key = (product, department, brand, campaign)
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= _KEPT_PRODUCTS:
+                self._known.clear()
+            known = self._known[key] = _said(
+                [
+                    each
+                    for each in self.rules
+                    if _names_all(each)
+                    or product in each.products
+                    or department in each.departments
+                    or brand in each.brands
+                    or campaign in each.campaigns
+                ]
+            )
+        return known
+
+
+class RuleBook:
+    """All that follows from one `Rules` alone."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules.rules
+        self._sensitive = rules.sensitive_departments
+        self._policies: dict[int, tuple[Policy, Policy]] = {}
+        whens = (*(each.when for each in rules.rules), *(each.when for each in rules.campaigns))
+        conditions = [when for when in whens if when is not None]
+        self.names = frozenset(name for each in conditions for name in each.names)
+        self._answers: dict[str, _Remembered] = {
+            each.text: _Remembered(each) for each in conditions
+        }
+        self._sayings: dict[tuple[bool, ...], Saying] = {}
+        # Where there is no time to look whether a condition holds, what is forbidden is forbidden.
+        self.strictest = Saying(tuple(each for each in rules.rules if each.is_forbidden))
+
+    def saying(self, facts: Mapping[str, object]) -> Saying:
+        """Returns what the rules say that hold at a moment."""
+        held = tuple([self._holds(each.when, facts) for each in self._rules])
+        known = self._sayings.get(held)
+        if known is None:
+            if len(self._sayings) >= _KEPT_SAYINGS:
+                self._sayings.clear()
+            rules = tuple(each for each, holds in zip(self._rules, held, strict=True) if holds)
+            known = self._sayings[held] = Saying(rules)
+        return known
+
+    def policy(self, policy: Policy) -> Policy:
+        """Returns the agent's policy with the departments that the rules call sensitive too."""
+        if not self._sensitive:
+            return policy
+        known = self._policies.get(id(policy))
+        if known is None:
+            joined = sorted(self._sensitive.union(policy.sensitive_departments))
+            self._policies.clear()
+            # The policy is kept too, so that no other one can take its identity.
+            known = (policy, replace(policy, sensitive_departments=tuple(joined)))
+            self._policies[id(policy)] = known
+        return known[1]
+
+    def is_meant(self, campaign: Campaign, facts: Mapping[str, object]) -> bool:
+        """Returns whether a campaign is for a moment."""
+        return self._holds(campaign.when, facts)
+
+    def _holds(self, condition: Condition | None, facts: Mapping[str, object]) -> bool:
+        return condition is None or self._answers[condition.text].holds(facts)
+
+
+class _Remembered:
+    """A condition and what it said of facts that it was shown."""
+
+    def __init__(self, condition: Condition) -> None:
+        self._condition = condition
+        self._names = tuple(sorted(condition.names))
+        self._known: dict[Any, bool] = {}
+
+    def holds(self, facts: Mapping[str, object]) -> bool:
+        key = tuple([_plain(facts.get(name)) for name in self._names])
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= _KEPT_ANSWERS:
+                self._known.clear()
+            known = self._known[key] = self._condition.holds(facts)
+        return known
+
+
+@once_each(_KEPT_BOOKS)
+def book_of(rules: Rules) -> RuleBook:
+    """Returns what follows from rules, made once."""
+    return RuleBook(rules)
+
+
+def _plain(value: object) -> object:
+    """Returns a fact as what can be looked up; numbers of different kinds stay different."""
+    return value if isinstance(value, str | int) or value is None else repr(value)
+
+
+def _names_all(rule: Rule) -> bool:
+    return not (rule.products or rule.departments or rule.brands or rule.campaigns)
+
+
+def _said(rules: Iterable[Rule]) -> Said:
+    weight, forbidden = 1.0, None
+    for each in rules:
+        weight *= each.weight
+        if each.is_forbidden and forbidden is None:
+            forbidden = f"{each.id}: {each.reason}" if each.reason else each.id
+    return (
+        NOTHING_SAID
+        if weight == 1.0 and forbidden is None
+        else Said(weight=weight, forbidden=forbidden)
+    )

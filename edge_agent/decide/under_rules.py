@@ -1,0 +1,360 @@
+"""A decision under the chain's rules, as one pure function of what stands in its record.
+
+    facts -> which rules hold -> which campaigns are for this moment -> caps and control groups
+          -> gates of products -> factors -> order -> exploration -> variety
+
+`engine.ruling` gathers what it rests on and calls it; `replay.again` calls it with what a record
+holds. So the two cannot disagree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_agent.decide import campaigns, ladder, offers
+from edge_agent.decide.arbitration import ranked, slate
+from edge_agent.decide.control import assignments_of
+from edge_agent.decide.eligibility import refusal_of
+from edge_agent.decide.exploration import Action, explored
+from edge_agent.decide.known import document_of as known_document
+from edge_agent.decide.pressure import silence_by_caps
+from edge_agent.decide.rule_book import book_of
+from edge_agent.decide.trace import PROPENSITY_DIGITS, record_of
+from edge_agent.domain.decisions import CONTROL, TREATED, Suppression
+
+if TYPE_CHECKING:
+    from edge_agent.decide.campaigns import Shut
+    from edge_agent.decide.gates import Shelf
+    from edge_agent.decide.known import Known
+    from edge_agent.decide.rule_book import Saying
+    from edge_agent.domain.decisions import Assignment, Candidate, Moment, Notice
+    from edge_agent.domain.ids import CampaignId, DecisionId, ProductId
+    from edge_agent.domain.policy import Policy
+    from edge_agent.domain.rules import Campaign, Rules
+    from edge_agent.domain.scoring import ScoredProduct, ScoringRequest
+
+RANKED: Final = 60
+"""Products that the scorer is asked for under rules: all that a model places."""
+STORE_DEFAULT: Final = "store_default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A moment and all that its answer rests on.
+
+    Attributes:
+        scored: What the scorer placed, best first; empty as long as it was not asked.
+        popular: What sells best, best first.
+    """
+
+    decision: DecisionId
+    moment: Moment
+    now_ms: int
+    seed: str
+    policy: Policy
+    rules: Rules
+    known: Known
+    scored: tuple[ScoredProduct, ...] = ()
+    popular: tuple[ScoredProduct, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What the rules say of a moment before anything was scored.
+
+    Attributes:
+        saying: What the rules that hold say.
+        campaigns: Those that are for this moment.
+        shut: Those that are not.
+        silence: Why nothing may be said; None when something may.
+    """
+
+    saying: Saying
+    campaigns: tuple[Campaign, ...] = ()
+    shut: tuple[Shut, ...] = ()
+    silence: Suppression | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pick:
+    """What is said of the candidates, and with which probability.
+
+    Attributes:
+        logged: The candidates that the record holds, best first.
+        probability: With which the first place was taken as it was.
+        probabilities: Of the best of `logged`, where it explored.
+    """
+
+    logged: tuple[Candidate, ...] = ()
+    chosen: tuple[Candidate, ...] = ()
+    probability: float = 1.0
+    probabilities: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """The answer, and what became of everything else.
+
+    Attributes:
+        notices: The texts that could be said, best first.
+        refused: Products that a gate refused.
+        shut: Campaigns that a gate kept out.
+        assignments: The arms of those that could have been said.
+        n_candidates: How many products competed.
+        popular: What popularity alone would have answered: the comparison.
+    """
+
+    outlook: Outlook
+    pick: Pick = Pick()
+    notices: tuple[Notice, ...] = ()
+    notice: Notice | None = None
+    refused: tuple[Suppression, ...] = ()
+    shut: tuple[Shut, ...] = ()
+    assignments: tuple[Assignment, ...] = ()
+    n_candidates: int = 0
+    popular: tuple[ProductId, ...] = ()
+
+    @property
+    def arm(self) -> str:
+        """`control` where a campaign was left out because this is its control group."""
+        is_control = any(each.arm == CONTROL for each in self.assignments)
+        return CONTROL if is_control else TREATED
+
+    @property
+    def campaigns(self) -> tuple[CampaignId, ...]:
+        """Whose words are among the answer, each once."""
+        said = [each.campaign.id for each in self.pick.chosen if each.campaign]
+        if self.notice is not None:
+            said.append(self.notice.campaign.id)
+        return tuple(dict.fromkeys(said))
+
+
+def outlook_of(moment: Moment, known: Known, rules: Rules, *, now_ms: int) -> Outlook:
+    """Returns what the rules say of a moment; below the rungs that weigh, the strictest.
+
+    There nobody looks whether a condition holds: whatever could be forbidden is, and no campaign
+    is said.
+    """
+    book = book_of(rules)
+    is_weighed = known.rung in ladder.WEIGHED
+    saying = book.saying(known.facts) if is_weighed else book.strictest
+    silence = silence_by_caps(moment, known, rules.caps)
+    forbidden = saying.of_all.forbidden
+    if silence is None and forbidden is not None and moment.visitor is not None:
+        silence = Suppression(product="*", gate="rule", reason=forbidden)
+    if silence is not None or not is_weighed:
+        return Outlook(saying=saying, silence=silence)
+    kept, shut = campaigns.opened(rules, book, saying, moment, known, now_ms=now_ms)
+    return Outlook(saying=saying, campaigns=kept, shut=shut)
+
+
+def ruled(question: Question, outlook: Outlook, shelf: Shelf) -> Ruling:
+    """Returns the answer to a question that no cap and no rule silences."""
+    rules, known = question.rules, question.known
+    allowed, capped = campaigns.within_caps(
+        outlook.campaigns, known, rules.caps, now_ms=question.now_ms
+    )
+    scene = offers.Scene(
+        moment=question.moment,
+        known=known,
+        saying=outlook.saying,
+        rules=rules,
+        policy=book_of(rules).policy(question.policy),
+        shelf=shelf,
+    )
+    refusals = offers.Refusals(scene)
+    plain = offers.plain(_in_order(question, shelf), refusals, scene)
+    offered, empty = offers.offered(allowed, question.scored, question.popular, refusals, scene)
+    assignments = _assignments(allowed, empty, known)
+    withheld = campaigns.withheld(assignments)
+    left_out = {each.campaign for each in withheld}
+    best = _ranked(plain, [each for each in offered if _name(each) not in left_out], known)
+    pick = _picked(best, question, shelf)
+    notices = offers.notices([each for each in allowed if each.id not in left_out], scene)
+    may_notice = pick.chosen or question.moment.place.channel != "receipt"
+    return Ruling(
+        outlook=outlook,
+        pick=pick,
+        notices=notices,
+        notice=notices[0] if notices and may_notice else None,
+        refused=refusals.refused,
+        shut=(*outlook.shut, *capped, *campaigns.without_products(empty), *withheld),
+        assignments=assignments,
+        n_candidates=len(best),
+        popular=_popular(question, scene),
+    )
+
+
+def level_of(ruling: Ruling, moment: Moment, known: Known, *, scored_by: str) -> str:
+    """Returns how a decision says that it was found; `scored_by` is the scorer's own level."""
+    if known.rung != ladder.MODEL:
+        return ladder.LEVELS[known.rung]
+    has_scored = moment.kind != STORE_DEFAULT and ruling.n_candidates > 0
+    return scored_by if has_scored else "default"
+
+
+def looked_at(question: Question, outlook: Outlook) -> frozenset[ProductId]:
+    """Returns every product whose gates a decision may look at."""
+    found = frozenset(each.product for each in (*question.scored, *question.popular))
+    return found.union(*(each.products for each in outlook.campaigns))
+
+
+def _popular(question: Question, scene: offers.Scene) -> tuple[ProductId, ...]:
+    moment, shelf = question.moment, scene.shelf
+    if moment.visitor is None:
+        return ()
+    passed = (
+        each.product
+        for each in question.popular
+        if refusal_of(
+            each.product,
+            moment,
+            out_of_stock=shelf.out_of_stock,
+            departments=shelf.departments,
+            policy=scene.policy,
+        )
+        is None
+    )
+    return tuple(islice(passed, moment.limit))
+
+
+def _assignments(
+    allowed: tuple[Campaign, ...], empty: list[Campaign], known: Known
+) -> tuple[Assignment, ...]:
+    if known.unit is None:
+        return ()
+    nothing = {each.id for each in empty}
+    return assignments_of(known.unit, (each for each in allowed if each.id not in nothing))
+
+
+def _ranked(
+    plain: list[Candidate], offered: list[Candidate], known: Known
+) -> tuple[Candidate, ...]:
+    # Below the rungs that weigh, the order is that of what sells best.
+    return ranked([*plain, *offered]) if known.rung in ladder.WEIGHED else tuple(plain)
+
+
+def _name(candidate: Candidate) -> CampaignId | None:
+    return None if candidate.campaign is None else candidate.campaign.id
+
+
+def _in_order(question: Question, shelf: Shelf) -> tuple[ScoredProduct, ...]:
+    known = question.known
+    if known.rung != ladder.SEGMENT:
+        return question.scored
+    return ladder.preferred_first(question.scored, known.preferred, shelf.departments)
+
+
+def _picked(best: tuple[Candidate, ...], question: Question, shelf: Shelf) -> Pick:
+    limit = question.moment.limit
+    logged = best[: question.policy.n_logged_candidates]
+    may_explore = limit > 0 and question.known.rung in ladder.WEIGHED
+    found = explored(
+        [_action(each, question) for each in logged] if may_explore else [],
+        exploration=question.rules.exploration,
+        decision=question.decision,
+        seed=question.seed,
+    )
+    if found is not None:
+        best = (best[found.taken], *best[: found.taken], *best[found.taken + 1 :])
+    chosen = slate(best, limit=limit, departments=shelf.departments)
+    is_logged = {id(each) for each in logged}
+    return Pick(
+        logged=(*logged, *(each for each in chosen if id(each) not in is_logged)),
+        chosen=chosen,
+        probability=1.0 if found is None else found.probability,
+        probabilities=() if found is None else found.probabilities,
+    )
+
+
+def record_under(
+    ruling: Ruling,
+    question: Question,
+    request: ScoringRequest,
+    *,
+    level: str,
+    model: str,
+    hq_silent_days: int | None,
+) -> str:
+    """Returns the record of an answer under rules."""
+    return record_of(
+        question.decision,
+        question.moment,
+        now_ms=question.now_ms,
+        request=request,
+        candidates=ruling.pick.logged,
+        suppressions=ruling.refused,
+        chosen=ruling.pick.chosen,
+        popular=ruling.popular,
+        level=level,
+        model=model,
+        policy=question.policy.version,
+        seed=question.seed,
+        hq_silent_days=hq_silent_days,
+        action_probability=ruling.pick.probability,
+        arm=ruling.arm,
+        rules=_document(ruling, question),
+    )
+
+
+def silent_document(rules: Rules, known: Known | None) -> dict[str, Any]:
+    """Returns what a silence's record holds of the rules; `known` where they are the reason."""
+    document: dict[str, Any] = {"version": rules.version, "digest": rules.digest}
+    if known is not None:
+        document["known"] = known_document(known)
+    return document
+
+
+def _document(ruling: Ruling, question: Question) -> dict[str, Any]:
+    rules, moment = question.rules, question.moment
+    document: dict[str, Any] = {
+        "version": rules.version,
+        "digest": rules.digest,
+        "limit": moment.limit,
+        "known": known_document(question.known),
+        "held": [each.id for each in ruling.outlook.saying.rules],
+        "n_candidates": ruling.n_candidates,
+        "offers": {
+            each.scored.product: each.campaign.id for each in ruling.pick.chosen if each.campaign
+        },
+        "notice": None if ruling.notice is None else ruling.notice.campaign.id,
+        "notices": [_notice(each) for each in ruling.notices],
+        "shut": _grouped(ruling.shut),
+    }
+    if ruling.assignments:
+        document["arms"] = {each.campaign: each.arm for each in ruling.assignments}
+    if ruling.pick.probabilities:
+        document["probabilities"] = list(ruling.pick.probabilities)
+    return document
+
+
+def _notice(notice: Notice) -> list[Any]:
+    campaign = notice.campaign
+    factors = [notice.propensity, campaign.value, notice.context, campaign.lever]
+    return [campaign.id, *factors, round(notice.score, PROPENSITY_DIGITS)]
+
+
+def _grouped(shut: tuple[Shut, ...]) -> list[list[Any]]:
+    """Returns campaigns that were kept out, those of one gate and reason together."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for each in shut:
+        found.setdefault((each.gate, each.reason), []).append(each.campaign)
+    return [[gate, reason, named] for (gate, reason), named in found.items()]
+
+
+def _action(candidate: Candidate, question: Question) -> Action:
+    tried = question.known.tried.get(action_of(candidate))
+    return Action(
+        propensity=candidate.scored.propensity,
+        worth=candidate.value * candidate.context * candidate.lever,
+        shown=0 if tried is None else tried.shown,
+        answered=0 if tried is None else tried.answered,
+    )
+
+
+def action_of(candidate: Candidate) -> str:
+    """Returns the name of an action: the product, and the campaign that offers it."""
+    product, campaign = candidate.scored.product, candidate.campaign
+    return product if campaign is None else f"{product} {campaign.id}"

@@ -1,0 +1,241 @@
+"""What a decision rests on beside its moment, read from the state: `decide.known.Known`.
+
+Only what the rules ask of is read. All of it goes into the decision's record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.decide import ladder
+from edge_agent.decide.control import unit_of
+from edge_agent.decide.eligibility import may_use_history
+from edge_agent.decide.facts import facts_of, visible_sources
+from edge_agent.decide.known import Known, Uses, age_of
+from edge_agent.decide.pressure import ignored_often
+from edge_agent.decide.rule_book import book_of
+from edge_agent.domain.contacts import channels_answered
+from edge_agent.domain.time import HOUR_MS, SECOND_MS, datetime_from_ms, local_day_start_ms
+from edge_agent.engine import persons
+from edge_agent.identify.consent import PROFILING, has_consent, may_use, refuses, refuses_in
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from edge_agent.decide.facts import Sources
+    from edge_agent.domain.contacts import Contact
+    from edge_agent.domain.decisions import Moment
+    from edge_agent.domain.ids import CampaignId, ProductId, ZoneId
+    from edge_agent.domain.rules import Campaign
+    from edge_agent.domain.visitor import Visitor
+    from edge_agent.engine.draft import Draft
+
+# A sensor that has said nothing for so long says nothing of now.
+LEVEL_MS: Final = HOUR_MS // 4
+MINUTES_PER_HOUR: Final = 60
+_KEPT_DAYS: Final = 8
+
+
+def usable_member(draft: Draft, moment: Moment) -> Visitor | None:
+    """Returns the person behind a moment whose history may be used there; None for nobody."""
+    member = draft.visitor(moment.member)
+    if member is None:
+        return None
+    now_ms = draft.context.now_ms
+    purpose, place = "personal_recommendations", moment.place.said_of
+    if not may_use(member, purpose, place, now_ms=now_ms):
+        return None
+    visitor = draft.visitor(moment.visitor)
+    # The stricter of both: his phone's no is his no.
+    if visitor is not None and (
+        refuses_in(visitor, purpose, place, now_ms=now_ms)
+        or refuses(visitor, PROFILING, now_ms=now_ms)
+    ):
+        return None
+    # It was remembered under another purpose, which may have expired since.
+    return member if has_consent(member, PROFILING, now_ms=now_ms) else None
+
+
+def contacts_at(draft: Draft, moment: Moment) -> tuple[Contact, ...]:
+    """Returns what was said to whoever a moment is about, over all channels."""
+    named = (draft.visitor(moment.visitor), draft.visitor(moment.member))
+    known = [each for each in named if each is not None]
+    if not known or not _counts_contacts(draft):
+        return ()
+    return draft.contacts_with(persons.circle_of(draft, known), since_ms=0)
+
+
+def known_at(draft: Draft, moment: Moment, contacts: tuple[Contact, ...]) -> Known:
+    """Returns what is known of a moment before any campaign is looked at."""
+    context = draft.context
+    rules = context.rules
+    rung = ladder.rung_for(context.left_ms, rules)
+    member = usable_member(draft, moment)
+    if not may_use_history(moment.place.audience):
+        member = None
+    names = book_of(rules).names if rung in ladder.WEIGHED else ()
+    sources = _sources(draft, moment, member, contacts) if names else {}
+    day_ms = _day_start_ms(context.local.day, context.zone)
+    today = [each for each in contacts if each.at_ms >= day_ms]
+    return Known(
+        facts=facts_of(names, sources, audience=moment.place.audience),
+        rung=rung,
+        minute_of_day=_minute_of_day(draft),
+        age=age_of(member, moment.place.audience),
+        n_contacts_day=len(today) if rules.caps.per_visitor_day is not None else 0,
+        last_offer_ms=_last_offer_ms(contacts) if rules.caps.cooldown_s else None,
+        bought=_bought(draft, moment, member, since_ms=day_ms),
+        ignored=_ignored(draft, moment, contacts),
+        preferred=_preferred(draft, moment, member) if rung == ladder.SEGMENT else (),
+    )
+
+
+def with_campaigns(
+    draft: Draft,
+    moment: Moment,
+    known: Known,
+    campaigns: tuple[Campaign, ...],
+    contacts: tuple[Contact, ...],
+) -> Known:
+    """Returns what is known with all that the gates of these campaigns ask of."""
+    limited = [each for each in campaigns if _is_limited(each)]
+    has_controls = any(each.control_share > 0 for each in campaigns)
+    if not limited and not has_controls:
+        return known
+    context = draft.context
+    unit = unit_of(
+        moment,
+        held=draft.unit_of(moment.visitor),
+        now_ms=context.now_ms,
+        slot_s=context.rules.slot_s,
+        key=context.unit_key,
+    )
+    return replace(
+        known,
+        uses={each.id: _uses(draft, each.id, contacts) for each in limited},
+        unit=unit if has_controls else None,
+    )
+
+
+def _is_limited(campaign: Campaign) -> bool:
+    return (campaign.budget, campaign.per_day, campaign.per_visitor) != (None, None, None)
+
+
+def _uses(draft: Draft, campaign: CampaignId, contacts: tuple[Contact, ...]) -> Uses:
+    uses = draft.campaign_uses(campaign)
+    return Uses(
+        total=uses.given,
+        today=uses.given_on(draft.context.local.day),
+        visitor=sum(campaign in each.campaigns for each in contacts),
+    )
+
+
+def _counts_contacts(draft: Draft) -> bool:
+    rules = draft.context.rules
+    caps = rules.caps
+    return (
+        caps.per_visitor_day is not None
+        or caps.cooldown_s > 0
+        or caps.ignored_after > 0
+        or any(each.per_visitor is not None for each in rules.campaigns)
+        or "answered" in book_of(rules).names
+    )
+
+
+def _last_offer_ms(contacts: tuple[Contact, ...]) -> int | None:
+    return max((each.at_ms for each in contacts if each.campaigns), default=None)
+
+
+def _ignored(draft: Draft, moment: Moment, contacts: tuple[Contact, ...]) -> dict[ProductId, int]:
+    context = draft.context
+    after = context.rules.caps.ignored_after
+    if after <= 0:
+        return {}
+    seen = contacts
+    if not may_use_history(moment.place.audience):
+        # Before everybody's eyes only this visit's own answers count.
+        visit = None if moment.visitor is None else draft.visit_of(moment.visitor)
+        from_ms = context.now_ms if visit is None else visit.started_at_ms
+        seen = tuple(each for each in contacts if each.at_ms >= from_ms)
+    until_ms = context.now_ms - context.policy.screen_show_s * SECOND_MS
+    return ignored_often(seen, after=after, until_ms=until_ms)
+
+
+def _bought(
+    draft: Draft, moment: Moment, member: Visitor | None, *, since_ms: int
+) -> frozenset[ProductId]:
+    found: set[ProductId] = set()
+    if moment.visitor is not None:
+        visit = draft.visit_of(moment.visitor)
+        from_ms = since_ms if visit is None else min(since_ms, visit.started_at_ms)
+        for basket in draft.baskets_of(moment.visitor):
+            if basket.sale is not None and basket.sale.completed_at_ms >= from_ms:
+                found.update(basket.products)
+    for purchase in () if member is None else member.profile.purchases:
+        if purchase.at_ms >= since_ms:
+            found.update(purchase.products)
+    return frozenset(found)
+
+
+def _preferred(draft: Draft, moment: Moment, member: Visitor | None) -> tuple[str, ...]:
+    if member is not None and member.profile.interests:
+        return tuple(department for department, _ in member.profile.interests)
+    zone = moment.place.zone
+    known = None if zone is None else draft.context.layout.zones.get(zone)
+    return () if known is None else known.departments
+
+
+def _sources(
+    draft: Draft, moment: Moment, member: Visitor | None, contacts: tuple[Contact, ...]
+) -> Sources:
+    context = draft.context
+    zone = moment.place.zone
+    seen = visible_sources(
+        moment,
+        local=context.local,
+        minute=_minute_of_day(draft) % MINUTES_PER_HOUR,
+        departments=draft.state.departments(),
+    )
+    around: Sources = {
+        "dwell_s": lambda: _dwell_s(draft, moment),
+        "queue": lambda: _level(draft, "queue", zone),
+        "occupancy": lambda: _level(draft, "occupancy", zone),
+        "present": lambda: None if zone is None else len(draft.present_in(zone)),
+        "fact": lambda: dict(draft.state.facts(context.now_ms)),
+    }
+    profile = None if member is None else member.profile
+    personal: Sources = {
+        "identified": lambda: member is not None,
+        "segments": lambda: [] if profile is None else list(profile.segments),
+        "interests": lambda: [] if profile is None else [name for name, _ in profile.interests],
+        "answered": lambda: [] if member is None else list(channels_answered(contacts)),
+    }
+    return seen | around | personal
+
+
+def _dwell_s(draft: Draft, moment: Moment) -> int | None:
+    if moment.dwell_ms:
+        return moment.dwell_ms // SECOND_MS
+    visit = None if moment.visitor is None else draft.visit_of(moment.visitor)
+    if visit is None or visit.zone is None or visit.zone != moment.place.zone:
+        return None
+    return max(draft.context.now_ms - visit.zone_entered_at_ms, 0) // SECOND_MS
+
+
+def _level(draft: Draft, kind: str, zone: ZoneId | None) -> int | None:
+    level = None if zone is None else draft.state.level(kind, zone)
+    is_old = level is not None and draft.context.now_ms - level.at_ms > LEVEL_MS
+    return None if level is None or is_old else level.value
+
+
+def _minute_of_day(draft: Draft) -> int:
+    context = draft.context
+    minute = datetime_from_ms(context.now_ms).astimezone(context.zone).minute
+    return context.local.hour * MINUTES_PER_HOUR + minute
+
+
+@lru_cache(maxsize=_KEPT_DAYS)
+def _day_start_ms(day: str, zone: tzinfo) -> int:
+    return local_day_start_ms(day, zone)

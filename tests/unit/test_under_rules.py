@@ -1,0 +1,456 @@
+"""Deciding under the chain's rules: campaigns, gates, caps, the ladder, and their record."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from edge_agent.decide.control import arm_of
+from edge_agent.domain.decisions import Decision
+from edge_agent.domain.ids import CampaignId, ProductId
+from edge_agent.domain.rules import Caps, Rule, Rules
+from edge_agent.domain.time import DAY_MS, HOUR_MS
+from edge_agent.replay.again import Knowledge
+from edge_agent.replay.verification import Verifier
+from edge_agent.wire.screens import ReceiptOffer, Recommendation
+from tests.factories import (
+    CARD,
+    PHONE,
+    T0,
+    at,
+    campaign,
+    command,
+    complained,
+    entered,
+    granted,
+    lifted,
+    ref,
+    request,
+    sale,
+    scanned_card,
+    till,
+    world,
+)
+from tests.fakes import When, World
+
+OTHER_PHONE = "AC:23:3F:A0:11:33"
+
+
+def under(rules: Rules, **more: Any) -> World:
+    """Returns a store whose chain has rules."""
+    heard = world(**more)
+    heard.rules = rules
+    return heard
+
+
+def ruled(*campaigns: Any, **more: Any) -> Rules:
+    """Returns rules with campaigns."""
+    return Rules(**{"version": "r1", "digest": "d1", "campaigns": tuple(campaigns)} | more)
+
+
+def one(heard: World, found: list[Any]) -> Decision:
+    """Returns the last decision among effects; each comes out again from its record."""
+    decisions = heard.decisions(found)
+    assert [differences(heard, each) for each in decisions] == [[] for _ in decisions]
+    return decisions[-1]
+
+
+def differences(heard: World, decision: Decision) -> list[Any]:
+    """Returns what comes out in another way when a decision is taken again."""
+    known = Knowledge(
+        scorer=heard.scorer,
+        catalogue=heard.catalogue,
+        departments=heard.catalogue.departments,
+        policy=heard.policy,
+        rules=heard.rules,
+    )
+    return list(Verifier(known).differences(decision.id, decision.record))
+
+
+def told(decision: Decision) -> dict[str, Any]:
+    """Returns what a decision's record says of the rules."""
+    found: dict[str, Any] = json.loads(decision.record)["rules"]
+    return found
+
+
+def gate_of(decision: Decision, name: str = "c1") -> str | None:
+    """Returns the gate that kept a campaign out."""
+    return next((gate for gate, _, named in told(decision)["shut"] if name in named), None)
+
+
+def products_of(decision: Decision) -> list[str]:
+    """Returns what a decision says, best first."""
+    return [each.scored.product for each in decision.chosen]
+
+
+def screen_message(heard: World, found: list[Any]) -> Recommendation:
+    """Returns the one message for a screen among effects, written as its model writes it."""
+    (message,) = (each for each in heard.published(found) if "/screen/" in each.topic)
+    shown = Recommendation.model_validate_json(message.payload)
+    assert message.payload == shown.model_dump_json().encode()
+    return shown
+
+
+# --- campaigns as candidates ---------------------------------------------------------------------
+
+
+def test_an_offer_of_high_value_stands_first_and_is_shown_with_its_text() -> None:
+    """The product need not be what the model ranks first; the message says whose offer it is."""
+    heard = under(ruled(campaign("c1", "k3", value=5.0, redeem_within_s=3_600)))
+    found = heard.take(entered("dairy"))
+    decision = one(heard, found)
+    shown = screen_message(heard, found)
+    assert products_of(decision)[0] == "k3"
+    assert decision.campaigns == ("c1",)
+    offer = shown.items[0].offer
+    assert offer is not None
+    assert (offer.campaign, offer.text) == ("c1", "Text of c1")
+    assert (offer.valid_until - shown.issued).total_seconds() == 3_600
+    assert [item.offer for item in shown.items[1:]] == [None, None]
+
+
+def test_an_offer_that_is_worth_less_gives_way() -> None:
+    """Propensity, value, weight and lever all count, and stand in the record."""
+    heard = under(ruled(campaign("c1", "k3", value=0.5, lever=0.5)))
+    decision = one(heard, heard.take(entered("dairy")))
+    assert decision.campaigns == ()
+    assert "k3" not in products_of(decision)
+
+
+def test_a_text_goes_beside_the_products_and_never_instead_of_them() -> None:
+    """The best one alone, by value, lever and weight."""
+    heard = under(ruled(campaign("c1"), campaign("c2", value=2.0, kind="question")))
+    found = heard.take(entered("dairy"))
+    shown = screen_message(heard, found)
+    assert len(shown.items) == 3
+    assert shown.notice is not None
+    assert (shown.notice.campaign, shown.notice.kind) == ("c2", "question")
+    assert one(heard, found).campaigns == ("c2",)
+
+
+def test_a_receipt_and_a_reply_carry_offers_too() -> None:
+    """The same campaign on every channel that it names."""
+    heard = under(ruled(campaign("c1", "k3", value=5.0), campaign("c2")))
+    found = heard.take(till("basket.item_added", 0, product="d0", visitor=ref()))
+    (message,) = (each for each in heard.published(found) if "/receipt/" in each.topic)
+    printed = ReceiptOffer.model_validate_json(message.payload)
+    assert printed.items[0].offer is not None
+    assert printed.notice is not None
+    one(heard, found)
+    asked = one(heard, heard.ask(request()))
+    assert asked.campaigns == ("c1", "c2")
+
+
+def test_without_a_campaign_a_message_has_no_field_for_one() -> None:
+    """Who has no campaigns is sent what he was always sent."""
+    heard = world()
+    (message,) = heard.published(heard.take(entered("dairy")))
+    assert b"notice" not in message.payload
+
+
+# --- gates of campaigns --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("more", "gate"),
+    [
+        ({"starts_at_ms": T0 + HOUR_MS}, "window"),
+        ({"ends_at_ms": T0}, "window"),
+        ({"channels": frozenset({"receipt"})}, "channel"),
+        ({"when": When(facts={"zone": "bakery"})}, "when"),
+        ({"when": When(facts={"nothing": 1})}, "when"),
+        ({"when": When(facts={"zone": "dairy", "weekday": 5, "hour": 10})}, None),
+        ({"minimum_age": 18}, "age"),
+        ({"budget": 0}, "budget"),
+        ({"per_day": 0}, "per_day"),
+        ({"per_visitor": 0}, "per_visitor"),
+        ({"control_share": 1.0}, "control"),
+    ],
+)
+def test_a_gate_keeps_a_campaign_out_and_is_recorded(
+    more: dict[str, Any], gate: str | None
+) -> None:
+    """Window, channel, condition, age, its own limits and its control group."""
+    heard = under(ruled(campaign("c1", "k3", value=9.0, **more)))
+    decision = one(heard, heard.take(entered("dairy")))
+    assert gate_of(decision) == gate
+    assert decision.campaigns == (() if gate else ("c1",))
+    assert len(decision.chosen) == 3
+
+
+def test_a_campaign_is_said_as_often_as_it_may_be_and_no_more() -> None:
+    """To one visitor; to another one it is said all the same, until its budget is spent."""
+    heard = under(ruled(campaign("c1", "k3", value=9.0, per_visitor=1, budget=2)))
+    gates = []
+    for n, who in enumerate((PHONE, PHONE, OTHER_PHONE, "AC:23:3F:A0:11:44")):
+        decision = one(heard, heard.take(entered("dairy", n, who=who)))
+        gates.append(gate_of(decision))
+    assert gates == [None, "per_visitor", None, "budget"]
+
+
+def test_between_two_offers_to_somebody_time_must_pass() -> None:
+    """The products go on meanwhile, and a service message does too."""
+    rules = ruled(
+        campaign("c1", "k3", value=9.0), campaign("c2", kind="service"), caps=Caps(cooldown_s=60)
+    )
+    heard = under(rules)
+    gates = []
+    for seconds in (0, 59, 61):
+        heard.tick(at(seconds))
+        decision = one(heard, heard.take(entered("dairy", seconds)))
+        gates.append((gate_of(decision), gate_of(decision, "c2")))
+        assert len(decision.chosen) == 3
+    # A service message is an answer too, and begins the time anew.
+    assert gates == [(None, None), ("cooldown", None), ("cooldown", None)]
+
+
+def test_an_offer_without_a_product_to_show_is_kept_out_before_arms_are_drawn() -> None:
+    """Nobody is counted in a control group who could not have been told."""
+    heard = under(ruled(campaign("c1", "d0", value=9.0, control_share=0.5)))
+    heard.command(command("stock", {"rows": [{"product": "d0", "quantity": 0}]}))
+    decision = one(heard, heard.take(entered("dairy")))
+    assert gate_of(decision) == "products"
+    assert (decision.unit, decision.assignments) == (None, ())
+    assert ["d0", "stock", "the store has none"] in json.loads(decision.record)["ruled_out"]
+
+
+def test_a_control_group_gets_what_it_would_get_without_the_campaign() -> None:
+    """The arm is its unit's, and stands in the record with the unit."""
+    share = 0.5
+    rules = ruled(campaign("c1", "k3", value=9.0, control_share=share))
+    arms = set()
+    for hour in range(12):
+        heard = under(rules)
+        heard.now_ms = T0 + hour * HOUR_MS
+        decision = one(heard, heard.ask(request(zone="dairy")))
+        assert decision.unit is not None
+        arm = arm_of(decision.unit, CampaignId("c1"), share=share)
+        arms.add(arm)
+        assert told(decision)["arms"] == {"c1": arm}
+        assert json.loads(decision.record)["arm"] == arm
+        assert (products_of(decision)[0] == "k3") is (arm == "treated")
+        if arm == "control":
+            heard.rules = ruled()
+            without = one(heard, heard.ask(request(zone="dairy"), cause="again"))
+            assert products_of(decision) == products_of(without)
+    assert arms == {"control", "treated"}
+
+
+# --- gates of products ---------------------------------------------------------------------------
+
+
+def test_what_a_rule_forbids_is_said_by_no_campaign() -> None:
+    """By product, department, campaign; the reason is the rule's own."""
+    cases: tuple[dict[str, Any], ...] = (
+        {"products": frozenset({"k3"})},
+        {"departments": frozenset({"BAKERY"})},
+        {"campaigns": frozenset({"c1"})},
+    )
+    for named in cases:
+        rule = Rule(id="no", is_forbidden=True, reason="not today", **named)
+        heard = under(ruled(campaign("c1", "k3", value=9.0), rules=(rule,)))
+        decision = one(heard, heard.take(entered("dairy")))
+        assert "k3" not in told(decision)["offers"]
+        assert gate_of(decision) in {"rule", "products"}
+
+
+def test_a_rule_that_forbids_everything_silences_and_leaves_screens_their_default() -> None:
+    """To a person nothing is said; the default greets and names no product."""
+    rule = Rule(id="mourning", is_forbidden=True, reason="a minute of silence")
+    heard = under(ruled(rules=(rule,)))
+    decision = one(heard, heard.take(entered("dairy")))
+    assert decision.level == "silence"
+    assert decision.suppressions[0].gate == "rule"
+    heard.begin_day()
+    assert all(
+        Recommendation.model_validate_json(each.payload).items[0].product == "welcome"
+        for each in heard.published()
+        if "/screen/" in each.topic
+    )
+
+
+def test_what_was_bought_today_is_not_recommended_today() -> None:
+    """Nor in the same visit; tomorrow it is again."""
+    heard = under(ruled())
+    heard.take(entered("dairy", 0), sale(1, "d0", visitor=ref()))
+    heard.now_ms = at(10)
+    decision = one(heard, heard.take(entered("dairy", 10)))
+    assert ("d0", "in_basket") in {(each.product, each.gate) for each in decision.suppressions}
+    heard.take(lifted("d1", 11))
+    heard.now_ms = at(3_000)
+    later = one(heard, heard.take(entered("dairy", 3_000)))
+    assert ("d0", "bought") in {(each.product, each.gate) for each in later.suppressions}
+    heard.now_ms = T0 + DAY_MS
+    assert "d0" in products_of(one(heard, heard.take(entered("dairy", DAY_MS // 1_000))))
+
+
+def test_rules_name_further_departments_that_no_public_screen_shows() -> None:
+    """Beside those of the agent's own policy."""
+    rules = ruled(sensitive_departments=frozenset({"PHARMACY"}))
+    for audience, is_named in (("public", False), ("private", True)):
+        heard = under(rules, audience=audience, n_items=12)
+        decision = one(heard, heard.take(entered("dairy")))
+        assert ("x0" in products_of(decision)) is is_named
+
+
+# --- caps over all channels ----------------------------------------------------------------------
+
+
+def test_a_day_has_so_many_answers_and_no_more() -> None:
+    """Screen, receipt and reply count alike; the next day begins anew."""
+    heard = under(ruled(caps=Caps(per_visitor_day=3)))
+    heard.take(entered("dairy", 0))
+    heard.take(till("basket.item_added", 1, product="d0", visitor=ref()))
+    heard.now_ms = at(2)
+    assert one(heard, heard.ask(request(visitor=ref()))).chosen
+    silent = one(heard, heard.take(entered("bakery", 3)))
+    assert (silent.level, silent.suppressions[0].gate) == ("silence", "day_cap")
+    assert one(heard, heard.take(entered("dairy", 3, who=OTHER_PHONE))).chosen
+
+
+def test_in_quiet_hours_nobody_is_spoken_to_first() -> None:
+    """Whoever asks is answered; a screen keeps the store's default."""
+    heard = under(ruled(caps=Caps(quiet_hours=((23 * 60, 7 * 60), (10 * 60, 10 * 60 + 1)))))
+    silent = one(heard, heard.take(entered("dairy")))
+    assert silent.suppressions[0].gate == "quiet"
+    assert one(heard, heard.ask(request(visitor=ref()), cause="a")).chosen
+    heard.now_ms = at(60)
+    assert one(heard, heard.take(entered("bakery", 60))).chosen
+
+
+def test_what_was_ignored_steps_back() -> None:
+    """After so many showings that led to nothing, and only then."""
+    heard = under(ruled(caps=Caps(ignored_after=2, ignored_lever=0.1)))
+    decision = one(heard, heard.take(entered("dairy", 0)))
+    best = products_of(decision)[0]
+    for n in (1, 2):
+        assert products_of(decision)[0] == best
+        heard.now_ms = at(120 * n)
+        decision = one(heard, heard.take(entered("dairy", 120 * n)))
+    assert best not in products_of(decision)
+    assert told(decision)["known"]["ignored"][best] == 2
+    weighed = {each[0]: each[4] for each in json.loads(decision.record)["candidates"]}
+    assert weighed.get(best, 0.1) == pytest.approx(0.1)
+    assert weighed[products_of(decision)[0]] == 1.0
+
+
+# --- weights and order ---------------------------------------------------------------------------
+
+
+def test_a_weight_moves_what_it_names_while_its_condition_holds() -> None:
+    """Twice the score for the bakery on a Saturday, and not on a Friday."""
+    saturday = When(facts={"weekday": 5})
+    rule = Rule(id="sat", when=saturday, departments=frozenset({"BAKERY"}), weight=4.0)
+    heard = under(ruled(rules=(rule,)))
+    decision = one(heard, heard.take(entered("dairy")))
+    assert heard.catalogue.department(ProductId(products_of(decision)[0])) == "BAKERY"
+    assert told(decision)["held"] == ["sat"]
+    heard = under(ruled(rules=(rule,)))
+    heard.now_ms = T0 - DAY_MS
+    friday = one(heard, heard.ask(request(zone="dairy")))
+    assert told(friday)["held"] == []
+    assert friday.chosen[0].context == 1.0
+
+
+def test_margins_are_the_value_of_what_is_not_offered() -> None:
+    """In money, by department; one that is not named is worth the least that is."""
+    heard = under(ruled(margins={"DAIRY": 0.2, "BAKERY": 0.9}))
+    decision = one(heard, heard.take(entered("dairy")))
+    assert decision.chosen[0].value == pytest.approx(0.9)
+
+
+def test_a_slate_has_not_three_of_one_department_where_another_is_near() -> None:
+    """The third place goes to the other one; without one near it stays."""
+    heard = under(ruled())
+    decision = one(heard, heard.take(entered("dairy")))
+    departments = [heard.catalogue.department(ProductId(each)) for each in products_of(decision)]
+    assert departments == ["DAIRY", "DAIRY", "BAKERY"]
+    far = Rule(id="far", departments=frozenset({"BAKERY", "PHARMACY"}), weight=0.5)
+    heard = under(ruled(rules=(far,)))
+    assert products_of(one(heard, heard.take(entered("dairy")))) == ["d0", "d1", "d2"]
+
+
+# --- what may be looked at -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("audience", "is_known"), [("public", False), ("private", True)])
+def test_no_condition_rests_on_who_somebody_is_before_a_public_screen(
+    audience: str, *, is_known: bool
+) -> None:
+    """Not even on whether he is somebody."""
+    known = When(facts={"identified": True})
+    heard = under(ruled(campaign("c1", "k3", value=9.0, when=known)), audience=audience)
+    heard.take(granted(-60), till("basket.opened", 0, visitor=ref()), scanned_card(1))
+    decision = one(heard, heard.take(entered("dairy", 2)))
+    assert (decision.campaigns == ("c1",)) is is_known
+    assert ("facts" in told(decision)["known"]) is is_known
+
+
+def test_an_age_is_known_of_somebody_alone_with_his_device() -> None:
+    """HQ's segment says it; before others nobody has an age."""
+    old_enough = campaign("c1", "k3", value=9.0, minimum_age=18)
+    for audience, gate in (("private", None), ("semi_private", "age"), ("public", "age")):
+        heard = under(ruled(old_enough), audience=audience)
+        heard.take(granted(-60), till("basket.opened", 0, visitor=ref()), scanned_card(1))
+        body = {
+            "visitor": ref("loyalty", CARD),
+            "reference": "crm-1",
+            "segments": ["age-18", "weekly"],
+        }
+        heard.command(command("profile", body))
+        decision = one(heard, heard.take(entered("dairy", 2)))
+        assert gate_of(decision) == gate, audience
+
+
+# --- the ladder ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("left_ms", "level"),
+    [(None, "model"), (50.0, "model"), (10.0, "rules"), (1.0, "segment"), (0.0, "default")],
+)
+def test_with_less_time_there_is_a_simpler_answer(left_ms: float | None, level: str) -> None:
+    """Model, rules, segment default, store default; the rung stands in the record."""
+    heard = under(ruled(campaign("c1", "k3", value=9.0), hurry_ms=(20, 5)))
+    heard.left_ms = left_ms
+    decision = one(heard, heard.take(entered("bakery")))
+    assert decision.level == level
+    assert len(decision.chosen) == 3
+    assert bool(decision.campaigns) is (level in {"model", "rules"})
+    if level == "segment":
+        departments = {heard.catalogue.department(ProductId(p)) for p in products_of(decision)}
+        assert "BAKERY" in departments
+
+
+def test_in_a_hurry_all_that_could_be_forbidden_is() -> None:
+    """Nobody looked whether the condition holds."""
+    never = When(facts={"hour": 99})
+    rule = Rule(id="no", when=never, departments=frozenset({"DAIRY"}), is_forbidden=True)
+    heard = under(ruled(rules=(rule,), hurry_ms=(20, 5)))
+    assert "d0" in products_of(one(heard, heard.take(entered("dairy"))))
+    heard.left_ms = 1.0
+    decision = one(heard, heard.take(entered("bakery", 1)))
+    assert all(heard.catalogue.department(ProductId(p)) != "DAIRY" for p in products_of(decision))
+
+
+# --- the record ----------------------------------------------------------------------------------
+
+
+def test_a_decision_under_other_rules_is_not_called_the_same() -> None:
+    """Version and digest must both be those at hand."""
+    heard = under(ruled(campaign("c1", "k3", value=9.0)))
+    decision = one(heard, heard.take(entered("dairy")))
+    heard.rules = ruled(campaign("c1", "k3", value=9.0), digest="d2")
+    (difference,) = differences(heard, decision)
+    assert (difference.what, "r1" in difference.recorded) == ("record", True)
+
+
+def test_a_silence_under_rules_comes_out_again() -> None:
+    """A complaint's, which no rule has a part in."""
+    heard = under(ruled(campaign("c1")))
+    heard.take(complained(0, who=ref()))
+    silent = one(heard, heard.take(entered("dairy", 1)))
+    assert (silent.level, silent.suppressions[0].gate) == ("silence", "complaint")
+    assert "known" not in told(silent)
