@@ -320,6 +320,7 @@ IMPERSONAL: Final = {
     "stock": "how many of a product there are",
     "catalogue": "what the store sells",
     "mapping": "the text of each device mapping in force",
+    "rule_set": "the text of each policy that was in force, the newest 100",
     "mapped_message": "marks that recognise a device's message when the broker repeats it:"
     " the newest 4,096",
     "_sqlite_migrations": "which migrations ran",

@@ -532,6 +532,16 @@ def m013_minimum_ages(database: Database) -> None:
     database.execute("UPDATE meta SET value = '13' WHERE key = 'schema_version'")
 
 
+@migrations()
+def m014_rule_sets(database: Database) -> None:
+    """Adds each policy that was in force, as it was written, under its version and digest."""
+    database.execute(
+        "CREATE TABLE rule_set (version TEXT PRIMARY KEY, digest TEXT NOT NULL,"
+        " text TEXT NOT NULL, since_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID"
+    )
+    database.execute("UPDATE meta SET value = '14' WHERE key = 'schema_version'")
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is not applied yet, each migration in one transaction with its record."""
     migrations.apply(Database(connection))

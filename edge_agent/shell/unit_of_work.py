@@ -184,6 +184,10 @@ _SQL: Final = {
         "INSERT OR REPLACE INTO mapping (name, text, loaded_at_ms, problem) VALUES (?, ?, ?, ?)"
     ),
     "mapping_delete": "DELETE FROM mapping WHERE name = ?",
+    "rule_set": (
+        "INSERT OR REPLACE INTO rule_set (version, digest, text, since_ms) VALUES (?, ?, ?, ?)"
+    ),
+    "rule_set_delete": "DELETE FROM rule_set WHERE version = ?",
     "device": "INSERT OR REPLACE INTO device (source, last_at_ms, record) VALUES (?, ?, ?)",
     "dirty": "UPDATE summary_watermark SET is_dirty = 1 WHERE period_start_ms = ?",
     "summary": (
@@ -248,6 +252,8 @@ _ORDER: Final = (
     "mapped_message",
     "mapping_delete",
     "mapping",
+    "rule_set_delete",
+    "rule_set",
     "device",
     "summary",
     "dirty",
