@@ -533,11 +533,10 @@ def m013_minimum_ages(database: Database) -> None:
 
 
 @migrations()
-def m014_rule_sets(database: Database) -> None:
-    """Adds each policy that was in force, as it was written, under its version and digest."""
+def m014_trials(database: Database) -> None:
+    """Adds what was told of campaigns' arms: sums over k visitors and more, by day."""
     database.execute(
-        "CREATE TABLE rule_set (version TEXT PRIMARY KEY, digest TEXT NOT NULL,"
-        " text TEXT NOT NULL, since_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID"
+        "CREATE TABLE trial (period_start_ms INTEGER PRIMARY KEY, cells TEXT NOT NULL) STRICT"
     )
     database.execute("UPDATE meta SET value = '14' WHERE key = 'schema_version'")
 

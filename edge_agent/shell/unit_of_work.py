@@ -120,6 +120,8 @@ _SQL: Final = {
         "INSERT OR IGNORE INTO exposure (visitor, campaign, unit, member, arm, share, goal, at_ms)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
     ),
+    "told": "UPDATE exposure SET told_ms = ? WHERE visitor = ? AND campaign = ?",
+    "trial": "INSERT OR REPLACE INTO trial (period_start_ms, cells) VALUES (?, ?)",
     "goal": "INSERT OR IGNORE INTO goal (id, products, at_ms) VALUES (?, ?, ?)",
     "alert": "INSERT OR IGNORE INTO alert (cause, zone, at_ms) VALUES (?, ?, ?)",
     "outcome": (
@@ -184,10 +186,6 @@ _SQL: Final = {
         "INSERT OR REPLACE INTO mapping (name, text, loaded_at_ms, problem) VALUES (?, ?, ?, ?)"
     ),
     "mapping_delete": "DELETE FROM mapping WHERE name = ?",
-    "rule_set": (
-        "INSERT OR REPLACE INTO rule_set (version, digest, text, since_ms) VALUES (?, ?, ?, ?)"
-    ),
-    "rule_set_delete": "DELETE FROM rule_set WHERE version = ?",
     "device": "INSERT OR REPLACE INTO device (source, last_at_ms, record) VALUES (?, ?, ?)",
     "dirty": "UPDATE summary_watermark SET is_dirty = 1 WHERE period_start_ms = ?",
     "summary": (
@@ -232,6 +230,8 @@ _ORDER: Final = (
     "showing",
     "decision",
     "exposure",
+    "told",
+    "trial",
     "goal",
     "alert",
     "outcome",
@@ -252,8 +252,6 @@ _ORDER: Final = (
     "mapped_message",
     "mapping_delete",
     "mapping",
-    "rule_set_delete",
-    "rule_set",
     "device",
     "summary",
     "dirty",
