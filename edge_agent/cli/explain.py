@@ -51,6 +51,8 @@ def explanation(record: dict[str, Any], outcomes: list[tuple[str, str]]) -> list
         f"  found by   {record['level']} · model {record['model']} · policy {record['policy']}"
         f" · arm {record['arm']} · action probability {record['action_probability']}",
     ]
+    if record.get("company") is not None:
+        lines.append(_company_line(record["company"]))
     request = record["request"]
     if request is not None:
         history = len(request["history"])
@@ -75,6 +77,16 @@ def explanation(record: dict[str, Any], outcomes: list[tuple[str, str]]) -> list
     ]
     lines += [f"  outcome    {kind} {product}".rstrip() for kind, product in outcomes]
     return lines
+
+
+def _company_line(company: dict[str, Any]) -> str:
+    n_people, held = company["people"], company.get("held")
+    people = "1 person" if n_people == 1 else f"{n_people} people"
+    heeded = f", an answer to {len(held)} of them together" if held is not None else ""
+    return (
+        f"  before     {people} at a {company['audience']} screen"
+        f" (shared by {company['mode']}){heeded}"
+    )
 
 
 def _read(path: Path, decision: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:

@@ -9,6 +9,7 @@ import json
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
+from edge_agent.decide.audience import company_document
 from edge_agent.domain.identity import once_each
 from edge_agent.domain.ids import DecisionId
 from edge_agent.domain.scoring import PastBasket, ScoringRequest
@@ -103,6 +104,8 @@ def record_of(
     }
     if place.device is not None:
         document["place"]["device"] = place.device
+    if moment.company is not None:
+        document["company"] = company_document(moment.company)
     if hq_silent_days is not None:
         document["hq_silent_days"] = hq_silent_days
     if rules is not None:

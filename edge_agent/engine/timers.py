@@ -14,7 +14,7 @@ from edge_agent.domain.decisions import Cause, Moment, Place
 from edge_agent.domain.effects import Count, ScheduleWake
 from edge_agent.domain.ids import ScreenId, VisitorId
 from edge_agent.domain.time import SECOND_MS
-from edge_agent.engine import deciding, help_by_staff, persons
+from edge_agent.engine import before_screens, deciding, help_by_staff, persons
 from edge_agent.state.visits import timed_out
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ def wake(draft: Draft, given: Wake) -> None:
         _long_dwell(draft, VisitorId(given.key))
     elif given.kind == "screen_default":
         _screen_default(draft, ScreenId(given.key))
+    elif given.kind == before_screens.TURN:
+        before_screens.turn(draft, given)
 
 
 def _visit_timeout(draft: Draft, visitor: VisitorId) -> None:
@@ -49,7 +51,7 @@ def _visit_timeout(draft: Draft, visitor: VisitorId) -> None:
     draft.touch_summaries(visit.last_at_ms)
     if visit.zone is not None:
         cause = Cause(source=AGENT_SOURCE, id=f"timeout-{visit.id}")
-        deciding.revert_screens(draft, visit.zone, visitor, cause=cause)
+        before_screens.follow_end(draft, visit, cause=cause)
 
 
 def _long_dwell(draft: Draft, visitor: VisitorId) -> None:

@@ -541,6 +541,14 @@ def m014_trials(database: Database) -> None:
     database.execute("UPDATE meta SET value = '14' WHERE key = 'schema_version'")
 
 
+@migrations()
+def m015_audiences_of_showings(database: Database) -> None:
+    """Adds who may see what a screen shows; of what it shows already, its visitor alone."""
+    database.execute("ALTER TABLE showing ADD COLUMN audience TEXT NOT NULL DEFAULT 'private'")
+    database.execute("ALTER TABLE showing ADD COLUMN is_shared INTEGER NOT NULL DEFAULT 0")
+    database.execute("UPDATE meta SET value = '15' WHERE key = 'schema_version'")
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is not applied yet, each migration in one transaction with its record."""
     migrations.apply(Database(connection))

@@ -106,9 +106,11 @@ _SQL: Final = {
         " VALUES (?, ?, ?, ?, ?)"
     ),
     "showing": (
-        "INSERT INTO showing (screen, decision, visitor, valid_until_ms) VALUES (?, ?, ?, ?)"
+        "INSERT INTO showing (screen, decision, visitor, valid_until_ms, audience,"
+        " is_shared) VALUES (?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (screen) DO UPDATE SET decision = excluded.decision,"
-        " visitor = excluded.visitor, valid_until_ms = excluded.valid_until_ms"
+        " visitor = excluded.visitor, valid_until_ms = excluded.valid_until_ms,"
+        " audience = excluded.audience, is_shared = excluded.is_shared"
     ),
     "decision": (
         "INSERT OR IGNORE INTO decision (id, at_ms, moment, visitor, visit, channel, place, zone,"
@@ -606,7 +608,7 @@ class UnitOfWork:
             self._write_basket(basket)
         for showing in self._showings.values():
             row = (showing.screen, showing.decision, showing.visitor, showing.valid_until_ms)
-            self.add("showing", row)
+            self.add("showing", (*row, showing.audience, int(showing.is_shared)))
         for table in _ORDER:
             pending = self._pending.get(table)
             if pending and table != "outbox":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import pytest
@@ -13,6 +14,7 @@ from edge_agent.domain.contacts import Contact
 from edge_agent.domain.effects import CountCampaign, Effect, RecordContact, SetFact, Step
 from edge_agent.domain.ids import CampaignId, ProductId, ScreenId, ZoneId
 from edge_agent.domain.policy import Retention
+from edge_agent.domain.rules import Rules, Sharing
 from edge_agent.domain.store import Fact, Level
 from edge_agent.domain.time import DAY_MS
 from edge_agent.domain.visitor import Visit
@@ -212,6 +214,31 @@ def test_screens_stock_alerts_and_caps_are_known(heard: World, kind: str) -> Non
     assert heard.state.out_of_stock() == {ProductId("d1")}
     assert heard.state.last_alert_ms(ZoneId("wine")) == heard.now_ms
     assert heard.state.showing(ScreenId("dairy-1")) is not None
+
+
+@pytest.mark.parametrize("audience", ["public", "semi_private", "private"])
+def test_whose_eyes_a_screen_is_for_is_known(kind: str, audience: str, tmp_path: Path) -> None:
+    """What a screen shows when the agent ends gives way after its start as before it."""
+    told = world(audience=audience)
+    told.rules = Rules(sharing=MappingProxyType({ScreenId("bakery-1"): Sharing(mode="mixed")}))
+    heard = told if kind == "memory" else DiskWorld(tmp_path / "state.db", told)
+    heard.rules = told.rules
+    others = ("AC:23:3F:A0:11:01", "AC:23:3F:A0:11:02")
+    heard.take(entered("dairy", 0), *(entered("bakery", n, who=o) for n, o in enumerate(others)))
+    settled(heard, kind)
+    mine = heard.state.showing(ScreenId("dairy-1"))
+    theirs = heard.state.showing(ScreenId("bakery-1"))
+    assert mine is not None
+    assert theirs is not None
+    assert (mine.audience, mine.is_personal, mine.is_shared) == (
+        audience,
+        audience != "public",
+        False,
+    )
+    assert (theirs.visitor, theirs.is_personal, theirs.is_shared) == (None, False, True)
+    assert theirs.audience == ("private" if audience == "private" else "public")
+    if isinstance(heard, DiskWorld):
+        heard.connection.close()
 
 
 def test_what_a_visit_was_told_counts_under_whatever_id_it_bears(heard: World, kind: str) -> None:
