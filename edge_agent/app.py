@@ -69,6 +69,7 @@ from edge_agent.shell.opening import Opening
 from edge_agent.shell.reserve import Reserve
 from edge_agent.shell.retention import APART, purge
 from edge_agent.shell.rights_desk import RightsDesk, StoreOf, Ways
+from edge_agent.shell.rule_desk import RuleDesk
 from edge_agent.shell.scorers import ModelScorer, PopularityScorer
 from edge_agent.shell.second_copy import SecondCopy
 from edge_agent.shell.shadow import Shadow
@@ -148,7 +149,7 @@ class Agent:
         self._build_on_what_is_there()
 
     def reload(self) -> None:
-        """Asks for the mappings to be loaded again, and does not wait for it."""
+        """Asks for mappings and rules to be loaded again, and does not wait for it."""
         threading.Thread(target=self._reload, name="reload", daemon=True).start()
 
     # --- life ---------------------------------------------------------------------------------
@@ -255,6 +256,8 @@ class Agent:
         self._label_key = secret
         self._desk = MappingDesk(config, self._path, secret=secret)
         self._desk.start(self._unit, now_ms=self._clock.now_ms() or last_now_ms)
+        self._rule_desk = RuleDesk(config, self._path)
+        self._rule_desk.start(self._unit, now_ms=self._clock.now_ms() or last_now_ms)
         self._memory = memory = MappingMemory(
             self._unit, DayCipher(), secret, today_key=self._people.today_key
         )
@@ -269,6 +272,7 @@ class Agent:
         self._store_outbox = StoreOutbox(self._store_link, _RoadClock(self))
         self._make_hq_outbox(layout)
         self._road = self._make_road(last_now_ms)
+        self._road.use_rules(self._rule_desk.rules)
         self._watch = DeviceWatch(
             self._road.devices, k=config.policy.k, now_s=self._clock.monotonic_s()
         )
@@ -504,18 +508,21 @@ class Agent:
 
     def _reload(self) -> None:
         try:
-            self._loop.calls.call(self._load_mappings, timeout_s=CALL_TIMEOUT_S)
+            self._loop.calls.call(self._load_again, timeout_s=CALL_TIMEOUT_S)
         except EdgeAgentError as error:
             log.error("reload_failed", extra={"fields": {"error": error.message}})  # noqa: TRY400 - told in our words
             return
         self._store_link.subscribe_to(self._subscriptions()).wait(CALL_TIMEOUT_S)
         self._store_connection(self._store_link.connected)
-        log.info("reloaded", extra={"fields": {"problems": list(self._desk.problems)}})
+        problems = [*self._desk.problems, *self._rule_desk.problems]
+        log.info("reloaded", extra={"fields": {"problems": problems}})
 
-    def _load_mappings(self) -> dict[str, Any]:
+    def _load_again(self) -> dict[str, Any]:
         self._desk.reload(self._unit, now_ms=self.now_ms())
         self._mapper.replace(self._desk.mappings)
         self._road.devices.tolerances = self._tolerances()
+        self._rule_desk.reload(self._unit, now_ms=self.now_ms())
+        self._road.use_rules(self._rule_desk.rules)
         return {}
 
     def _wakes(self, now_ms: int) -> Any:
@@ -526,6 +533,8 @@ class Agent:
             layout=layout,
             policy=self.config.policy,
             now_ms=now_ms,
+            calls=self._state.live_calls(),
+            queues=tuple(zone for zone in layout.zones if self._state.level("queue", zone)),
         )
 
     def _rebuild(self) -> None:
@@ -747,7 +756,8 @@ class Agent:
             found.append(HQ_UNHEARD)
         found += self._opening.found.problems()
         watch: DeviceWatch | None = getattr(self, "_watch", None)
-        return (*found, *self._desk.problems, *(() if watch is None else watch.problems))
+        found += (*self._desk.problems, *self._rule_desk.problems)
+        return (*found, *(() if watch is None else watch.problems))
 
     def _gateway_state(self, now_ms: int) -> GatewayState:
         problems = self._problems()

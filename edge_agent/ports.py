@@ -9,12 +9,14 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from edge_agent.domain.basket import Basket
+    from edge_agent.domain.calls import Call
     from edge_agent.domain.contacts import CampaignUses, Contact
     from edge_agent.domain.decisions import Decision
     from edge_agent.domain.effects import Change, Effect, JoinPurchases
     from edge_agent.domain.ids import (
         BasketId,
         CampaignId,
+        DecisionId,
         ProductId,
         ScreenId,
         UnitId,
@@ -164,6 +166,14 @@ class State(Protocol):
 
     def has_alerted(self, cause: str) -> bool:
         """Returns whether staff were alerted for this cause already."""
+        ...
+
+    def live_calls(self) -> tuple[Call, ...]:
+        """Returns the calls for help that are open, or whose matter goes on, oldest first."""
+        ...
+
+    def call(self, decision: DecisionId) -> Call | None:
+        """Returns the call that a decision made, a closed one too."""
         ...
 
     def out_of_stock(self) -> frozenset[ProductId]:

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from edge_agent.domain import effects
 from edge_agent.domain.basket import Basket
+from edge_agent.domain.calls import UNASKED, Call, alert_key
 from edge_agent.domain.contacts import ANSWERS, CampaignUses, Contact
 from edge_agent.domain.decisions import Cause, Decision, contact_from
 from edge_agent.domain.effects import Change, Effect, Step, VisitsChanged
@@ -41,7 +42,7 @@ from edge_agent.domain.inputs import (
     Wake,
 )
 from edge_agent.domain.policy import Policy
-from edge_agent.domain.rules import NEUTRAL, FactValue, Rules
+from edge_agent.domain.rules import NEUTRAL, FactValue
 from edge_agent.domain.scoring import ScoredProduct, ScoringRequest
 from edge_agent.domain.store import AtRegister, Fact, Layout, Level, Product, Showing
 from edge_agent.domain.time import DAY_MS, SECOND_MS, local_time, ms_from_datetime
@@ -74,6 +75,7 @@ class MemoryState:
         self.visits: dict[VisitorId, dict[VisitId, Visit]] = {}
         self.baskets: dict[BasketId, Basket] = {}
         self.showings: dict[ScreenId, Showing] = {}
+        self.calls: dict[DecisionId, Call] = {}
         self.decisions: list[Decision] = []
         self.outcomes: set[tuple[DecisionId, str, str]] = set()
         self.counted: dict[tuple[str, str, int], tuple[int, int]] = {}
@@ -189,7 +191,15 @@ class MemoryState:
 
     def has_alerted(self, cause: str) -> bool:
         """Returns whether staff were alerted for this cause already."""
-        return any(each.moment.cause.id == cause for each in self._alerts())
+        return any(alert_key(each.moment) == cause for each in self._alerts())
+
+    def live_calls(self) -> tuple[Call, ...]:
+        """Returns the calls that are open, or whose matter goes on, oldest first."""
+        return tuple(self.calls[each] for each in sorted(self.calls) if self.calls[each].is_live)
+
+    def call(self, decision: DecisionId) -> Call | None:
+        """Returns the call that a decision made."""
+        return self.calls.get(decision)
 
     def out_of_stock(self) -> frozenset[ProductId]:
         """Returns the products that the store has none of."""
@@ -243,6 +253,8 @@ class MemoryState:
             known.update({visit.id: visit for visit in change.visits})
         elif isinstance(change, Basket):
             self.baskets[change.id] = change
+        elif isinstance(change, Call):
+            self.calls[change.id] = change
         else:
             self.showings[change.screen] = change
 
@@ -331,7 +343,7 @@ class MemoryState:
         return self.visits.get(visitor, {}).values()
 
     def _alerts(self) -> Iterable[Decision]:
-        return (each for each in self.decisions if each.moment.kind == "long_dwell")
+        return (each for each in self.decisions if each.moment.kind in UNASKED)
 
 
 def comparable(visit: Visit) -> tuple[Any, ...]:
@@ -556,7 +568,7 @@ class World:
         self.wakes = Wakes()
         self.closed_until_ms = 0
         self.hq_heard_ms: int | None = None
-        self.rules: Rules = NEUTRAL
+        self.rules = NEUTRAL
         self.left_ms: float | None = None
         self.watermark_ms = 0
         self.effects: list[Effect] = []
@@ -707,6 +719,20 @@ class World:
         }
         self.wakes = rebuilt(
             (), showings, layout=self.layout, policy=self.policy, now_ms=self.now_ms
+        )
+        return self.tick(self.now_ms)
+
+    def restart(self) -> list[Effect]:
+        """Ends and begins again: what is to come follows from the state alone."""
+        visits = (self.state.visit_of(each) for each in self.memory.visits)
+        self.wakes = rebuilt(
+            tuple(each for each in visits if each is not None and each.is_open),
+            {},
+            layout=self.layout,
+            policy=self.policy,
+            now_ms=self.now_ms,
+            calls=self.state.live_calls(),
+            queues=tuple(each for each in self.layout.zones if self.state.level("queue", each)),
         )
         return self.tick(self.now_ms)
 

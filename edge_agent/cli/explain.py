@@ -10,7 +10,7 @@ import typer
 
 from edge_agent import config as configuration
 from edge_agent.cli.run import DEFAULT_CONFIG
-from edge_agent.domain.time import rfc3339_from_ms
+from edge_agent.domain.time import SECOND_MS, rfc3339_from_ms
 from edge_agent.shell.sqlite_db import open_for_reading
 
 LATEST = "latest"
@@ -51,8 +51,6 @@ def explanation(record: dict[str, Any], outcomes: list[tuple[str, str]]) -> list
         f"  found by   {record['level']} · model {record['model']} · policy {record['policy']}"
         f" · arm {record['arm']} · action probability {record['action_probability']}",
     ]
-    if record.get("company") is not None:
-        lines.append(_company_line(record["company"]))
     request = record["request"]
     if request is not None:
         history = len(request["history"])
@@ -63,6 +61,7 @@ def explanation(record: dict[str, Any], outcomes: list[tuple[str, str]]) -> list
         )
     if record.get("hq_silent_days"):
         lines.append(f"  rests on   headquarters, not heard for {record['hq_silent_days']} days")
+    lines += _concern(record)
     chosen = set(record["chosen"])
     for rank, candidate in enumerate(record["candidates"], start=1):
         product, propensity, value, context, lever, score, reason = candidate
@@ -79,14 +78,13 @@ def explanation(record: dict[str, Any], outcomes: list[tuple[str, str]]) -> list
     return lines
 
 
-def _company_line(company: dict[str, Any]) -> str:
-    n_people, held = company["people"], company.get("held")
-    people = "1 person" if n_people == 1 else f"{n_people} people"
-    heeded = f", an answer to {len(held)} of them together" if held is not None else ""
-    return (
-        f"  before     {people} at a {company['audience']} screen"
-        f" (shared by {company['mode']}){heeded}"
-    )
+def _concern(record: dict[str, Any]) -> list[str]:
+    told = {name: each for name, each in record.get("concern", {}).items() if each}
+    if not told:
+        return []
+    values = (", ".join(each) if isinstance(each, list) else each for each in told.values())
+    what = (f"{name.replace('_', ' ')} {each}" for name, each in zip(told, values, strict=True))
+    return [f"  help with  {' · '.join(what)}, {record['dwell_ms'] / SECOND_MS:g} s there"]
 
 
 def _read(path: Path, decision: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:

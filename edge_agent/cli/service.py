@@ -38,7 +38,7 @@ def _keep_memory_small() -> None:
 def serve(path: Path) -> None:
     """Runs the agent of a configuration file in this thread until SIGTERM or SIGINT.
 
-    SIGHUP loads the mappings again, and nothing else.
+    SIGHUP loads the mappings and the policy again, and nothing else.
 
     Raises:
         EdgeAgentError: It cannot start; the error says what to do.

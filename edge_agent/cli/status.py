@@ -19,21 +19,20 @@ from edge_agent.domain.time import rfc3339_from_ms
 from edge_agent.errors import AgentUnreachable, RequestRefused
 from edge_agent.runner.devices import Devices
 from edge_agent.shell.control import SHOW_MODEL, ask
-from edge_agent.shell.health import Health, read_health
+from edge_agent.shell.health import Health, RulesHealth, read_health
 from edge_agent.shell.sqlite_db import open_for_reading
-from edge_agent.shell.trials import read_uplifts
 from edge_agent.state.alarms import is_clock_wrong
-from edge_agent.sync.uplift_told import COLUMNS, NOTE, TITLE, document_of, texts_of
 
 if TYPE_CHECKING:
     import sqlite3
 
     from edge_agent.config import Config
-    from edge_agent.domain.uplift import Uplift
     from edge_agent.state.devices import Standing
 
 # A busy agent must not keep its status waiting.
 LOOK_TIMEOUT_S: Final = 5.0
+# As much of a digest tells two policies apart for a person.
+DIGEST_SHOWN: Final = 12
 # What may be wrong on purpose.
 MEANT: Final = frozenset({"no_model"})
 
@@ -48,8 +47,8 @@ def status(
     """Show what the agent holds, what it counted, and what is wrong.
 
     Exit codes: 0 good, or no agent answers; 1 something is wrong: a device fell silent, a counter
-    drifts, a clock is off, a mapping is refused, the disk is full; 2 wrong use; 3 no database.
-    An agent without a model is degraded, but may be meant so: 0.
+    drifts, a clock is off, a mapping or policy is refused, the disk is full; 2 wrong use; 3 no
+    database. An agent without a model is degraded, but may be meant so: 0.
 
     Example: edge-agent status --config /etc/edge-agent/agent.toml
     """
@@ -57,19 +56,14 @@ def status(
     reading = read_health(loaded.database)
     model, (devices, problems) = _model(loaded.control_socket), devices_of(loaded)
     health = told_health(problems)
-    with closing(open_for_reading(loaded.database)) as connection:
-        uplifts = read_uplifts(connection)
     if as_json:
         told = {"health": health, "problems": problems}
         found = {**reading.as_dict(), **told, "model": model, "devices": devices}
-        found["uplift"] = [document_of(each) for each in uplifts]
         typer.echo(json.dumps(found, indent=2))
     else:
         _print(reading, health, problems, model)
         if devices:
             Console().print(_devices(devices))
-        if uplifts:
-            Console().print(_uplifts(uplifts))
     if set(problems or ()) - MEANT:
         raise typer.Exit(1)
 
@@ -94,12 +88,24 @@ def _print(
         table.add_row(name.replace("_", " "), f"{count:,}")
     for name, count in health.counters.items():
         table.add_row(f"counted: {name.replace('_', ' ')}", f"{count:,}")
+    if health.rules is not None:
+        _add_rules(table, health.rules)
     table.add_row("model", "no agent answers" if model is None else model["live"] or "popularity")
     for name, value in ((model or {}).get("comparison") or {}).items():
         table.add_row(f"comparison: {name.replace('_', ' ')}", str(value))
     Console().print(table)
     if health.mappings or health.mappings_problem:
         Console().print(_mappings(health))
+
+
+def _add_rules(table: Table, rules: RulesHealth) -> None:
+    in_force = "none"
+    if rules.version is not None:
+        since, digest = rules.in_force_since, (rules.digest or "")[:DIGEST_SHOWN]
+        in_force = f"{rules.version} ({digest}) since {since}"
+    table.add_row("policy", escape(in_force))
+    if rules.problem is not None:
+        table.add_row("policy refused", escape(rules.problem))
 
 
 def devices_of(config: Config) -> tuple[list[dict[str, Any]], list[str] | None]:
@@ -160,13 +166,6 @@ def _devices(devices: list[dict[str, Any]]) -> Table:
             ", ".join(troubles),
         )
         table.add_row(*(escape(cell) for cell in cells))
-    return table
-
-
-def _uplifts(uplifts: tuple[Uplift, ...]) -> Table:
-    table = Table("campaign", *COLUMNS, title=f"{TITLE} in this store", caption=NOTE)
-    for each in uplifts:
-        table.add_row(escape(each.campaign), *(escape(text) for text in texts_of(each)))
     return table
 
 

@@ -112,8 +112,9 @@ class _Checker:
     def _name(self, node: Node) -> str:
         known = FACT_NAMES.get(node.word)
         if known is None:
-            what = f"nothing is called {node.word}; {suggested(node.word, FACT_NAMES)}"
-            raise BadCondition(node.at, what)
+            near = get_close_matches(node.word, FACT_NAMES, n=1)
+            cure = f"did you mean {near[0]}?" if near else f"if HQ sends it: fact.{node.word}"
+            raise BadCondition(node.at, f"nothing is called {node.word}; {cure}")
         self.names.add(node.word)
         return known.type
 

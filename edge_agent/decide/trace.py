@@ -6,10 +6,11 @@ The same inputs give the same bytes, so that a replay can be compared with what 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_agent.decide.audience import company_document
+from edge_agent.domain.decisions import Concern
 from edge_agent.domain.identity import once_each
 from edge_agent.domain.ids import DecisionId
 from edge_agent.domain.scoring import PastBasket, ScoringRequest
@@ -104,8 +105,8 @@ def record_of(
     }
     if place.device is not None:
         document["place"]["device"] = place.device
-    if moment.company is not None:
-        document["company"] = company_document(moment.company)
+    if moment.concern is not None:
+        document["concern"] = asdict(moment.concern)
     if hq_silent_days is not None:
         document["hq_silent_days"] = hq_silent_days
     if rules is not None:
@@ -137,6 +138,11 @@ def request_from(record: dict[str, Any]) -> ScoringRequest | None:
         ),
         limit=stored["limit"],
     )
+
+
+def concern_from(stored: dict[str, Any]) -> Concern:
+    """Returns what help was wanted with, from a record or a call's row."""
+    return Concern(**{**stored, "departments": tuple(stored["departments"])})
 
 
 def _request(request: ScoringRequest) -> dict[str, Any]:

@@ -58,21 +58,20 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Company:
-    """Who stands before a screen, as far as its answer rests on that; it names nobody.
+class Concern:
+    """What help seems to be wanted with; nothing in it says who wants it.
 
     Attributes:
-        audience: Who can see the screen, as the configuration says; the place of the moment has
-            who can see this answer.
-        n_people: How many there are, whoever is silent among them.
-        mode: How they share the screen, of `domain.rules.SHARING_MODES`.
-        held: Of an answer to several at once, what each of them holds, oldest first.
+        departments: Of the product handled last, or else those of the zone.
+        product: What was handled last, unless it is of a sensitive department.
+        lifts_and_returns: How many goods were put back in this stay.
+        queue_length: How many waited.
     """
 
-    audience: str
-    n_people: int
-    mode: str = "newest"
-    held: tuple[tuple[ProductId, ...], ...] = ()
+    departments: tuple[str, ...] = ()
+    product: ProductId | None = None
+    lifts_and_returns: int | None = None
+    queue_length: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +79,12 @@ class Moment:
     """Something that asks for a decision.
 
     Attributes:
-        kind: `zone_entered`, `item_handled`, `basket_line`, `long_dwell`, `help_requested`,
-            `request`, `store_default` or `company`: an answer to several, or to who is next.
+        kind: `zone_entered`, `item_handled`, `basket_line`, `request`, `store_default`, or one of
+            `domain.calls` that asks for a person.
         in_basket: What this visit visibly holds, oldest first; may always be used.
         visitor: For whom; None for the store's default and for a caller who names nobody.
         member: The identified, consenting person behind the visitor.
-        company: Who stands before the screen; None where no answer rests on that.
+        concern: What help is wanted with, of moments that the store's rules on help look after.
     """
 
     kind: str
@@ -97,7 +96,7 @@ class Moment:
     in_basket: tuple[ProductId, ...] = ()
     limit: int = 3
     dwell_ms: int = 0
-    company: Company | None = None
+    concern: Concern | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge_agent.domain.basket import Basket
+from edge_agent.domain.calls import Call
 from edge_agent.domain.contacts import Contact
 from edge_agent.domain.decisions import Decision
 from edge_agent.domain.ids import (
@@ -35,7 +36,7 @@ class VisitsChanged:
     mark: Mark | None = None
 
 
-Change = Visitor | VisitsChanged | Basket | Showing
+Change = Visitor | VisitsChanged | Basket | Showing | Call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

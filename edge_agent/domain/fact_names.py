@@ -100,3 +100,16 @@ FACT_NAMES: Final[Mapping[str, FactName]] = MappingProxyType(
         ),
     }
 )
+
+
+def markdown_rows() -> list[str]:
+    """Returns the README's table of names, row by row."""
+    return [
+        f"| `{name}` | {each.type} | {_told(each)}{' *' if each.is_personal else ''} |"
+        for name, each in FACT_NAMES.items()
+    ]
+
+
+def _told(name: FactName) -> str:
+    values = ", ".join(f"`{value}`" for value in name.values)
+    return f"{name.about}: {values}" if values else name.about

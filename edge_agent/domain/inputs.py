@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_agent.domain.decisions import Cause
-from edge_agent.domain.ids import BasketId, VisitorId
+from edge_agent.domain.ids import BasketId, TeamId, VisitorId
 from edge_agent.domain.visitor import Subject
 
 if TYPE_CHECKING:
@@ -64,10 +64,11 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StaffAnswered:
-    """A staff team answered an alert."""
+    """A staff team answered an alert; `team` is whose topic it came on."""
 
     feedback: StaffFeedback
     at_ms: int
+    team: TeamId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -221,6 +221,11 @@ class Rules:
     hurry_ms: tuple[int, int] = (0, 0)
 
     @property
+    def follows_up_calls(self) -> bool:
+        """Whether calls for help are routed, followed up and closed; else staff are told alone."""
+        return bool(self.teams) or self.help != Help()
+
+    @property
     def is_neutral(self) -> bool:
         """Whether a decision without any rule comes out the same."""
         return self == NEUTRAL

@@ -21,6 +21,7 @@ from edge_agent.domain.inputs import (
 )
 from edge_agent.engine import (
     answers,
+    calls,
     commands,
     feedback,
     help_by_staff,
@@ -94,9 +95,10 @@ def step(state: State, given: Input, context: Context) -> Step:  # noqa: C901 - 
         case Restricted():
             rights.restrict(draft, given)
         case Forgotten():
-            rights.leave_screens(draft, given)
+            rights.leave(draft, given)
         case _:
             assert_never(given)
+    calls.settle(draft)
     return draft.finished()
 
 

@@ -35,12 +35,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from edge_agent.domain.basket import Basket
+    from edge_agent.domain.calls import Call
     from edge_agent.domain.contacts import CampaignUses, Contact
     from edge_agent.domain.decisions import Decision
     from edge_agent.domain.effects import Change, Effect
     from edge_agent.domain.ids import (
         BasketId,
         CampaignId,
+        DecisionId,
         ScreenId,
         UnitId,
         VisitId,
@@ -68,12 +70,14 @@ class Draft:
         self._put: dict[VisitorId, dict[VisitId, Visit | None]] = {}
         self._baskets: dict[BasketId, Basket] = {}
         self._showings: dict[ScreenId, Showing] = {}
+        self._calls: dict[DecisionId, Call] = {}
 
     def finished(self) -> Step:
         """Returns all that was collected; visitors first, because the rest refers to them."""
         changes: list[Change] = [*self._visitors.values(), *self._marked]
         changes += self._baskets.values()
         changes += self._showings.values()
+        changes += self._calls.values()
         return Step(tuple(changes), tuple(self._effects))
 
     def add(self, *effects: Effect) -> None:
@@ -394,10 +398,33 @@ class Draft:
         """Returns what a screen shows."""
         return self._showings.get(screen) or self.state.showing(screen)
 
-    def shows_anew(self, screen: ScreenId) -> bool:
-        """Returns whether this very step has changed what a screen shows."""
-        return screen in self._showings
-
     def put_showing(self, showing: Showing) -> None:
         """Replaces what a screen shows."""
         self._showings[showing.screen] = showing
+
+    # --- calls for help -----------------------------------------------------------------------
+
+    def calls(self) -> tuple[Call, ...]:
+        """Returns the calls that are open, or whose matter goes on, as this step leaves them."""
+        known = self.state.live_calls()
+        if not self._calls:
+            return known
+        found = {each.id: each for each in known} | self._calls
+        return tuple(each for each in found.values() if each.is_live)
+
+    def call(self, decision: DecisionId) -> Call | None:
+        """Returns the call that a decision made."""
+        return self._calls.get(decision) or self.state.call(decision)
+
+    def put_call(self, call: Call) -> None:
+        """Replaces a call."""
+        self._calls[call.id] = call
+
+    def has_moved(self, visitor: VisitorId) -> bool:
+        """Returns whether a visitor's visits changed in this step."""
+        return visitor in self._put
+
+    @property
+    def has_restated(self) -> bool:
+        """Whether what is known of anybody beside his visits changed in this step."""
+        return bool(self._visitors)

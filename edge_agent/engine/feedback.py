@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.domain.effects import Count, RecordOutcome
 from edge_agent.domain.ids import DecisionId, ProductId
+from edge_agent.engine import calls
 from edge_agent.wire import events as wire
 
 if TYPE_CHECKING:
@@ -40,8 +41,12 @@ def fed_back(draft: Draft, arrival: Arrival) -> None:
 
 
 def staff_answered(draft: Draft, answered: StaffAnswered) -> None:
-    """Joins staff's answer to its alert."""
+    """Joins staff's answer to its alert, and to the call that this is of, if it is followed up."""
     feedback = answered.feedback
+    call = draft.call(DecisionId(feedback.decision))
+    if call is not None:
+        calls.answered(draft, call, answered)
+        return
     draft.add(
         RecordOutcome(
             decision=DecisionId(feedback.decision), kind=feedback.outcome, at_ms=answered.at_ms

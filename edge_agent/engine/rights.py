@@ -15,7 +15,7 @@ from edge_agent.domain.visitor import (
     Complaint,
     ConsentStatement,
 )
-from edge_agent.engine import before_screens, deciding, help_by_staff, persons, purchases
+from edge_agent.engine import calls, deciding, help_by_staff, persons, purchases
 from edge_agent.identify.consent import PURPOSES, has_any_consent, with_statements
 from edge_agent.wire import events as wire
 
@@ -91,7 +91,6 @@ def state_consent(
             draft.add(ForgetContacts(visitor=stated.id))
         touched = frozenset({stated.id, *(each.id for each in linked)})
         deciding.revert_all_of(draft, touched, cause=cause)
-        before_screens.follow_word(draft, cause=cause)
 
 
 def unlink(draft: Draft, given: Unlink) -> None:
@@ -115,7 +114,6 @@ def unlink(draft: Draft, given: Unlink) -> None:
     touched = frozenset(each for pair in pairs for each in pair)
     cause = Cause(source=UNLINK_SOURCE, id=f"unlink-{draft.context.now_ms}")
     deciding.revert_all_of(draft, touched, cause=cause)
-    before_screens.follow_word(draft, cause=cause)
     draft.add(Count("unlinked" if pairs else "unlink_of_nobody"))
 
 
@@ -139,7 +137,6 @@ def silence_screens(draft: Draft, *, cause: Cause) -> None:
         shown_to = None if showing is None else draft.visitor(showing.visitor)
         if shown_to is not None and persons.is_silenced(draft, shown_to):
             deciding.decide(draft, store_default(screen, cause=cause, policy=draft.context.policy))
-    before_screens.follow_word(draft, cause=cause)
 
 
 def restrict(draft: Draft, given: Restricted) -> None:
@@ -153,15 +150,16 @@ def restrict(draft: Draft, given: Restricted) -> None:
     silence_screens(draft, cause=Cause(source=OPERATOR_SOURCE, id=f"restriction-{given.at_ms}"))
 
 
-def leave_screens(draft: Draft, given: Forgotten) -> None:
-    """Gives back every screen that shows something for somebody who is forgotten."""
+def leave(draft: Draft, given: Forgotten) -> None:
+    """Gives back every screen that shows something for somebody forgotten, and calls for him."""
+    for call in draft.calls():
+        if call.is_open and call.visitor in given.visitors:
+            calls.withdraw(draft, call)
     for screen in draft.context.layout.screens.values():
         showing = draft.showing(screen.id)
         if showing is not None and showing.visitor in given.visitors:
             cause = Cause(source=OPERATOR_SOURCE, id=f"back-{screen.id}-{given.at_ms}")
             deciding.decide(draft, store_default(screen, cause=cause, policy=draft.context.policy))
-    cause = Cause(source=OPERATOR_SOURCE, id=f"left-{given.at_ms}")
-    before_screens.follow_word(draft, cause=cause, without=frozenset(given.visitors))
 
 
 def _with_restriction(visitor: Visitor, given: Restricted) -> Visitor:

@@ -6,36 +6,35 @@ restart, does nothing new.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from edge_agent.decide.moments import store_default
-from edge_agent.decide.pressure import is_cooling_down
-from edge_agent.domain.decisions import Cause, Moment, Place
-from edge_agent.domain.effects import Count, ScheduleWake
-from edge_agent.domain.ids import ScreenId, VisitorId
+from edge_agent.domain.calls import CALL_WAKE, LONG_DWELL, LONG_QUEUE
+from edge_agent.domain.decisions import Cause
+from edge_agent.domain.effects import ScheduleWake
+from edge_agent.domain.ids import DecisionId, ScreenId, VisitorId, ZoneId
 from edge_agent.domain.time import SECOND_MS
-from edge_agent.engine import before_screens, deciding, help_by_staff, persons
+from edge_agent.engine import calls, deciding, help_by_staff
+from edge_agent.engine.help_by_staff import AGENT_SOURCE
 from edge_agent.state.visits import timed_out
 
 if TYPE_CHECKING:
     from edge_agent.domain.inputs import Wake
-    from edge_agent.domain.store import Zone
-    from edge_agent.domain.visitor import Visit
     from edge_agent.engine.draft import Draft
-
-AGENT_SOURCE: Final = "edge-agent"
 
 
 def wake(draft: Draft, given: Wake) -> None:
     """Does what is due."""
     if given.kind == "visit_timeout":
         _visit_timeout(draft, VisitorId(given.key))
-    elif given.kind == "long_dwell":
+    elif given.kind == LONG_DWELL:
         _long_dwell(draft, VisitorId(given.key))
     elif given.kind == "screen_default":
         _screen_default(draft, ScreenId(given.key))
-    elif given.kind == before_screens.TURN:
-        before_screens.turn(draft, given)
+    elif given.kind == CALL_WAKE:
+        calls.due(draft, DecisionId(given.key))
+    elif given.kind == LONG_QUEUE:
+        help_by_staff.look_at_queue(draft, ZoneId(given.key), due_ms=given.due_ms)
 
 
 def _visit_timeout(draft: Draft, visitor: VisitorId) -> None:
@@ -51,7 +50,7 @@ def _visit_timeout(draft: Draft, visitor: VisitorId) -> None:
     draft.touch_summaries(visit.last_at_ms)
     if visit.zone is not None:
         cause = Cause(source=AGENT_SOURCE, id=f"timeout-{visit.id}")
-        before_screens.follow_end(draft, visit, cause=cause)
+        deciding.revert_screens(draft, visit.zone, visitor, cause=cause)
 
 
 def _long_dwell(draft: Draft, visitor: VisitorId) -> None:
@@ -65,33 +64,7 @@ def _long_dwell(draft: Draft, visitor: VisitorId) -> None:
     if draft.context.now_ms < due_ms:
         draft.add(ScheduleWake(due_ms=due_ms, kind="long_dwell", key=visitor))
     elif visit.n_handled_in_zone == 0 and not visit.has_paid:
-        person = draft.visitor(visit.visitor)
-        if person is None or persons.may_be_noticed(draft, person):
-            _alert(draft, visit, zone)
-        else:
-            draft.add(Count("alert_without_consent"))
-
-
-def _alert(draft: Draft, visit: Visit, zone: Zone) -> None:
-    context = draft.context
-    cause = Cause(source=AGENT_SOURCE, id=f"dwell-{visit.id}-{visit.zone_entered_at_ms}")
-    place = Place(channel="staff", team=zone.team, zone=zone.id)
-    if draft.state.has_alerted(cause.id):
-        return
-    last_ms = draft.state.last_alert_ms(zone.id)
-    if is_cooling_down(last_ms, now_ms=context.now_ms, cooldown_s=context.policy.alert_cooldown_s):
-        draft.add(Count("alert_cooled_down"))
-        return
-    moment = Moment(
-        kind="long_dwell",
-        cause=cause,
-        place=place,
-        visitor=visit.visitor,
-        visit=visit.id,
-        dwell_ms=context.now_ms - visit.zone_entered_at_ms,
-        limit=0,
-    )
-    help_by_staff.call_staff(draft, moment, zone)
+        help_by_staff.stayed_long(draft, visit, zone)
 
 
 def _screen_default(draft: Draft, screen_id: ScreenId) -> None:

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.decide import ladder
 from edge_agent.decide.arbitration import arbitrated
-from edge_agent.decide.audience import company_from
 from edge_agent.decide.candidates import CANDIDATES_BEYOND, gated
 from edge_agent.decide.eligibility import BEFORE_UNHEARD, UNHEARD, is_unheard, refusal_of
 from edge_agent.decide.gates import Shelf
 from edge_agent.decide.known import known_from
-from edge_agent.decide.trace import decision_id_from, record_of, request_from
+from edge_agent.decide.trace import concern_from, decision_id_from, record_of, request_from
 from edge_agent.decide.under_rules import (
     Question,
     level_of,
@@ -30,7 +29,6 @@ from edge_agent.decide.under_rules import (
 from edge_agent.domain.decisions import Candidate, Cause, Moment, Place, Suppression
 from edge_agent.domain.ids import CampaignId, ProductId
 from edge_agent.domain.rules import NEUTRAL, Rules
-from edge_agent.replay.audiences import as_allowed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,7 +98,6 @@ def taken_again(told: dict[str, Any], known: Knowledge) -> Taken:
     Raises:
         ValueError, KeyError, TypeError, AttributeError: It is no whole record.
     """
-    told = as_allowed(told)
     if "rules" in told:
         return _under_rules(told, known)
     request = _request(told, known.catalogue)
@@ -337,7 +334,7 @@ def _moment(told: dict[str, Any], request: ScoringRequest | None, policy: Policy
         in_basket=basket,
         limit=_limit(told, request, policy),
         dwell_ms=told["dwell_ms"],
-        company=None if "company" not in told else company_from(told["company"]),
+        concern=None if "concern" not in told else concern_from(told["concern"]),
     )
 
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.domain import effects
 from edge_agent.domain.decisions import Cause
+from edge_agent.domain.ids import TeamId
 from edge_agent.domain.inputs import Arrival, Asked, Commanded, StaffAnswered, Wake
+from edge_agent.domain.rules import NEUTRAL, Rules
 from edge_agent.domain.time import DAY_MS, MINUTE_MS, SECOND_MS, local_time, ms_from_datetime
 from edge_agent.engine import Context, step
 from edge_agent.ingest.decode import (
@@ -57,6 +59,7 @@ log = logging.getLogger(__name__)
 _KIND_LEVEL: Final = 2
 _EVENT_LEVELS: Final = 4
 _FEEDBACK_LEVELS: Final = 5
+_TEAM_LEVEL: Final = 3
 # Quarters of an hour whose local day is remembered.
 _KNOWN_QUARTERS: Final = 1_000
 _QUARTER_MS: Final = 15 * MINUTE_MS
@@ -112,7 +115,8 @@ class Road:
         self._seen: set[int] = set()
         self._decoded: dict[int, list[Event | Refusal]] = {}
         self._newest_versions: dict[tuple[str, str], int] = {}
-        layout = settings.layout
+        self._rules = NEUTRAL
+        layout = self._layout = settings.layout
         self._exits = frozenset(zone.id for zone in layout.zones.values() if zone.is_exit)
         self._register_zones = frozenset(
             each.zone for each in layout.registers.values() if each.zone is not None
@@ -177,7 +181,7 @@ class Road:
             locale=settings.locale,
             currency=settings.currency,
             policy=settings.policy,
-            layout=settings.layout,
+            layout=self._layout,
             catalogue=self._catalogue,
             scorer=self._scorer,
             closed_until_ms=self.closed_until_ms,
@@ -186,6 +190,7 @@ class Road:
             hq_heard_ms=None if self._hq_heard is None else self._hq_heard.at_ms,
             lost_at_ms=settings.lost_at_ms,
             unit_key=self._people.unit_key,
+            rules=self._rules,
         )
 
     @property
@@ -197,6 +202,12 @@ class Road:
     def use_scorer(self, scorer: Scorer) -> None:
         """Lets another scorer rank from the next decision on."""
         self._scorer = scorer
+        self.set_now(self.now_ms)
+
+    def use_rules(self, rules: Rules) -> None:
+        """Lets other rules hold from the next event on."""
+        self._rules = rules
+        self._layout = self._settings.layout.tightened(rules.audiences)
         self.set_now(self.now_ms)
 
     @property
@@ -552,7 +563,8 @@ class Road:
         if isinstance(feedback, Refusal):
             self._refuse(delivery, feedback)
             return
-        self._run_guarded(delivery, StaffAnswered(feedback=feedback, at_ms=self.now_ms))
+        team = TeamId(topics.level(delivery.topic, _TEAM_LEVEL))
+        self._run_guarded(delivery, StaffAnswered(feedback=feedback, at_ms=self.now_ms, team=team))
 
     def _take_tick(self, delivery: Delivery) -> None:
         tick = decode_tick(delivery.payload, max_bytes=self._settings.max_message_bytes)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING
 
+from edge_agent.domain.calls import CALL_WAKE, LONG_QUEUE
 from edge_agent.domain.inputs import Wake
 from edge_agent.domain.time import SECOND_MS
 
 if TYPE_CHECKING:
+    from edge_agent.domain.calls import Call
+    from edge_agent.domain.ids import ZoneId
     from edge_agent.domain.policy import Policy
     from edge_agent.domain.store import Layout, Showing
     from edge_agent.domain.visitor import Visit
@@ -50,8 +53,20 @@ def rebuilt(
     layout: Layout,
     policy: Policy,
     now_ms: int,
+    calls: tuple[Call, ...] = (),
+    queues: tuple[ZoneId, ...] = (),
 ) -> Wakes:
-    """Returns the wake-ups that follow from the state, as after a start."""
+    """Returns the wake-ups that follow from the state, as after a start.
+
+    Args:
+        visits: The open ones.
+        showings: What each screen shows.
+        layout: Zones and how long a stay in each is long.
+        policy: When a visit times out.
+        now_ms: The present.
+        calls: Calls for help that are live.
+        queues: Zones of which it is known how long their queue is.
+    """
     wakes = Wakes()
     for visit in visits:
         timeout_ms = policy.visit_timeout_s * SECOND_MS
@@ -63,4 +78,9 @@ def rebuilt(
     for screen, showing in showings.items():
         due_ms = now_ms if showing is None else showing.valid_until_ms
         wakes.ask(due_ms, "screen_default", screen)
+    for call in calls:
+        if call.is_open:
+            wakes.ask(call.due_ms, CALL_WAKE, call.id)
+    for queue in queues:
+        wakes.ask(now_ms, LONG_QUEUE, queue)
     return wakes

@@ -82,6 +82,7 @@ def statements_for(
             ("DELETE FROM alert WHERE cause >= ? AND cause < ?", (f"dwell-{v}-", f"dwell-{v}."))
             for v in person.visits
         ),
+        ("DELETE FROM help_call WHERE visitor IN (SELECT value FROM json_each(?1))", (visitors,)),
         # A sale of his that another's card was shown with: nobody's profile names its basket.
         (
             "UPDATE visitor SET profile = json_set(profile, '$.purchases', (SELECT"
@@ -227,14 +228,7 @@ def _periods(person: Person, query: Query, period_ms: int) -> list[int]:
         "SELECT at_ms, at_ms FROM decision WHERE id IN (SELECT value FROM json_each(?1))",
         (json.dumps(person.decisions),),
     )
-    # The days whose summaries of campaigns' arms he is counted in.
-    told = query(
-        "SELECT DISTINCT told_ms FROM exposure WHERE told_ms IS NOT NULL AND"
-        " (visitor IN (SELECT value FROM json_each(?1))"
-        " OR member IN (SELECT value FROM json_each(?1)))",
-        (json.dumps(person.visitors),),
-    )
-    starts = {int(start) for (start,) in told}
+    starts: set[int] = set()
     for from_ms, to_ms in spans:
         # A visit that a wrong clock made endless is no reason to freeze a year.
         until_ms = min(int(to_ms), int(from_ms) + DAY_MS + HOUR_MS)

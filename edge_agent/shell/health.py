@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 # Where the agent says why it could load no mapping again: its configuration is broken.
 MAPPING_PROBLEM: Final = "mapping_problem"
+# In `meta`: the version of the rules in force, and why a newer policy file is refused.
+RULES_IN_FORCE: Final = "rules_in_force"
+RULES_PROBLEM: Final = "rules_problem"
 # In `meta`: when HQ was last heard (`runner.hq_heard`).
 HQ_HEARD: Final = "hq_heard_ms"
 _COUNTED: Final = (
@@ -49,6 +52,16 @@ class MappingHealth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RulesHealth:
+    """The chain's policy: which one is in force since when, and what is wrong with its file."""
+
+    version: str | None
+    digest: str | None
+    in_force_since: str | None
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """A reading of the database."""
 
@@ -59,6 +72,7 @@ class Health:
     counters: dict[str, int]
     mappings: tuple[MappingHealth, ...] = ()
     mappings_problem: str | None = None
+    rules: RulesHealth | None = None
     statements_lost_at: str | None = None
     hq_heard_ms: int | None = None
 
@@ -72,6 +86,7 @@ class Health:
             "counters": self.counters,
             "mappings": [asdict(each) for each in self.mappings],
             "mappings_problem": self.mappings_problem,
+            "rules": None if self.rules is None else asdict(self.rules),
             "statements_lost_at": self.statements_lost_at,
             "hq_heard_at": None if self.hq_heard_ms is None else rfc3339_from_ms(self.hq_heard_ms),
         }
@@ -101,6 +116,7 @@ def read_health(path: Path) -> Health:
             },
             mappings=_mappings(connection),
             mappings_problem=_meta(connection, MAPPING_PROBLEM) or None,
+            rules=_rules(connection),
             statements_lost_at=_instant(connection, LOST_AT),
             hq_heard_ms=None if heard is None else int(heard),
         )
@@ -133,4 +149,21 @@ def _mappings(connection: sqlite3.Connection) -> tuple[MappingHealth, ...]:
             problem=problem,
         )
         for name, is_in_force, at_ms, problem in found
+    )
+
+
+def _rules(connection: sqlite3.Connection) -> RulesHealth | None:
+    version = _meta(connection, RULES_IN_FORCE)
+    problem = _meta(connection, RULES_PROBLEM) or None
+    found = connection.execute(
+        "SELECT digest, since_ms FROM rule_set WHERE version = ?", (version,)
+    ).fetchone()
+    if found is None:
+        only_problem = RulesHealth(version=None, digest=None, in_force_since=None, problem=problem)
+        return None if problem is None else only_problem
+    return RulesHealth(
+        version=version,
+        digest=str(found[0]),
+        in_force_since=rfc3339_from_ms(int(found[1])),
+        problem=problem,
     )

@@ -114,6 +114,13 @@ _ABOUT: Final = {
         "decisions_days",
         "the alert",
     ),
+    "calls": (
+        "Calls for a person's help that were made for you",
+        "So that somebody comes, the next team is asked if nobody does, and it ends when you go.",
+        _OWN_SHOPPING,
+        "decisions_days",
+        "the call",
+    ),
     "sent": (
         "What headquarters was sent",
         "So that the chain knows your choices and interests in its other stores too.",
@@ -352,6 +359,27 @@ class _Reader:
                 )
             ]
         return found
+
+    def calls(self) -> Table:
+        """Returns the calls for help that were made for him, and what became of each."""
+        rows = self._of_visitors(
+            "SELECT kind, zone, opened_at_ms, acknowledged_at_ms, closed_at_ms, outcome, concern,"
+            " is_signed FROM help_call WHERE visitor IN (SELECT value FROM json_each(?1))"
+            " ORDER BY id"
+        )
+        return [
+            {
+                "at": _when(at_ms),
+                "why": kind.replace("_", " "),
+                "zone": zone,
+                "about": {k: v for k, v in json.loads(concern).items() if v},
+                "in_your_name": bool(is_signed),
+                "answered": _when(answered_ms),
+                "ended": _when(ended_ms),
+                "came_of_it": outcome,
+            }
+            for kind, zone, at_ms, answered_ms, ended_ms, outcome, concern, is_signed in rows
+        ]
 
     def sent(self) -> Table:
         """Returns what HQ was sent of him."""

@@ -76,8 +76,8 @@ _CONTACT = _plain("contact", "at_ms")
 _FACT = _plain("fact", "valid_until_ms")
 _EXPOSURE = _plain("exposure", "at_ms")
 _GOAL = _plain("goal", "at_ms")
-_TRIAL = _plain("trial", "period_start_ms")
 _ALERT = _plain("alert", "at_ms")
+_CALL = _plain("help_call", "opened_at_ms")
 _SHOWING = _plain("showing", "valid_until_ms")
 _COUNT = _plain("people_count", "period_start_ms")
 _SENT = _plain("customer_sent", "at_ms")
@@ -211,20 +211,20 @@ KEPT: Final = (
         oldest="SELECT min(at_ms) FROM goal WHERE id NOT IN (SELECT goal FROM exposure)",
     ),
     Kept(
-        tables=("trial",),
-        holds="what came of each arm on a day, as sums over k visitors or more",
-        period="counts_days",
-        since="the day",
-        rows=_TRIAL[0],
-        oldest=_TRIAL[1],
-    ),
-    Kept(
         tables=("alert",),
         holds="what staff were alerted to",
         period="decisions_days",
         since="the alert",
         rows=_ALERT[0],
         oldest=_ALERT[1],
+    ),
+    Kept(
+        tables=("help_call",),
+        holds="calls for help: where, what about, for which pseudonymous visitor, who answered",
+        period="decisions_days",
+        since="the call",
+        rows=_CALL[0],
+        oldest=_CALL[1],
     ),
     Kept(
         tables=("showing",),
@@ -329,6 +329,7 @@ IMPERSONAL: Final = {
     "stock": "how many of a product there are",
     "catalogue": "what the store sells",
     "mapping": "the text of each device mapping in force",
+    "rule_set": "the text of each policy that was in force, the newest 100",
     "mapped_message": "marks that recognise a device's message when the broker repeats it:"
     " the newest 4,096",
     "_sqlite_migrations": "which migrations ran",

@@ -108,12 +108,17 @@ RULES: Final = (
         "sales_days",
         "DELETE FROM goal WHERE at_ms < :before_ms AND id NOT IN (SELECT goal FROM exposure)",
     ),
-    ("trial", "counts_days", "DELETE FROM trial WHERE period_start_ms < :before_ms"),
     (
         "alert",
         "decisions_days",
         "DELETE FROM alert WHERE cause IN (SELECT cause FROM alert WHERE"
         " at_ms < :before_ms LIMIT :limit)",
+    ),
+    (
+        "help_call",
+        "decisions_days",
+        "DELETE FROM help_call WHERE id IN (SELECT id FROM help_call WHERE"
+        " opened_at_ms < :before_ms LIMIT :limit)",
     ),
     (
         "visitor (anonymous)",

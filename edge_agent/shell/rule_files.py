@@ -93,14 +93,22 @@ def text_of(path: Path) -> str:
         raise ConfigError(f"{path} is wrong", problems=(what,)) from error
 
 
-def rules_of(text: str, *, name: str, config: Config | None = None) -> Rules:
-    """Returns the rules in a text; `name` is how problems call it.
+def rules_of(
+    text: str, *, name: str, config: Config | None = None, is_in_force: bool = False
+) -> Rules:
+    """Returns the rules in a text.
+
+    Args:
+        text: It.
+        name: How problems call it.
+        config: The store's configuration; without it, what only a store knows goes unchecked.
+        is_in_force: It was good before: what the store no longer has is left alone.
 
     Raises:
         ConfigError: It is wrong; `problems` names every place.
     """
     file = _form_of(_document(text, name), text, name)
-    maker = Maker(config)
+    maker = Maker(config, is_in_force=is_in_force)
     rules = maker.rules(file)
     if maker.problems:
         problems = tuple(_told(each, text, name) for each in maker.problems)

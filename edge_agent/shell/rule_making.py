@@ -67,9 +67,11 @@ class Maker:
 
     Attributes:
         config: The store's configuration; without it, what only a store knows goes unchecked.
+        is_in_force: What the store no longer has is left alone.
     """
 
     config: Config | None = None
+    is_in_force: bool = False
     problems: list[Problem] = field(default_factory=list)
     _facts: Facts = field(default_factory=Facts)
 
@@ -99,6 +101,11 @@ class Maker:
             slot_s=file.control.slot_s,
             hurry_ms=(file.hurry.model_ms, file.hurry.rules_ms),
         )
+
+    @property
+    def _judge(self) -> Config | None:
+        """The store that the file must fit."""
+        return None if self.is_in_force else self.config
 
     def _wrong(self, message: str, *place: str | int, said: str = "", at: int = 0) -> None:
         self.problems.append(Problem(place, message, said, at))
@@ -185,7 +192,7 @@ class Maker:
         """Returns all that a fact may be; None where that is not known."""
         if FACT_NAMES[name].values:
             return FACT_NAMES[name].values
-        config = self.config
+        config = self._judge
         if config is None:
             return None
         places: dict[str, Mapping[str, Any]] = {
@@ -198,7 +205,7 @@ class Maker:
     def _audiences(self, file: PolicyFile) -> Mapping[ScreenId, str]:
         found: dict[ScreenId, str] = {}
         for name, each in sorted(file.screens.items()):
-            there = None if self.config is None else self.config.screens
+            there = None if self._judge is None else self._judge.screens
             if there is not None and name not in there:
                 what = f"there is no such screen; {suggested(name, there)}"
                 self._wrong(what, "screens", name)

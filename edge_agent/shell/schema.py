@@ -533,20 +533,48 @@ def m013_minimum_ages(database: Database) -> None:
 
 
 @migrations()
-def m014_trials(database: Database) -> None:
-    """Adds what was told of campaigns' arms: sums over k visitors and more, by day."""
+def m014_rule_sets(database: Database) -> None:
+    """Adds each policy that was in force, as it was written, under its version and digest."""
     database.execute(
-        "CREATE TABLE trial (period_start_ms INTEGER PRIMARY KEY, cells TEXT NOT NULL) STRICT"
+        "CREATE TABLE rule_set (version TEXT PRIMARY KEY, digest TEXT NOT NULL,"
+        " text TEXT NOT NULL, since_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID"
     )
     database.execute("UPDATE meta SET value = '14' WHERE key = 'schema_version'")
 
 
+_CALLS: Final = """
+-- Calls for a person's help: whom each was made to, who answered and what came of it.
+CREATE TABLE help_call (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    zone TEXT NOT NULL,
+    teams TEXT NOT NULL,
+    cause TEXT NOT NULL,
+    visitor TEXT,
+    is_signed INTEGER NOT NULL,
+    concern TEXT NOT NULL,
+    dwell_ms INTEGER NOT NULL,
+    presses INTEGER NOT NULL,
+    opened_at_ms INTEGER NOT NULL,
+    ends_at_ms INTEGER NOT NULL,
+    escalates_at_ms INTEGER,
+    acknowledged_at_ms INTEGER,
+    closed_at_ms INTEGER,
+    outcome TEXT,
+    is_lasting INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX help_call_live ON help_call (id) WHERE closed_at_ms IS NULL OR is_lasting;
+
+UPDATE meta SET value = '15' WHERE key = 'schema_version'
+"""
+
+
 @migrations()
-def m015_audiences_of_showings(database: Database) -> None:
-    """Adds who may see what a screen shows; of what it shows already, its visitor alone."""
-    database.execute("ALTER TABLE showing ADD COLUMN audience TEXT NOT NULL DEFAULT 'private'")
-    database.execute("ALTER TABLE showing ADD COLUMN is_shared INTEGER NOT NULL DEFAULT 0")
-    database.execute("UPDATE meta SET value = '15' WHERE key = 'schema_version'")
+def m015_calls(database: Database) -> None:
+    """Adds calls for help that are followed up."""
+    for statement in _CALLS.split(";"):
+        if statement.strip():
+            database.execute(statement)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from edge_agent.domain.basket import Basket
+from edge_agent.domain.calls import Call
 from edge_agent.domain.contacts import UNUSED
 from edge_agent.domain.effects import JoinPurchases, RecordContact, RecordOutcome, VisitsChanged
 from edge_agent.domain.ids import (
@@ -33,6 +34,7 @@ from edge_agent.domain.time import HOUR_MS
 from edge_agent.domain.visitor import Link, Visitor
 from edge_agent.errors import StoreCorrupt
 from edge_agent.shell import rows
+from edge_agent.shell.call_rows import call_from
 from edge_agent.shell.contact_book import ContactBook
 from edge_agent.shell.register_stays import RegisterStays
 from edge_agent.state.visits import follows, in_order_of_coming, one_visit
@@ -83,6 +85,11 @@ _CLOSED_BETWEEN: Final = f"{_CLOSED} AND started_at_ms <= ? AND last_at_ms >= ?"
 _STARTED: Final = 2
 # Since and until when the facts that are laid out hold: at no time.
 NEVER: Final = (0, 0)
+_CALLS: Final = (
+    "SELECT id, kind, zone, teams, cause, visitor, is_signed, concern, dwell_ms, presses,"
+    " opened_at_ms, ends_at_ms, escalates_at_ms, acknowledged_at_ms, closed_at_ms, outcome,"
+    " is_lasting FROM help_call"
+)
 
 
 class StateStore:
@@ -144,14 +151,21 @@ class StateStore:
                 decision=DecisionId(decision),
                 visitor=None if visitor is None else VisitorId(visitor),
                 valid_until_ms=valid_until_ms,
-                audience=audience,
-                is_shared=bool(is_shared),
             )
-            for screen, decision, visitor, valid_until_ms, audience, is_shared in self._db.execute(
-                "SELECT screen, decision, visitor, valid_until_ms, audience, is_shared"
-                " FROM showing"
+            for screen, decision, visitor, valid_until_ms in self._db.execute(
+                "SELECT screen, decision, visitor, valid_until_ms FROM showing"
             )
         }
+        self._live_calls = {
+            call.id: call
+            for call in map(
+                call_from,
+                self._db.execute(f"{_CALLS} WHERE closed_at_ms IS NULL OR is_lasting ORDER BY id"),
+            )
+        }
+        self._live: tuple[Call, ...] | None = None
+        # Closed in this batch: the disk has them open still.
+        self._ended_calls: dict[DecisionId, Call] = {}
         self._alerts: dict[str, tuple[ZoneId, int]] = {}
         self._last_alerts = {
             ZoneId(zone): at_ms
@@ -349,6 +363,20 @@ class StateStore:
         """Returns when staff were last alerted to a zone."""
         return self._last_alerts.get(zone)
 
+    def live_calls(self) -> tuple[Call, ...]:
+        """Returns the calls for help that are open, or whose matter goes on, oldest first."""
+        if self._live is None:
+            self._live = tuple(self._live_calls[each] for each in sorted(self._live_calls))
+        return self._live
+
+    def call(self, decision: DecisionId) -> Call | None:
+        """Returns the call that a decision made, a closed one too."""
+        known = self._live_calls.get(decision) or self._ended_calls.get(decision)
+        if known is not None:
+            return known
+        row = self._db.execute(f"{_CALLS} WHERE id = ?", (decision,)).fetchone()
+        return None if row is None else call_from(tuple(row))
+
     def out_of_stock(self) -> frozenset[ProductId]:
         """Returns the products that the store has none of."""
         return self._out_of_stock
@@ -395,8 +423,18 @@ class StateStore:
             self._put_visits(change)
         elif isinstance(change, Basket):
             self._put_basket(change)
+        elif isinstance(change, Call):
+            self._put_call(change)
         else:
             self._showings[change.screen] = change
+
+    def _put_call(self, call: Call) -> None:
+        self._live = None
+        if call.is_live:
+            self._live_calls[call.id] = call
+        else:
+            self._live_calls.pop(call.id, None)
+            self._ended_calls[call.id] = call
 
     def _put_links(self, before: Visitor | None, visitor: Visitor) -> None:
         links_before = () if before is None else before.links
@@ -487,6 +525,7 @@ class StateStore:
         self._superseded.clear()
         self._alerts.clear()
         self._contacts.forget_unsaved()
+        self._ended_calls.clear()
         self._registers.prune()
         while len(self._units) > CACHED_UNITS:
             self._units.popitem(last=False)

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.domain import effects
 from edge_agent.domain.basket import Basket
+from edge_agent.domain.calls import UNASKED, Call, alert_key
 from edge_agent.domain.chain import values_of
 from edge_agent.domain.store import Showing
 from edge_agent.domain.visitor import IDENTIFIED_KINDS, Link, Visitor
 from edge_agent.errors import StoreError
 from edge_agent.shell import rows
+from edge_agent.shell.call_rows import call_row
 from edge_agent.shell.sqlite_db import store_error
 
 if TYPE_CHECKING:
@@ -106,11 +108,9 @@ _SQL: Final = {
         " VALUES (?, ?, ?, ?, ?)"
     ),
     "showing": (
-        "INSERT INTO showing (screen, decision, visitor, valid_until_ms, audience,"
-        " is_shared) VALUES (?, ?, ?, ?, ?, ?)"
+        "INSERT INTO showing (screen, decision, visitor, valid_until_ms) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (screen) DO UPDATE SET decision = excluded.decision,"
-        " visitor = excluded.visitor, valid_until_ms = excluded.valid_until_ms,"
-        " audience = excluded.audience, is_shared = excluded.is_shared"
+        " visitor = excluded.visitor, valid_until_ms = excluded.valid_until_ms"
     ),
     "decision": (
         "INSERT OR IGNORE INTO decision (id, at_ms, moment, visitor, visit, channel, place, zone,"
@@ -122,9 +122,18 @@ _SQL: Final = {
         "INSERT OR IGNORE INTO exposure (visitor, campaign, unit, member, arm, share, goal, at_ms)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
     ),
-    "told": "UPDATE exposure SET told_ms = ? WHERE visitor = ? AND campaign = ?",
-    "trial": "INSERT OR REPLACE INTO trial (period_start_ms, cells) VALUES (?, ?)",
     "goal": "INSERT OR IGNORE INTO goal (id, products, at_ms) VALUES (?, ?, ?)",
+    "help_call": (
+        "INSERT INTO help_call (id, kind, zone, teams, cause, visitor, is_signed, concern,"
+        " dwell_ms, presses, opened_at_ms, ends_at_ms, escalates_at_ms, acknowledged_at_ms,"
+        " closed_at_ms, outcome, is_lasting)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (id) DO UPDATE SET teams = excluded.teams, presses = excluded.presses,"
+        " ends_at_ms = excluded.ends_at_ms, escalates_at_ms = excluded.escalates_at_ms,"
+        " acknowledged_at_ms = excluded.acknowledged_at_ms,"
+        " closed_at_ms = excluded.closed_at_ms, outcome = excluded.outcome,"
+        " is_lasting = excluded.is_lasting"
+    ),
     "alert": "INSERT OR IGNORE INTO alert (cause, zone, at_ms) VALUES (?, ?, ?)",
     "outcome": (
         "INSERT OR IGNORE INTO outcome (decision, kind, product, at_ms) VALUES (?, ?, ?, ?)"
@@ -188,6 +197,10 @@ _SQL: Final = {
         "INSERT OR REPLACE INTO mapping (name, text, loaded_at_ms, problem) VALUES (?, ?, ?, ?)"
     ),
     "mapping_delete": "DELETE FROM mapping WHERE name = ?",
+    "rule_set": (
+        "INSERT OR REPLACE INTO rule_set (version, digest, text, since_ms) VALUES (?, ?, ?, ?)"
+    ),
+    "rule_set_delete": "DELETE FROM rule_set WHERE version = ?",
     "device": "INSERT OR REPLACE INTO device (source, last_at_ms, record) VALUES (?, ?, ?)",
     "dirty": "UPDATE summary_watermark SET is_dirty = 1 WHERE period_start_ms = ?",
     "summary": (
@@ -232,9 +245,8 @@ _ORDER: Final = (
     "showing",
     "decision",
     "exposure",
-    "told",
-    "trial",
     "goal",
+    "help_call",
     "alert",
     "outcome",
     "contacts_delete",
@@ -254,6 +266,8 @@ _ORDER: Final = (
     "mapped_message",
     "mapping_delete",
     "mapping",
+    "rule_set_delete",
+    "rule_set",
     "device",
     "summary",
     "dirty",
@@ -361,6 +375,8 @@ class UnitOfWork:
             self._put_visits(change)
         elif isinstance(change, Basket):
             self._baskets[change.id] = change
+        elif isinstance(change, Call):
+            self.add("help_call", call_row(change))
         else:
             self._showings[change.screen] = change
         self._state.put(change)
@@ -557,9 +573,10 @@ class UnitOfWork:
         self._state.note_decision(decision)
         if decision.assignments and moment.visitor is not None:
             self._expose(decision)
-        if moment.kind == "long_dwell" and place.zone is not None:
-            self.add("alert", (moment.cause.id, place.zone, decision.decided_at_ms))
-            self._state.note_alert(moment.cause.id, place.zone, decision.decided_at_ms)
+        if moment.kind in UNASKED and place.zone is not None:
+            alert = (alert_key(moment), place.zone, decision.decided_at_ms)
+            self.add("alert", alert)
+            self._state.note_alert(*alert)
 
     def _expose(self, decision: Decision) -> None:
         moment, unit, at_ms = decision.moment, decision.unit, decision.decided_at_ms
@@ -608,7 +625,7 @@ class UnitOfWork:
             self._write_basket(basket)
         for showing in self._showings.values():
             row = (showing.screen, showing.decision, showing.visitor, showing.valid_until_ms)
-            self.add("showing", (*row, showing.audience, int(showing.is_shared)))
+            self.add("showing", row)
         for table in _ORDER:
             pending = self._pending.get(table)
             if pending and table != "outbox":

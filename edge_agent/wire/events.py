@@ -108,9 +108,13 @@ class QueueData(Message):
 
 
 class HelpRequestedData(Message):
-    """Where somebody asks for a member of staff; says nothing of who."""
+    """Where somebody asks for a member of staff; a button says nothing of who.
+
+    An app may name its user, who asks in his own name then.
+    """
 
     zone: Name
+    visitor: VisitorRef | None = None
 
 
 class VisitStarted(CloudEvent):
@@ -177,7 +181,7 @@ class QueueMeasured(CloudEvent):
 
 
 class HelpRequested(CloudEvent):
-    """Somebody pressed a call button."""
+    """Somebody pressed a call button, or asked in an app."""
 
     type: Literal["help.requested"]
     data: HelpRequestedData

@@ -199,6 +199,9 @@ _STORE: Final[dict[str, Json]] = {
         "zone": "dairy",
         "text": "Somebody has been at the dairy shelves for 3 minutes",
         "dwell_s": 184.0,
+        "status": "open",
+        "acknowledge_by": "2017-12-02T15:21:11Z",
+        "context": {"departments": ["DAIRY"]},
     },
     "staff.feedback": {
         "decision": "01JDF6Q0ZK4H",

@@ -12,14 +12,16 @@ import pytest
 
 from edge_agent.domain.contacts import Contact
 from edge_agent.domain.effects import CountCampaign, Effect, RecordContact, SetFact, Step
-from edge_agent.domain.ids import CampaignId, ProductId, ScreenId, ZoneId
+from edge_agent.domain.ids import CampaignId, ProductId, ScreenId, TeamId, ZoneId
+from edge_agent.domain.inputs import StaffAnswered
 from edge_agent.domain.policy import Retention
-from edge_agent.domain.rules import Rules, Sharing
+from edge_agent.domain.rules import Help, Rules, Team
 from edge_agent.domain.store import Fact, Level
 from edge_agent.domain.time import DAY_MS
 from edge_agent.domain.visitor import Visit
 from edge_agent.shell.retention import purge
 from edge_agent.wire.events import Event
+from edge_agent.wire.staff import StaffFeedback
 from tests.factories import (
     CARD,
     PHONE,
@@ -216,29 +218,37 @@ def test_screens_stock_alerts_and_caps_are_known(heard: World, kind: str) -> Non
     assert heard.state.showing(ScreenId("dairy-1")) is not None
 
 
-@pytest.mark.parametrize("audience", ["public", "semi_private", "private"])
-def test_whose_eyes_a_screen_is_for_is_known(kind: str, audience: str, tmp_path: Path) -> None:
-    """What a screen shows when the agent ends gives way after its start as before it."""
-    told = world(audience=audience)
-    told.rules = Rules(sharing=MappingProxyType({ScreenId("bakery-1"): Sharing(mode="mixed")}))
-    heard = told if kind == "memory" else DiskWorld(tmp_path / "state.db", told)
-    heard.rules = told.rules
-    others = ("AC:23:3F:A0:11:01", "AC:23:3F:A0:11:02")
-    heard.take(entered("dairy", 0), *(entered("bakery", n, who=o) for n, o in enumerate(others)))
-    settled(heard, kind)
-    mine = heard.state.showing(ScreenId("dairy-1"))
-    theirs = heard.state.showing(ScreenId("bakery-1"))
-    assert mine is not None
-    assert theirs is not None
-    assert (mine.audience, mine.is_personal, mine.is_shared) == (
-        audience,
-        audience != "public",
-        False,
+def test_calls_for_help_come_back_open_ended_and_lasting(heard: World, kind: str) -> None:
+    """Whom each was made to, what it is about and what became of it."""
+    chain = (
+        Team(id=TeamId("floor"), acknowledge_within_s=30, escalate_to=TeamId("office")),
+        Team(id=TeamId("office")),
     )
-    assert (theirs.visitor, theirs.is_personal, theirs.is_shared) == (None, False, True)
-    assert theirs.audience == ("private" if audience == "private" else "public")
-    if isinstance(heard, DiskWorld):
-        heard.connection.close()
+    heard.rules = Rules(
+        teams=MappingProxyType({each.id: each for each in chain}), help=Help(queue_length=4)
+    )
+    heard.take(event("queue.measured", 0, source="cam", zone="checkout", length=6))
+    heard.pass_s(1)
+    heard.take(event("help.requested", 1, source="app-1", zone="dairy", visitor=ref("app", "a")))
+    settled(heard, kind)
+    heard.pass_s(31)
+    queue, asked = heard.state.live_calls()
+    feedback = StaffFeedback(decision=queue.id, outcome="helped")
+    heard.staff(StaffAnswered(feedback=feedback, at_ms=heard.now_ms, team=TeamId("office")))
+    settled(heard, kind)
+    queue, asked = heard.state.live_calls()
+    assert (queue.outcome, queue.is_lasting, queue.concern.queue_length) == ("helped", True, 6)
+    assert (asked.teams, asked.is_open, asked.concern.departments) == (
+        ("floor", "office"),
+        True,
+        ("DAIRY",),
+    )
+    heard.take(event("queue.measured", 40, source="cam", zone="checkout", length=1))
+    assert heard.state.call(queue.id) == replace(queue, is_lasting=False)
+    settled(heard, kind)
+    assert heard.state.live_calls() == (asked,)
+    assert heard.state.call(queue.id) == replace(queue, is_lasting=False)
+    assert heard.state.last_alert_ms(ZoneId("checkout")) == queue.opened_at_ms
 
 
 def test_what_a_visit_was_told_counts_under_whatever_id_it_bears(heard: World, kind: str) -> None:

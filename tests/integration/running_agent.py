@@ -30,6 +30,7 @@ store = "{store}"
 clock = "{clock}"
 timezone = "America/New_York"
 currency = "USD"
+{rules}
 [state]
 directory = "{folder}/state"
 [broker]
@@ -153,6 +154,7 @@ class RunningAgent:
     extra: str = ""
     clock: str = "system"
     policy: str = ""
+    rules: Path | None = None
     bundle: Path = BUNDLE
     _process: subprocess.Popen[bytes] | None = field(default=None)
 
@@ -181,6 +183,7 @@ class RunningAgent:
         self.folder.mkdir(parents=True, exist_ok=True)
         model = f'[model]\nbundle = "{self.bundle}"' if self.has_model else ""
         text = CONFIG.format(
+            rules="" if self.rules is None else f'rules = "{self.rules}"',
             policy=self.policy,
             store=self.store,
             folder=self.folder,
@@ -214,7 +217,7 @@ class RunningAgent:
         return self._end(signal.SIGTERM)
 
     def reload(self) -> None:
-        """Has it load its mappings again, as `systemctl reload` does, and waits for it."""
+        """Has it load mappings and rules again, as `systemctl reload` does, and waits for it."""
         assert self._process is not None
         n_before = self.log.count('"reloaded"')
         self._process.send_signal(signal.SIGHUP)

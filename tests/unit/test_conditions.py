@@ -60,6 +60,7 @@ def test_what_is_true_of_a_moment_holds(text: str) -> None:
     ("text", "at", "what"),
     [
         ("hourr > 3", 0, "nothing is called hourr; did you mean hour?"),
+        ("weather == 'rain'", 0, "nothing is called weather; if HQ sends it: fact.weather"),
         ('hour == "17"', 5, "an int never equals a text; write the number without quotes"),
         ("zone == 3", 5, "a text never equals an int; write the text in quotes"),
         ("hour = 3", 5, "= compares nothing; write =="),

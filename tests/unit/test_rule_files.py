@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +18,7 @@ from edge_agent import config as configuration
 from edge_agent.cli import command_line
 from edge_agent.cli.check import problems_of
 from edge_agent.config import Config, layout_of
+from edge_agent.domain.fact_names import markdown_rows
 from edge_agent.domain.ids import ScreenId, TeamId, ZoneId
 from edge_agent.domain.rules import NEUTRAL, Caps, Exploration, Help, Rules, Sharing
 from edge_agent.domain.time import ms_from_datetime
@@ -336,3 +339,35 @@ def test_check_reads_a_policy_by_itself_and_with_its_store(tmp_path: Path) -> No
     other.write_text('# a policy\nversion = "v1"\n[rules.x]\nforbid = 1\n', encoding="utf-8")
     told = checked(other)[1]
     assert told[str(other)] == [f"{other}:4: rules.x.forbid: needs true or false, without quotes"]
+
+
+def test_an_agent_without_a_policy_loads_nothing_of_it() -> None:
+    """A store without one spares the memory of its form and of CEL."""
+    code = (
+        "import sys, edge_agent.app\n"
+        "wanted = {'edge_agent.wire.policy_file', 'edge_agent.shell.conditions', 'cel.cel'}\n"
+        "print(wanted & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "set()\n"
+
+
+def test_the_readme_names_every_fact_and_shows_what_check_says() -> None:
+    """Whoever writes a condition reads there what it may ask of."""
+    page = (EXAMPLE.parents[1] / "README.md").read_text(encoding="utf-8")
+    table = page.partition("| name | type | what it is |\n|---|---|---|\n")[2].partition("\n\n")[0]
+    assert table.splitlines() == markdown_rows()
+    text = (
+        'version = "v1"\n\n[rules.evening]\nweight = 2\n'
+        "when = 'hour >= 17 and zone == \"dairy\"'\n"
+        "\n[rules.rain]\nweight = 2\nwhen = 'weather == \"rain\"'\n"
+        '\n\n\n[screens.dairy-1]\naudience = "private"\n'
+    )
+    agent = STORE.replace('audience = "semi_private"', 'audience = "public"')
+    with pytest.raises(ConfigError) as caught:
+        rules_of(
+            text, name="/etc/edge-agent/policy.toml", config=configuration.parse(agent, name="a")
+        )
+    assert "\n".join(caught.value.problems) in page

@@ -1,0 +1,145 @@
+"""Which rules are in force: loaded at the start, again when asked, whole or not at all.
+
+A policy that was good is kept in the database as it was written. When its file is broken later,
+what was in force goes on: in the running agent, and after a restart too. The refusal stands in
+the log, in `edge-agent status` and in the agent's state until the file is mended. Each version's
+text is kept under its digest, so that what a decision names can be looked up, and no name stands
+for two contents.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from edge_agent import config as configuration
+from edge_agent.domain.rules import NEUTRAL, Rules
+from edge_agent.domain.time import datetime_from_ms
+from edge_agent.errors import ConfigError
+from edge_agent.shell.health import RULES_IN_FORCE, RULES_PROBLEM
+
+if TYPE_CHECKING:
+    from edge_agent.config import Config
+    from edge_agent.ports import UnitOfWork
+
+log = logging.getLogger(__name__)
+
+# As many versions are kept; decisions that name an older one are long purged.
+VERSIONS_MAX: Final = 100
+_META: Final = "SELECT value FROM meta WHERE key = ?"
+_KEPT: Final = "SELECT version, digest, text, since_ms FROM rule_set"
+
+
+class RuleDesk:
+    """Loads the chain's policy and writes down which one is in force."""
+
+    def __init__(self, config: Config, path: Path | None) -> None:
+        self._config = config
+        self._path = path
+        self._kept: dict[str, tuple[str, str, int]] = {}
+        self._written = {RULES_IN_FORCE: "", RULES_PROBLEM: ""}
+        self.rules: Rules = NEUTRAL
+        self.problem = ""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What the agent's state tells of rules."""
+        return ("rules_refused",) if self.problem else ()
+
+    def start(self, unit: UnitOfWork, *, now_ms: int) -> None:
+        """Loads the configuration's policy, at the agent's start."""
+        self._kept = {
+            str(version): (str(digest), str(text), int(since_ms))
+            for version, digest, text, since_ms in unit.query(_KEPT)
+        }
+        for key in self._written:
+            self._written[key] = next((str(row[0]) for row in unit.query(_META, (key,))), "")
+        version = self._written[RULES_IN_FORCE]
+        if self._config.rules is not None and version in self._kept:
+            self._go_on_with(self._kept[version][1], version)
+        self._load(self._config, unit, now_ms)
+
+    def reload(self, unit: UnitOfWork, *, now_ms: int) -> None:
+        """Loads it again; whatever is wrong leaves in force what was."""
+        try:
+            config = self._config if self._path is None else configuration.load(self._path)
+        except ConfigError as error:
+            # Which file is meant cannot be told.
+            self._refuse(error, unit)
+            return
+        self._load(config, unit, now_ms)
+
+    def _go_on_with(self, text: str, version: str) -> None:
+        from edge_agent.shell.rule_files import rules_of  # noqa: PLC0415 - as below
+
+        try:
+            # Where it stood already, a screen that is gone since spoils nothing.
+            self.rules = rules_of(text, name=version, config=self._config, is_in_force=True)
+        except ConfigError as error:
+            # Another release of the agent may read it no more.
+            fields = {"version": version, "problem": _told(error)}
+            log.error("kept_rules_refused", extra={"fields": fields})  # noqa: TRY400 - told in our words
+
+    def _load(self, config: Config, unit: UnitOfWork, now_ms: int) -> None:
+        if config.rules is None:
+            self._take(NEUTRAL, unit)
+            return
+        # An agent without a policy spares their memory.
+        from edge_agent.shell.rule_files import rules_of, text_of  # noqa: PLC0415
+
+        path = Path(config.rules)
+        try:
+            text = text_of(path)
+            rules = rules_of(text, name=str(path), config=self._config)
+            self._heed_name(rules, str(path))
+        except ConfigError as error:
+            self._refuse(error, unit)
+            return
+        if rules.version not in self._kept or self.rules.version != rules.version:
+            self._keep(rules, text, unit, now_ms)
+        self._take(rules, unit)
+
+    def _heed_name(self, rules: Rules, name: str) -> None:
+        kept = self._kept.get(rules.version)
+        if kept is None or kept[0] == rules.digest:
+            return
+        day = datetime_from_ms(kept[2]).date()
+        what = (
+            f"{name}:1: version: {rules.version!r} is the name of other contents since {day};"
+            " give these a new one"
+        )
+        raise ConfigError(f"{name} is wrong", problems=(what,))
+
+    def _keep(self, rules: Rules, text: str, unit: UnitOfWork, now_ms: int) -> None:
+        self._kept[rules.version] = (rules.digest, text, now_ms)
+        unit.add("rule_set", (rules.version, rules.digest, text, now_ms))
+        by_age = sorted(self._kept, key=lambda version: self._kept[version][2])
+        for version in by_age[:-VERSIONS_MAX]:
+            del self._kept[version]
+            unit.add("rule_set_delete", (version,))
+
+    def _take(self, rules: Rules, unit: UnitOfWork) -> None:
+        is_other = rules != self.rules
+        self.rules, self.problem = rules, ""
+        in_force = "" if rules is NEUTRAL else rules.version
+        self._write(unit, RULES_IN_FORCE, in_force)
+        self._write(unit, RULES_PROBLEM, "")
+        if is_other:
+            fields = {"version": rules.version, "digest": rules.digest}
+            log.info("rules_loaded", extra={"fields": fields})
+
+    def _refuse(self, error: ConfigError, unit: UnitOfWork) -> None:
+        self.problem = _told(error)
+        self._write(unit, RULES_PROBLEM, self.problem)
+        fields = {"problem": self.problem, "goes_on": self.rules.version}
+        log.error("rules_refused", extra={"fields": fields})
+
+    def _write(self, unit: UnitOfWork, key: str, value: str) -> None:
+        if value != self._written[key]:
+            self._written[key] = value
+            unit.add("meta", (key, value))
+
+
+def _told(error: ConfigError) -> str:
+    return "; ".join(error.problems) or error.message
