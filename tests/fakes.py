@@ -42,7 +42,7 @@ from edge_agent.domain.inputs import (
     Wake,
 )
 from edge_agent.domain.policy import Policy
-from edge_agent.domain.rules import NEUTRAL, FactValue
+from edge_agent.domain.rules import NEUTRAL, FactValue, Rules
 from edge_agent.domain.scoring import ScoredProduct, ScoringRequest
 from edge_agent.domain.store import AtRegister, Fact, Layout, Level, Product, Showing
 from edge_agent.domain.time import DAY_MS, SECOND_MS, local_time, ms_from_datetime
@@ -568,7 +568,7 @@ class World:
         self.wakes = Wakes()
         self.closed_until_ms = 0
         self.hq_heard_ms: int | None = None
-        self.rules = NEUTRAL
+        self.rules: Rules = NEUTRAL
         self.left_ms: float | None = None
         self.watermark_ms = 0
         self.effects: list[Effect] = []

@@ -51,6 +51,8 @@ def explanation(record: dict[str, Any], outcomes: list[tuple[str, str]]) -> list
         f"  found by   {record['level']} · model {record['model']} · policy {record['policy']}"
         f" · arm {record['arm']} · action probability {record['action_probability']}",
     ]
+    if record.get("company") is not None:
+        lines.append(_company_line(record["company"]))
     request = record["request"]
     if request is not None:
         history = len(request["history"])
@@ -85,6 +87,16 @@ def _concern(record: dict[str, Any]) -> list[str]:
     values = (", ".join(each) if isinstance(each, list) else each for each in told.values())
     what = (f"{name.replace('_', ' ')} {each}" for name, each in zip(told, values, strict=True))
     return [f"  help with  {' · '.join(what)}, {record['dwell_ms'] / SECOND_MS:g} s there"]
+
+
+def _company_line(company: dict[str, Any]) -> str:
+    n_people, held = company["people"], company.get("held")
+    people = "1 person" if n_people == 1 else f"{n_people} people"
+    heeded = f", an answer to {len(held)} of them together" if held is not None else ""
+    return (
+        f"  before     {people} at a {company['audience']} screen"
+        f" (shared by {company['mode']}){heeded}"
+    )
 
 
 def _read(path: Path, decision: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:

@@ -33,6 +33,7 @@ from edge_agent.hq.report import (
     report_from,
 )
 from edge_agent.hq.store import opened_store
+from edge_agent.hq.uplift_report import uplift_json, uplift_table
 from edge_agent.shell.mqtt_client import LinkSettings
 from edge_agent.shell.signals import on_end
 from edge_agent.shell.signing import DEMO_KEY_ID, demo_private_key
@@ -132,7 +133,7 @@ def report(
     day: Annotated[str, typer.Option(help="This day alone, YYYY-MM-DD.")] = "",
     as_json_: AsJson = False,
 ) -> None:
-    """Compare the stores: footfall, dwell, sales, recommendations, gateways.
+    """Compare the stores: footfall, dwell, sales, recommendations, campaigns' uplift, gateways.
 
     Exit codes: 0 good, 1 nothing matches, 2 wrong use, 3 the database is not there.
     """
@@ -140,7 +141,7 @@ def report(
         with closing(opened_store(_existing(database))) as hq:
             found = report_from(hq, store=store, day=day)
         if as_json_:
-            print(json.dumps(as_json(found), indent=2))
+            print(json.dumps({**as_json(found), "uplift": uplift_json(found)}, indent=2))
         else:
             _print_report(found)
         if found.is_empty:
@@ -378,7 +379,9 @@ def _print_report(found: Report) -> None:
     if found.is_empty:
         console.print("No store has sent anything that matches.")
         return
-    for each in (*comparisons(found), gateway_table(found), device_table(found)):
+    campaigns = uplift_table(found)
+    tables = (*comparisons(found), *((campaigns,) if campaigns.rows else ()))
+    for each in (*tables, gateway_table(found), device_table(found)):
         console.print(_table(each))
         console.print()
     console.print("Who stays from one hour into the next counts in both.")

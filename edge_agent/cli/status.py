@@ -21,12 +21,15 @@ from edge_agent.runner.devices import Devices
 from edge_agent.shell.control import SHOW_MODEL, ask
 from edge_agent.shell.health import Health, RulesHealth, read_health
 from edge_agent.shell.sqlite_db import open_for_reading
+from edge_agent.shell.trials import read_uplifts
 from edge_agent.state.alarms import is_clock_wrong
+from edge_agent.sync.uplift_told import COLUMNS, NOTE, TITLE, document_of, texts_of
 
 if TYPE_CHECKING:
     import sqlite3
 
     from edge_agent.config import Config
+    from edge_agent.domain.uplift import Uplift
     from edge_agent.state.devices import Standing
 
 # A busy agent must not keep its status waiting.
@@ -56,14 +59,19 @@ def status(
     reading = read_health(loaded.database)
     model, (devices, problems) = _model(loaded.control_socket), devices_of(loaded)
     health = told_health(problems)
+    with closing(open_for_reading(loaded.database)) as connection:
+        uplifts = read_uplifts(connection)
     if as_json:
         told = {"health": health, "problems": problems}
         found = {**reading.as_dict(), **told, "model": model, "devices": devices}
+        found["uplift"] = [document_of(each) for each in uplifts]
         typer.echo(json.dumps(found, indent=2))
     else:
         _print(reading, health, problems, model)
         if devices:
             Console().print(_devices(devices))
+        if uplifts:
+            Console().print(_uplifts(uplifts))
     if set(problems or ()) - MEANT:
         raise typer.Exit(1)
 
@@ -166,6 +174,13 @@ def _devices(devices: list[dict[str, Any]]) -> Table:
             ", ".join(troubles),
         )
         table.add_row(*(escape(cell) for cell in cells))
+    return table
+
+
+def _uplifts(uplifts: tuple[Uplift, ...]) -> Table:
+    table = Table("campaign", *COLUMNS, title=f"{TITLE} in this store", caption=NOTE)
+    for each in uplifts:
+        table.add_row(escape(each.campaign), *(escape(text) for text in texts_of(each)))
     return table
 
 

@@ -70,6 +70,7 @@ def store_default(screen: Screen, *, cause: Cause, policy: Policy) -> Moment:
     )
 
 
-def screen_place(screen: Screen) -> Place:
-    """Returns a screen as the place of a decision."""
-    return Place(channel="screen", screen=screen.id, zone=screen.zone, audience=screen.audience)
+def screen_place(screen: Screen, *, audience: str | None = None) -> Place:
+    """Returns a screen as the place of a decision, seen by its own audience or by another."""
+    seen_by = screen.audience if audience is None else audience
+    return Place(channel="screen", screen=screen.id, zone=screen.zone, audience=seen_by)

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
+from edge_agent.decide.audience import company_document
 from edge_agent.domain.decisions import Concern
 from edge_agent.domain.identity import once_each
 from edge_agent.domain.ids import DecisionId
@@ -107,6 +108,8 @@ def record_of(
         document["place"]["device"] = place.device
     if moment.concern is not None:
         document["concern"] = asdict(moment.concern)
+    if moment.company is not None:
+        document["company"] = company_document(moment.company)
     if hq_silent_days is not None:
         document["hq_silent_days"] = hq_silent_days
     if rules is not None:

@@ -75,15 +75,35 @@ class Concern:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Company:
+    """Who stands before a screen, as far as its answer rests on that; it names nobody.
+
+    Attributes:
+        audience: Who can see the screen, as the configuration says; the place of the moment has
+            who can see this answer.
+        n_people: How many there are, whoever is silent among them.
+        mode: How they share the screen, of `domain.rules.SHARING_MODES`.
+        held: Of an answer to several at once, what each of them holds, oldest first.
+    """
+
+    audience: str
+    n_people: int
+    mode: str = "newest"
+    held: tuple[tuple[ProductId, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
     """Something that asks for a decision.
 
     Attributes:
-        kind: `zone_entered`, `item_handled`, `basket_line`, `request`, `store_default`, or one of
-            `domain.calls` that asks for a person.
+        kind: `zone_entered`, `item_handled`, `basket_line`, `request`, `store_default`, `company`
+            (an answer to several, or to who is next), or one of `domain.calls` that asks for a
+            person.
         in_basket: What this visit visibly holds, oldest first; may always be used.
         visitor: For whom; None for the store's default and for a caller who names nobody.
         member: The identified, consenting person behind the visitor.
+        company: Who stands before the screen; None where no answer rests on that.
         concern: What help is wanted with, of moments that the store's rules on help look after.
     """
 
@@ -97,6 +117,7 @@ class Moment:
     limit: int = 3
     dwell_ms: int = 0
     concern: Concern | None = None
+    company: Company | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,6 +72,12 @@ class Layout:
     screens_by_zone: Mapping[ZoneId, tuple[Screen, ...]] = field(
         default_factory=lambda: MappingProxyType({})
     )
+    personal_screens: tuple[Screen, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Finds the screens that may say what is for one person's eyes."""
+        found = (each for each in self.screens.values() if each.audience != "public")
+        object.__setattr__(self, "personal_screens", tuple(found))
 
     def audience_of(self, source: SourceId) -> str:
         """Returns who can see what a source is answered; `public` unless it is configured."""
@@ -120,12 +126,25 @@ class Product:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Showing:
-    """What a screen shows, for whom, until when; `visitor` is None for the store's default."""
+    """What a screen shows, for whom, until when.
+
+    Attributes:
+        visitor: None for the store's default and for an answer to several.
+        audience: Who may see it: it was decided before them.
+        is_shared: Whether it answers several people together.
+    """
 
     screen: ScreenId
     decision: DecisionId
     visitor: VisitorId | None
     valid_until_ms: int
+    audience: str = "private"
+    is_shared: bool = False
+
+    @property
+    def is_personal(self) -> bool:
+        """Whether it may say what is for its visitor's eyes alone."""
+        return self.visitor is not None and self.audience != "public"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

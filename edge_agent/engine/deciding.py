@@ -22,9 +22,9 @@ from edge_agent.domain.effects import Count, Publish, ScheduleWake
 from edge_agent.domain.store import Showing
 from edge_agent.domain.time import SECOND_MS
 from edge_agent.domain.visitor import UNKNOWN_MEMBER
-from edge_agent.engine import persons
+from edge_agent.engine import company, persons
 from edge_agent.engine.gathering import usable_member
-from edge_agent.engine.ruling import Frame, decision_under_rules
+from edge_agent.engine.ruling import Frame, decision_under_rules, silence_under_rules
 from edge_agent.identify.complaints import have_open_complaint
 from edge_agent.publish.screens import receipt_offer_of, recommendation_json
 from edge_agent.wire import topics
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 def decide(draft: Draft, moment: Moment) -> Decision | None:
     """Takes a decision, records it and publishes its message; None when it is too soon for one."""
+    moment = company.fitted(draft, moment)
     if _is_too_soon(draft, moment):
         draft.add(Count("decision_too_soon"))
         return None
@@ -91,6 +92,13 @@ def decision_on(draft: Draft, moment: Moment) -> Decision:
     return decided(request, candidates, refused, level=level)
 
 
+def may_answer(draft: Draft, moment: Moment) -> bool:
+    """Returns whether anything may be said to whom a moment is of, the chain's rules heeded."""
+    if _silence(draft, moment)[0] is not None:
+        return False
+    return draft.context.rules.is_neutral or silence_under_rules(draft, moment) is None
+
+
 def rule_decision(draft: Draft, moment: Moment) -> Decision:
     """Returns the decision on a moment that a rule answers, not the scorer."""
     # Help by a person is no marketing: a complaint is a reason to come, not to stay away.
@@ -98,10 +106,17 @@ def rule_decision(draft: Draft, moment: Moment) -> Decision:
 
 
 def in_basket(draft: Draft, visit: Visit) -> tuple[ProductId, ...]:
-    """Returns what a visit visibly holds: in hand, then in its open baskets."""
+    """Returns what a visit visibly holds: in hand, then in its open baskets.
+
+    Of somebody who is known beyond the day a basket that he left behind is history.
+    """
     held = list(visit.in_hand)
-    for basket in draft.state.baskets_of(visit.visitor):
-        if basket.sale is None or basket.last_at_ms >= visit.started_at_ms:
+    baskets = draft.state.baskets_of(visit.visitor)
+    visitor = draft.visitor(visit.visitor) if baskets else None
+    is_known = visitor is not None and visitor.is_identified
+    for basket in baskets:
+        is_open = basket.sale is None and not is_known
+        if is_open or basket.last_at_ms >= visit.started_at_ms:
             held.extend(basket.products)
     return tuple(dict.fromkeys(held))
 
@@ -262,6 +277,8 @@ def _show(draft: Draft, decision: Decision) -> None:
             decision=decision.id,
             visitor=decision.moment.visitor,
             valid_until_ms=decision.valid_until_ms,
+            audience=decision.moment.place.audience,
+            is_shared=decision.moment.kind == "company" and decision.moment.visitor is None,
         )
     )
 

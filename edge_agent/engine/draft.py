@@ -398,6 +398,10 @@ class Draft:
         """Returns what a screen shows."""
         return self._showings.get(screen) or self.state.showing(screen)
 
+    def shows_anew(self, screen: ScreenId) -> bool:
+        """Returns whether this very step has changed what a screen shows."""
+        return screen in self._showings
+
     def put_showing(self, showing: Showing) -> None:
         """Replaces what a screen shows."""
         self._showings[showing.screen] = showing

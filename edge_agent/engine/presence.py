@@ -10,7 +10,7 @@ from edge_agent.domain.effects import Count, ScheduleWake
 from edge_agent.domain.ids import ProductId, ZoneId
 from edge_agent.domain.time import SECOND_MS
 from edge_agent.domain.visitor import Mark
-from edge_agent.engine import deciding, help_by_staff, persons, till
+from edge_agent.engine import before_screens, deciding, help_by_staff, persons, till
 from edge_agent.state.visits import all_stays
 
 if TYPE_CHECKING:
@@ -46,8 +46,12 @@ def sensed(draft: Draft, arrival: Arrival) -> None:
     _resolve_baskets(draft, before, visit, mark)
     if mark.kind == "return" and arrival.may_decide:
         help_by_staff.put_back(draft, visit)
-    if arrival.may_decide and visit.last_order == mark.order:
+    is_late = not (arrival.may_decide and visit.last_order == mark.order)
+    if not is_late:
         _decide(draft, arrival, visitor, visit, before=before, mark=mark)
+    if draft.context.layout.personal_screens or draft.context.rules.sharing:
+        cause = Cause(source=arrival.event.source, id=arrival.event.id)
+        before_screens.follow(draft, visitor.id, before, mark=mark, cause=cause, is_late=is_late)
 
 
 def _mark(arrival: Arrival) -> Mark:
@@ -117,4 +121,4 @@ def _decide(
         policy=draft.context.policy,
     )
     for moment in moments:
-        deciding.decide(draft, moment)
+        before_screens.answer(draft, moment, visit)

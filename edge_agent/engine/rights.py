@@ -15,7 +15,14 @@ from edge_agent.domain.visitor import (
     Complaint,
     ConsentStatement,
 )
-from edge_agent.engine import calls, deciding, help_by_staff, persons, purchases
+from edge_agent.engine import (
+    before_screens,
+    calls,
+    deciding,
+    help_by_staff,
+    persons,
+    purchases,
+)
 from edge_agent.identify.consent import PURPOSES, has_any_consent, with_statements
 from edge_agent.wire import events as wire
 
@@ -91,6 +98,7 @@ def state_consent(
             draft.add(ForgetContacts(visitor=stated.id))
         touched = frozenset({stated.id, *(each.id for each in linked)})
         deciding.revert_all_of(draft, touched, cause=cause)
+        before_screens.follow_word(draft, cause=cause)
 
 
 def unlink(draft: Draft, given: Unlink) -> None:
@@ -114,6 +122,7 @@ def unlink(draft: Draft, given: Unlink) -> None:
     touched = frozenset(each for pair in pairs for each in pair)
     cause = Cause(source=UNLINK_SOURCE, id=f"unlink-{draft.context.now_ms}")
     deciding.revert_all_of(draft, touched, cause=cause)
+    before_screens.follow_word(draft, cause=cause)
     draft.add(Count("unlinked" if pairs else "unlink_of_nobody"))
 
 
@@ -137,6 +146,7 @@ def silence_screens(draft: Draft, *, cause: Cause) -> None:
         shown_to = None if showing is None else draft.visitor(showing.visitor)
         if shown_to is not None and persons.is_silenced(draft, shown_to):
             deciding.decide(draft, store_default(screen, cause=cause, policy=draft.context.policy))
+    before_screens.follow_word(draft, cause=cause)
 
 
 def restrict(draft: Draft, given: Restricted) -> None:
@@ -160,6 +170,8 @@ def leave(draft: Draft, given: Forgotten) -> None:
         if showing is not None and showing.visitor in given.visitors:
             cause = Cause(source=OPERATOR_SOURCE, id=f"back-{screen.id}-{given.at_ms}")
             deciding.decide(draft, store_default(screen, cause=cause, policy=draft.context.policy))
+    cause = Cause(source=OPERATOR_SOURCE, id=f"left-{given.at_ms}")
+    before_screens.follow_word(draft, cause=cause, without=frozenset(given.visitors))
 
 
 def _with_restriction(visitor: Visitor, given: Restricted) -> Visitor:

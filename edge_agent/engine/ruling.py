@@ -73,6 +73,13 @@ def decision_under_rules(draft: Draft, frame: Frame) -> Decision:
     return _answered(draft, frame, question, request, ruling)
 
 
+def silence_under_rules(draft: Draft, moment: Moment) -> Suppression | None:
+    """Returns why the chain's rules let nothing be said at a moment; None when something may."""
+    contacts = gathering.contacts_at(draft, moment)
+    known = gathering.known_at(draft, moment, contacts)
+    return outlook_of(moment, known, draft.context.rules, now_ms=draft.context.now_ms).silence
+
+
 def _request(draft: Draft, moment: Moment) -> ScoringRequest:
     context = draft.context
     zone = moment.place.zone if moment.kind == STORE_DEFAULT else None

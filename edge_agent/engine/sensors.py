@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edge_agent.domain.decisions import Cause
 from edge_agent.domain.effects import CountPeople, CountReturn, SetLevel
 from edge_agent.domain.ids import ProductId, ZoneId
-from edge_agent.engine import help_by_staff, purchases
+from edge_agent.engine import before_screens, company, help_by_staff, purchases
 from edge_agent.wire import events as wire
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def measured(draft: Draft, arrival: Arrival) -> None:
         )
     elif isinstance(event, wire.ZoneOccupancy):
         zone = ZoneId(event.data.zone)
+        _counted(draft, arrival, zone, event.data.count)
         draft.add(SetLevel(kind="occupancy", zone=zone, at_ms=at_ms, value=event.data.count))
     elif isinstance(event, wire.QueueMeasured):
         zone = ZoneId(event.data.zone)
@@ -39,6 +41,13 @@ def measured(draft: Draft, arrival: Arrival) -> None:
         draft.add(_returned(event, arrival))
         purchases.take_back(draft, arrival, event.data)
     draft.touch_summaries(at_ms)
+
+
+def _counted(draft: Draft, arrival: Arrival, zone: ZoneId, n_people: int) -> None:
+    known = draft.state.level(company.OCCUPANCY, zone)
+    if known is None or known.at_ms <= arrival.at_ms:
+        cause = Cause(source=arrival.event.source, id=arrival.event.id)
+        before_screens.follow_count(draft, zone, n_people, cause=cause)
 
 
 def _returned(event: wire.SaleReturned, arrival: Arrival) -> CountReturn:

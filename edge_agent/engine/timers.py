@@ -14,7 +14,7 @@ from edge_agent.domain.decisions import Cause
 from edge_agent.domain.effects import ScheduleWake
 from edge_agent.domain.ids import DecisionId, ScreenId, VisitorId, ZoneId
 from edge_agent.domain.time import SECOND_MS
-from edge_agent.engine import calls, deciding, help_by_staff
+from edge_agent.engine import before_screens, calls, deciding, help_by_staff
 from edge_agent.engine.help_by_staff import AGENT_SOURCE
 from edge_agent.state.visits import timed_out
 
@@ -35,6 +35,8 @@ def wake(draft: Draft, given: Wake) -> None:
         calls.due(draft, DecisionId(given.key))
     elif given.kind == LONG_QUEUE:
         help_by_staff.look_at_queue(draft, ZoneId(given.key), due_ms=given.due_ms)
+    elif given.kind == before_screens.TURN:
+        before_screens.turn(draft, given)
 
 
 def _visit_timeout(draft: Draft, visitor: VisitorId) -> None:
@@ -50,7 +52,7 @@ def _visit_timeout(draft: Draft, visitor: VisitorId) -> None:
     draft.touch_summaries(visit.last_at_ms)
     if visit.zone is not None:
         cause = Cause(source=AGENT_SOURCE, id=f"timeout-{visit.id}")
-        deciding.revert_screens(draft, visit.zone, visitor, cause=cause)
+        before_screens.follow_end(draft, visit, cause=cause)
 
 
 def _long_dwell(draft: Draft, visitor: VisitorId) -> None:

@@ -32,6 +32,7 @@ from edge_agent.hq.report import (
     report_from,
 )
 from edge_agent.hq.store import HqStore
+from edge_agent.hq.uplift_report import uplift_json, uplift_table
 
 LOOPBACK: Final = "127.0.0.1"
 REFRESH_S: Final = 30
@@ -84,7 +85,9 @@ def dashboard_app(hq: HqStore) -> Starlette:
         return HTMLResponse(page_html(_report(hq, request)), headers=_HEADERS)
 
     def figures(request: Request) -> Response:
-        return JSONResponse(as_json(_report(hq, request)), headers=_HEADERS)
+        found = _report(hq, request)
+        document = {**as_json(found), "uplift": uplift_json(found)}
+        return JSONResponse(document, headers=_HEADERS)
 
     return Starlette(
         routes=[Route("/", page), Route("/report.json", figures)],
@@ -129,7 +132,10 @@ class DashboardServer:
 
 def page_html(report: Report) -> str:
     """Returns the whole page."""
-    found = (gateway_table(report), device_table(report), *comparisons(report))
+    found = [gateway_table(report), device_table(report), *comparisons(report)]
+    campaigns = uplift_table(report)
+    if campaigns.rows:
+        found.append(campaigns)
     tables = "".join(_section(each) for each in found)
     if report.is_empty:
         tables = '<section class="empty">No store has sent anything that matches.</section>'

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.decide import ladder
 from edge_agent.decide.arbitration import arbitrated
+from edge_agent.decide.audience import company_from
 from edge_agent.decide.candidates import CANDIDATES_BEYOND, gated
 from edge_agent.decide.eligibility import BEFORE_UNHEARD, UNHEARD, is_unheard, refusal_of
 from edge_agent.decide.gates import Shelf
@@ -29,6 +30,7 @@ from edge_agent.decide.under_rules import (
 from edge_agent.domain.decisions import Candidate, Cause, Moment, Place, Suppression
 from edge_agent.domain.ids import CampaignId, ProductId
 from edge_agent.domain.rules import NEUTRAL, Rules
+from edge_agent.replay.audiences import as_allowed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,6 +100,7 @@ def taken_again(told: dict[str, Any], known: Knowledge) -> Taken:
     Raises:
         ValueError, KeyError, TypeError, AttributeError: It is no whole record.
     """
+    told = as_allowed(told)
     if "rules" in told:
         return _under_rules(told, known)
     request = _request(told, known.catalogue)
@@ -335,6 +338,7 @@ def _moment(told: dict[str, Any], request: ScoringRequest | None, policy: Policy
         limit=_limit(told, request, policy),
         dwell_ms=told["dwell_ms"],
         concern=None if "concern" not in told else concern_from(told["concern"]),
+        company=None if "company" not in told else company_from(told["company"]),
     )
 
 

@@ -22,7 +22,7 @@ HQ_SENDINGS_MAX: Final = 10
 # Counting the bytes reads the table: once in a while is enough for a bound of megabytes.
 BOUND_EVERY_ROWS: Final = 50
 # When the bound is hit, the least valuable go first: behaviour before money before people's word.
-VALUE: Final = ("state", "funnel", "dwell", "footfall", "sales", "customer", "confirm")
+VALUE: Final = ("state", "funnel", "dwell", "footfall", "sales", "uplift", "customer", "confirm")
 
 
 class StoreOutbox:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.decide.trace import lowest_id_at
 from edge_agent.domain.time import HOUR_MS, SECOND_MS
+from edge_agent.runner.trials import Trials
 from edge_agent.sync.egress import may_name
 from edge_agent.sync.privacy import RawCell, digests_of, may_follow, safe_cells
 from edge_agent.sync.summaries import (
@@ -49,6 +50,8 @@ class Summariser:
         self._settings = settings
         self._department = department
         self._period_ms = settings.policy.summary_period_s * SECOND_MS
+        self._trials = Trials(unit, settings)
+        self._touched: tuple[int, ...] = ()
         row = unit.query("SELECT max(period_start_ms) FROM summary_watermark")[0]
         newest = row[0]
         self.closed_until_ms = 0 if newest is None else int(newest) + self._period_ms
@@ -64,8 +67,10 @@ class Summariser:
             return []
         dirty = self._unit.query(
             "SELECT DISTINCT period_start_ms FROM summary_watermark WHERE is_dirty = 1"
+            " AND kind <> 'uplift'"
         )
-        starts = {int(start) for (start,) in dirty}
+        self._touched = tuple(sorted(int(start) for (start,) in dirty))
+        starts = set(self._touched)
         first_ms = self.closed_until_ms or self._first_ms(end_ms)
         starts.update(range(first_ms, end_ms, self._period_ms))
         self.closed_until_ms = end_ms
@@ -78,6 +83,8 @@ class Summariser:
             summary = self._revise(kind, start_ms)
             if summary is not None:
                 sent.append(summary)
+        if start_ms + self._period_ms >= self.closed_until_ms:
+            sent += self._trials.make(self.closed_until_ms, self._touched)
         return sent
 
     def topic(self, summary: Summary) -> str:

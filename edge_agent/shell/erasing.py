@@ -228,7 +228,14 @@ def _periods(person: Person, query: Query, period_ms: int) -> list[int]:
         "SELECT at_ms, at_ms FROM decision WHERE id IN (SELECT value FROM json_each(?1))",
         (json.dumps(person.decisions),),
     )
-    starts: set[int] = set()
+    # The days whose summaries of campaigns' arms he is counted in.
+    told = query(
+        "SELECT DISTINCT told_ms FROM exposure WHERE told_ms IS NOT NULL AND"
+        " (visitor IN (SELECT value FROM json_each(?1))"
+        " OR member IN (SELECT value FROM json_each(?1)))",
+        (json.dumps(person.visitors),),
+    )
+    starts = {int(start) for (start,) in told}
     for from_ms, to_ms in spans:
         # A visit that a wrong clock made endless is no reason to freeze a year.
         until_ms = min(int(to_ms), int(from_ms) + DAY_MS + HOUR_MS)

@@ -76,6 +76,7 @@ _CONTACT = _plain("contact", "at_ms")
 _FACT = _plain("fact", "valid_until_ms")
 _EXPOSURE = _plain("exposure", "at_ms")
 _GOAL = _plain("goal", "at_ms")
+_TRIAL = _plain("trial", "period_start_ms")
 _ALERT = _plain("alert", "at_ms")
 _CALL = _plain("help_call", "opened_at_ms")
 _SHOWING = _plain("showing", "valid_until_ms")
@@ -209,6 +210,14 @@ KEPT: Final = (
         note="and as long as an exposure names it",
         rows=_GOAL[0],
         oldest="SELECT min(at_ms) FROM goal WHERE id NOT IN (SELECT goal FROM exposure)",
+    ),
+    Kept(
+        tables=("trial",),
+        holds="what came of each arm on a day, as sums over k visitors or more",
+        period="counts_days",
+        since="the day",
+        rows=_TRIAL[0],
+        oldest=_TRIAL[1],
     ),
     Kept(
         tables=("alert",),

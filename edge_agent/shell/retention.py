@@ -108,6 +108,7 @@ RULES: Final = (
         "sales_days",
         "DELETE FROM goal WHERE at_ms < :before_ms AND id NOT IN (SELECT goal FROM exposure)",
     ),
+    ("trial", "counts_days", "DELETE FROM trial WHERE period_start_ms < :before_ms"),
     (
         "alert",
         "decisions_days",

@@ -542,6 +542,23 @@ def m014_rule_sets(database: Database) -> None:
     database.execute("UPDATE meta SET value = '14' WHERE key = 'schema_version'")
 
 
+@migrations()
+def m015_trials(database: Database) -> None:
+    """Adds what was told of campaigns' arms: sums over k visitors and more, by day."""
+    database.execute(
+        "CREATE TABLE trial (period_start_ms INTEGER PRIMARY KEY, cells TEXT NOT NULL) STRICT"
+    )
+    database.execute("UPDATE meta SET value = '15' WHERE key = 'schema_version'")
+
+
+@migrations()
+def m016_audiences_of_showings(database: Database) -> None:
+    """Adds who may see what a screen shows; of what it shows already, its visitor alone."""
+    database.execute("ALTER TABLE showing ADD COLUMN audience TEXT NOT NULL DEFAULT 'private'")
+    database.execute("ALTER TABLE showing ADD COLUMN is_shared INTEGER NOT NULL DEFAULT 0")
+    database.execute("UPDATE meta SET value = '16' WHERE key = 'schema_version'")
+
+
 _CALLS: Final = """
 -- Calls for a person's help: whom each was made to, who answered and what came of it.
 CREATE TABLE help_call (
@@ -565,12 +582,12 @@ CREATE TABLE help_call (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX help_call_live ON help_call (id) WHERE closed_at_ms IS NULL OR is_lasting;
 
-UPDATE meta SET value = '15' WHERE key = 'schema_version'
+UPDATE meta SET value = '17' WHERE key = 'schema_version'
 """
 
 
 @migrations()
-def m015_calls(database: Database) -> None:
+def m017_calls(database: Database) -> None:
     """Adds calls for help that are followed up."""
     for statement in _CALLS.split(";"):
         if statement.strip():

@@ -151,9 +151,12 @@ class StateStore:
                 decision=DecisionId(decision),
                 visitor=None if visitor is None else VisitorId(visitor),
                 valid_until_ms=valid_until_ms,
+                audience=audience,
+                is_shared=bool(is_shared),
             )
-            for screen, decision, visitor, valid_until_ms in self._db.execute(
-                "SELECT screen, decision, visitor, valid_until_ms FROM showing"
+            for screen, decision, visitor, valid_until_ms, audience, is_shared in self._db.execute(
+                "SELECT screen, decision, visitor, valid_until_ms, audience, is_shared"
+                " FROM showing"
             )
         }
         self._live_calls = {

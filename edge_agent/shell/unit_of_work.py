@@ -108,9 +108,11 @@ _SQL: Final = {
         " VALUES (?, ?, ?, ?, ?)"
     ),
     "showing": (
-        "INSERT INTO showing (screen, decision, visitor, valid_until_ms) VALUES (?, ?, ?, ?)"
+        "INSERT INTO showing (screen, decision, visitor, valid_until_ms, audience,"
+        " is_shared) VALUES (?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (screen) DO UPDATE SET decision = excluded.decision,"
-        " visitor = excluded.visitor, valid_until_ms = excluded.valid_until_ms"
+        " visitor = excluded.visitor, valid_until_ms = excluded.valid_until_ms,"
+        " audience = excluded.audience, is_shared = excluded.is_shared"
     ),
     "decision": (
         "INSERT OR IGNORE INTO decision (id, at_ms, moment, visitor, visit, channel, place, zone,"
@@ -122,6 +124,8 @@ _SQL: Final = {
         "INSERT OR IGNORE INTO exposure (visitor, campaign, unit, member, arm, share, goal, at_ms)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
     ),
+    "told": "UPDATE exposure SET told_ms = ? WHERE visitor = ? AND campaign = ?",
+    "trial": "INSERT OR REPLACE INTO trial (period_start_ms, cells) VALUES (?, ?)",
     "goal": "INSERT OR IGNORE INTO goal (id, products, at_ms) VALUES (?, ?, ?)",
     "help_call": (
         "INSERT INTO help_call (id, kind, zone, teams, cause, visitor, is_signed, concern,"
@@ -245,6 +249,8 @@ _ORDER: Final = (
     "showing",
     "decision",
     "exposure",
+    "told",
+    "trial",
     "goal",
     "help_call",
     "alert",
@@ -625,7 +631,7 @@ class UnitOfWork:
             self._write_basket(basket)
         for showing in self._showings.values():
             row = (showing.screen, showing.decision, showing.visitor, showing.valid_until_ms)
-            self.add("showing", row)
+            self.add("showing", (*row, showing.audience, int(showing.is_shared)))
         for table in _ORDER:
             pending = self._pending.get(table)
             if pending and table != "outbox":

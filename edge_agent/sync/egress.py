@@ -190,7 +190,7 @@ def _is_made_of(*parts: str) -> Rule:
     )
 
 
-_SUMMARIES: Final = ("footfall", "dwell", "sales", "funnel")
+_SUMMARIES: Final = ("footfall", "dwell", "sales", "funnel", "uplift")
 _FREE_KEYS: Final = frozenset({"cells[].keys", "cells[].counts", "cells[].sums", "counters"})
 _NUMBER: Final = "[0-9]{1,16}"
 
@@ -204,7 +204,7 @@ ALLOWED: Final[dict[str, dict[str, Rule]]] = {
         "revision": _is_whole,
         "k": _is_whole,
         "n_suppressed_cells": _is_whole,
-        "cells[].keys{}": _one_of("zone", "department", "place"),
+        "cells[].keys{}": _one_of("zone", "department", "place", "campaign", "share", "arm"),
         "cells[].keys.*": _is_place,
         "cells[].n_visitors": _is_whole,
         "cells[].counts{}": _fits(_COUNTED),

@@ -13,15 +13,20 @@ from pydantic import Field
 from edge_agent.wire.base import SCHEMA_VERSION, WHOLE_MAX, Instant, Message, Name, Text
 
 # What a cell may be told apart by: places and goods, never people.
-Dimension = Literal["zone", "department", "place"]
+Dimension = Literal["zone", "department", "place", "campaign", "share", "arm"]
 Count = Annotated[int, Field(ge=0, le=WHOLE_MAX)]
 DecimalText = Annotated[str, Field(pattern=r"^-?[0-9]{1,15}(\.[0-9]{1,6})?$")]
 DEVICES_MAX: Final = 200
-SummaryKind = Literal["footfall", "dwell", "sales", "funnel"]
+SummaryKind = Literal["footfall", "dwell", "sales", "funnel", "uplift"]
 
 
 class SummaryCell(Message):
     """One cell: its keys, then what was counted there.
+
+    Of the kind `uplift` a cell is one arm (`treated`, `control`) of a campaign under one share of
+    control. `units` is how many persons and time slots are in it, `bought` and `spend` are sums
+    over them and `bought_squares` and `spend_squares` sums of their squares, in millionths;
+    `spend_units` is the units that the sums of money are of. Both arms are there, or neither.
 
     Attributes:
         keys: Dimension to value, such as `{"zone": "dairy"}`; `{}` is the period's total.
@@ -40,7 +45,10 @@ class SummaryCell(Message):
 
 
 class Summary(Message):
-    """`hq/{store}/up/summary/{kind}`: one store's period; the highest revision holds."""
+    """`hq/{store}/up/summary/{kind}`: one store's period; the highest revision holds.
+
+    A period is an hour, and of the kind `uplift` a store-local day.
+    """
 
     summary_id: Name
     store: Name

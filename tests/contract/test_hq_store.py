@@ -25,8 +25,9 @@ from edge_agent.errors import SchemaTooNew, StoreBusy, StoreCorrupt, StoreError
 from edge_agent.hq import schema, store
 from edge_agent.hq.device_rows import device_json
 from edge_agent.hq.inbox import Refused, UpMessage, refused
-from edge_agent.hq.report import Figure, figures_from
+from edge_agent.hq.report import Figure, figures_from, report_from
 from edge_agent.hq.store import HqStore, opened_store
+from edge_agent.hq.uplift_report import uplifts_from
 from edge_agent.wire.summaries import (
     Confirmation,
     CustomerUpdate,
@@ -253,6 +254,48 @@ def test_stores_and_hours_add_up_exactly(open_store: OpenStore) -> None:
     assert total(hq, "amount", store="s42") == "0.3"
     assert total(hq, "amount") == "12.645678"
     assert total(hq, "sales") == "36"
+
+
+def arms(store_name: str, n: int, *, buyers: tuple[int, int], revision: int = 1) -> Summary:
+    """Returns a day's arms of campaign 18: n units in each, (treated, control) bought."""
+    cells = tuple(
+        SummaryCell(
+            keys={"campaign": "18", "share": "0.5", "arm": arm},
+            n_visitors=n,
+            counts={"units": n},
+            sums={"bought": f"{m}.000000", "bought_squares": f"{m}.000000"},
+        )
+        for arm, m in zip(("treated", "control"), buyers, strict=True)
+    )
+    return Summary(
+        summary_id=f"{store_name}.uplift.1.{revision}",
+        store=store_name,
+        kind="uplift",
+        period_start=OPENING,
+        period_end=OPENING + 24 * HOUR,
+        revision=revision,
+        k=10,
+        cells=cells,
+    )
+
+
+def test_uplift_is_that_of_all_stores_units_together(open_store: OpenStore) -> None:
+    """Arms add up over stores, the highest revision of a day alone, whatever came twice."""
+    told = (
+        arms("s42", 300, buyers=(90, 60)),
+        arms("s43", 200, buyers=(1, 1)),
+        arms("s43", 200, buyers=(60, 30), revision=2),
+    )
+    with closing(open_store()) as hq:
+        hq.take([*told, told[0]], received_at=NOW)
+        (found,) = uplifts_from(report_from(hq))
+        (alone,) = uplifts_from(report_from(hq, store="s43"))
+    effect = found.effects["bought"]
+    assert (found.campaign, found.n_treated, found.n_control) == ("18", 500, 500)
+    assert (effect.treated, effect.control) == (0.3, 0.18)
+    assert effect.verdict == "more"
+    assert (alone.n_treated, alone.effects["bought"].treated) == (200, 0.3)
+    assert set(found.effects) == {"bought"}
 
 
 def test_day_is_the_stores_own(open_store: OpenStore) -> None:

@@ -15,7 +15,7 @@ from edge_agent.domain.effects import CountCampaign, Effect, RecordContact, SetF
 from edge_agent.domain.ids import CampaignId, ProductId, ScreenId, TeamId, ZoneId
 from edge_agent.domain.inputs import StaffAnswered
 from edge_agent.domain.policy import Retention
-from edge_agent.domain.rules import Help, Rules, Team
+from edge_agent.domain.rules import Help, Rules, Sharing, Team
 from edge_agent.domain.store import Fact, Level
 from edge_agent.domain.time import DAY_MS
 from edge_agent.domain.visitor import Visit
@@ -249,6 +249,31 @@ def test_calls_for_help_come_back_open_ended_and_lasting(heard: World, kind: str
     assert heard.state.live_calls() == (asked,)
     assert heard.state.call(queue.id) == replace(queue, is_lasting=False)
     assert heard.state.last_alert_ms(ZoneId("checkout")) == queue.opened_at_ms
+
+
+@pytest.mark.parametrize("audience", ["public", "semi_private", "private"])
+def test_whose_eyes_a_screen_is_for_is_known(kind: str, audience: str, tmp_path: Path) -> None:
+    """What a screen shows when the agent ends gives way after its start as before it."""
+    told = world(audience=audience)
+    told.rules = Rules(sharing=MappingProxyType({ScreenId("bakery-1"): Sharing(mode="mixed")}))
+    heard = told if kind == "memory" else DiskWorld(tmp_path / "state.db", told)
+    heard.rules = told.rules
+    others = ("AC:23:3F:A0:11:01", "AC:23:3F:A0:11:02")
+    heard.take(entered("dairy", 0), *(entered("bakery", n, who=o) for n, o in enumerate(others)))
+    settled(heard, kind)
+    mine = heard.state.showing(ScreenId("dairy-1"))
+    theirs = heard.state.showing(ScreenId("bakery-1"))
+    assert mine is not None
+    assert theirs is not None
+    assert (mine.audience, mine.is_personal, mine.is_shared) == (
+        audience,
+        audience != "public",
+        False,
+    )
+    assert (theirs.visitor, theirs.is_personal, theirs.is_shared) == (None, False, True)
+    assert theirs.audience == ("private" if audience == "private" else "public")
+    if isinstance(heard, DiskWorld):
+        heard.connection.close()
 
 
 def test_what_a_visit_was_told_counts_under_whatever_id_it_bears(heard: World, kind: str) -> None:
