@@ -16,6 +16,7 @@ from rich.progress import track
 from edge_agent.cli.recorded_day import HINT, found_in, known_of, live_bundle
 from edge_agent.errors import ConfigError
 from edge_agent.replay.verification import Difference, Verifier
+from edge_agent.shell.kept_rules import kept_rules
 from edge_agent.shell.sqlite_db import open_for_reading
 
 _SHOWN: Final = 20
@@ -35,7 +36,8 @@ def verify(folder: Path, *, as_json: bool) -> None:
     """
     day = found_in(folder)
     with closing(open_for_reading(day.database)) as connection:
-        verifier = Verifier(known_of(day, connection, live_bundle(day)))
+        known = known_of(day, connection, live_bundle(day))
+        verifier = Verifier(known, kept_rules(connection, day.config))
         records = connection.execute("SELECT id, record FROM decision ORDER BY id").fetchall()
     if not records:
         raise ConfigError(f"{day.database} holds no decision", hint=HINT)

@@ -2,19 +2,23 @@
 
 What a record cannot hold is taken from where it lies on the disk: the model from the bundle whose
 version the record names, a zone's products from the configuration and the catalogue, the
-policy's numbers from the configuration. How a decision is taken again: `again`. A record is right
-when its bytes are made again.
+policy's numbers from the configuration, the chain's rules from the policies that were kept. How a
+decision is taken again: `again`. A record is right when its bytes are made again.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Final
 
+from edge_agent.domain.rules import Rules
 from edge_agent.replay.again import Knowledge, record_again
 
 _MOST_OF_A_VALUE: Final = 160
+NO_RULES: Final[Mapping[str, Rules]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +40,15 @@ class Difference:
 class Verifier:
     """Takes decisions again that one model, one catalogue and one policy took."""
 
-    def __init__(self, known: Knowledge) -> None:
+    def __init__(self, known: Knowledge, rules: Mapping[str, Rules] = NO_RULES) -> None:
+        """Makes a verifier.
+
+        Args:
+            known: What decisions rest on beside their records.
+            rules: The chain's rules that were in force, by version, beside those of `known`.
+        """
         self._known = known
+        self._by_version = {known.rules.version: known, **_each_known(known, rules)}
 
     def differences(self, decision: str, record: str) -> list[Difference]:
         """Returns where taking a decision again leads elsewhere; empty when nowhere.
@@ -55,7 +66,7 @@ class Verifier:
             other = self._other_rules(told)
             if other is not None:
                 return [Difference(decision=decision, what="record", recorded=other)]
-            again = record_again(told, self._known)
+            again = record_again(told, self._known_of(told))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             why = f"it is no whole record: {type(error).__name__} {error}"
             return [Difference(decision=decision, what="record", recorded=why)]
@@ -73,15 +84,24 @@ class Verifier:
             found.append(Difference(decision=decision, what="id", recorded=told["decision"]))
         return found or [Difference(decision=decision, what="record", recorded="other bytes")]
 
+    def _known_of(self, told: dict[str, Any]) -> Knowledge:
+        """Returns what a decision rested on, with the rules that it names if they are there."""
+        rules = told.get("rules") or {}
+        return self._by_version.get(str(rules.get("version")), self._known)
+
     def _other_rules(self, told: dict[str, Any]) -> str | None:
         """Returns why the rules at hand are not those that decided; None when they are."""
         if "rules" not in told:
             return None
-        rules = self._known.rules
+        rules = self._known_of(told).rules
         was = (told["rules"]["version"], told["rules"]["digest"])
         if was == (rules.version, rules.digest):
             return None
         return f"decided under rules {was[0]} {was[1][:12]}, here is {rules.version}"
+
+
+def _each_known(known: Knowledge, rules: Mapping[str, Rules]) -> dict[str, Knowledge]:
+    return {version: replace(known, rules=each) for version, each in rules.items()}
 
 
 def _text(value: Any) -> str:

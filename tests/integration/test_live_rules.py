@@ -66,6 +66,21 @@ def store(broker: Broker) -> Iterator[Device]:
         yield made
 
 
+CAMPAIGN: Final = """
+[caps]
+per_visitor_day = 50
+[rules.less]
+departments = ["GROCERY"]
+weight = 0.9
+[campaigns.bread]
+kind = "service"
+text = "Warm bread at four"
+from = 2020-01-01
+until = 2090-01-01
+when = 'zone == "bakery" && moment == "zone_entered"'
+"""
+
+
 def told(agent: RunningAgent) -> tuple[int, Any]:
     """What `edge-agent status` says of the rules, and its exit code."""
     done = subprocess.run(
@@ -185,3 +200,25 @@ def test_a_policy_goes_on_in_a_store_that_lost_a_screen_of_it(
     agent.start()
     assert audience(store) == "public"
     assert "there is no such screen" in told(agent)[1]["problem"]
+
+
+def test_decisions_under_each_policy_are_taken_again(
+    agent: RunningAgent, store: Device, policy: Path
+) -> None:
+    """Every record comes out byte for byte under the version that it names, both of them."""
+    for text in (V2, V1.replace("v1", "v3") + CAMPAIGN):
+        policy.write_text(text, encoding="utf-8")
+        agent.reload()
+        assert [audience(store) for _ in range(3)]
+    agent.stop()
+    with closing(sqlite3.connect(f"file:{agent.state}/state.db?mode=ro", uri=True)) as database:
+        records = [json.loads(row[0]) for row in database.execute("SELECT record FROM decision")]
+    assert {each["rules"]["version"] for each in records} >= {"v2", "v3"}
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "edge_agent", "replay", "--verify", str(agent.folder)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == f"{len(records)} decisions taken again, 0 differ\n", done.stderr
