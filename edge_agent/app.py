@@ -852,6 +852,7 @@ def _subscriptions(config: Config) -> tuple[Subscription, ...]:
         topics.FEEDBACK_FILTER,
         topics.STAFF_FEEDBACK_FILTER,
         topics.REQUEST,
+        topics.OFFER_REQUEST,
     )
     return tuple(Subscription(topic_filter=each.format(store=store)) for each in filters)
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         VisitorId,
         ZoneId,
     )
+    from edge_agent.domain.offers import Offer
     from edge_agent.domain.rules import FactValue
     from edge_agent.domain.scoring import ScoredProduct, ScoringRequest
     from edge_agent.domain.store import AtRegister, Level, Product, Showing
@@ -203,6 +204,14 @@ class State(Protocol):
         Whoever he is linked to has contacts of his own: see `Draft.contacts_with`. What is
         further back than decisions are kept is not known.
         """
+        ...
+
+    def offer(self, mark: str) -> Offer | None:
+        """Returns the limited offer whose code has this digest."""
+        ...
+
+    def offers_of(self, visitor: VisitorId) -> tuple[Offer, ...]:
+        """Returns the limited offers that a visitor was given."""
         ...
 
     def campaign_uses(self, campaign: CampaignId) -> CampaignUses:

@@ -37,10 +37,12 @@ from edge_agent.domain.inputs import (
     Asked,
     Commanded,
     Input,
+    OfferAsked,
     StaffAnswered,
     Unlink,
     Wake,
 )
+from edge_agent.domain.offers import Offer
 from edge_agent.domain.policy import Policy
 from edge_agent.domain.rules import NEUTRAL, FactValue, Rules
 from edge_agent.domain.scoring import ScoredProduct, ScoringRequest
@@ -57,11 +59,13 @@ from edge_agent.state.visits import all_stays
 from edge_agent.wire.base import VisitorRef
 from edge_agent.wire.downlink import AnyCommand
 from edge_agent.wire.events import Event
+from edge_agent.wire.offers import OfferReply, OfferRequest
 from edge_agent.wire.screens import RecommendRequest
 
 NEW_YORK: Final = ZoneInfo("America/New_York")
 N_DAYS: Final = 90
 STORE_KEY: Final = b"store-key-of-the-tests".ljust(32, b".")
+OFFER_KEY: Final = b"offer-key-of-the-tests"
 UNIT_KEY: Final = b"unit-key-of-the-tests".ljust(32, b".")
 
 
@@ -85,6 +89,7 @@ class MemoryState:
         self.products: dict[ProductId, Product] = {}
         self.told: dict[str, Fact] = {}
         self.reported: dict[tuple[VisitorId, str], Contact] = {}
+        self.offers: dict[str, Offer] = {}
         self.uses: dict[tuple[CampaignId, str], tuple[int, int]] = {}
 
     # --- State --------------------------------------------------------------------------------
@@ -232,6 +237,15 @@ class MemoryState:
                 contact = contact.with_outcome(kind, ProductId(product) if product else None)
         return contact
 
+    def offer(self, mark: str) -> Offer | None:
+        """Returns the limited offer whose code has this digest."""
+        return self.offers.get(mark)
+
+    def offers_of(self, visitor: VisitorId) -> tuple[Offer, ...]:
+        """Returns the limited offers that a visitor was given."""
+        his = (each for each in self.offers.values() if each.visitor == visitor)
+        return tuple(sorted(his, key=lambda each: each.mark))
+
     def campaign_uses(self, campaign: CampaignId) -> CampaignUses:
         """Returns how often a campaign was said and redeemed in this store."""
         uses = CampaignUses()
@@ -280,6 +294,12 @@ class MemoryState:
 
     def _take_told(self, effect: Effect) -> None:
         match effect:
+            case effects.GiveOffer():
+                self.offers.setdefault(effect.offer.mark, effect.offer)
+            case effects.RedeemOffer():
+                offer = self.offers[effect.mark]
+                if offer.redeemed is None:
+                    self.offers[effect.mark] = replace(offer, redeemed=effect.redemption)
             case effects.SetFact():
                 self.told[effect.fact.name] = effect.fact
             case effects.RecordContact():
@@ -599,6 +619,7 @@ class World:
             rules=self.rules,
             left_ms=self.left_ms,
             unit_key=UNIT_KEY,
+            offer_key=OFFER_KEY,
             exits=frozenset(zone.id for zone in layout.zones.values() if zone.is_exit),
             register_zones=frozenset(
                 each.zone for each in layout.registers.values() if each.zone is not None
@@ -662,6 +683,23 @@ class World:
                 basket=None if basket is None else self.people.basket(basket, day=day),
             )
         )
+
+    def ask_about(self, question: OfferRequest) -> OfferReply:
+        """Takes a till's question about an offer in and returns the answer."""
+        day = local_time(self.now_ms, NEW_YORK).day
+        found = self.run(
+            OfferAsked(
+                request=question,
+                by=f"{question.source}/{mark_of(f'offer/{question.source}', question.id):x}",
+                response_topic=f"store/s1/reply/{question.source}",
+                correlation=b"c",
+                basket=None
+                if question.basket is None
+                else self.people.basket(question.basket, day=day),
+            )
+        )
+        (answer,) = self.published(found)
+        return OfferReply.model_validate_json(answer.payload)
 
     def command(self, command: AnyCommand) -> list[Effect]:
         """Takes one of HQ's commands in."""

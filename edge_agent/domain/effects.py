@@ -16,6 +16,7 @@ from edge_agent.domain.ids import (
     VisitorId,
     ZoneId,
 )
+from edge_agent.domain.offers import Offer, Redemption
 from edge_agent.domain.store import Fact, Product, Showing
 from edge_agent.domain.visitor import Mark, Visit, Visitor
 
@@ -190,6 +191,21 @@ class CountCampaign:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GiveOffer:
+    """Writes a limited offer that was given; the same again changes nothing."""
+
+    offer: Offer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedeemOffer:
+    """Writes that an offer was used; of one that was used already nothing changes."""
+
+    mark: str
+    redemption: Redemption
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Confirm:
     """Tells HQ what became of a command; `reason` is None when it was taken."""
 
@@ -221,6 +237,8 @@ Effect = (
     | RecordContact
     | ForgetContacts
     | CountCampaign
+    | GiveOffer
+    | RedeemOffer
     | Confirm
     | Count
 )

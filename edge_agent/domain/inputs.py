@@ -12,6 +12,7 @@ from edge_agent.domain.visitor import Subject
 if TYPE_CHECKING:
     from edge_agent.wire.downlink import AnyCommand
     from edge_agent.wire.events import Event
+    from edge_agent.wire.offers import OfferRequest
     from edge_agent.wire.screens import RecommendRequest
     from edge_agent.wire.staff import StaffFeedback
 
@@ -59,6 +60,21 @@ class Asked:
     response_topic: str
     correlation: bytes | None
     subject: Subject | None
+    basket: BasketId | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferAsked:
+    """A till asks whether an offer's code is good, or takes it in.
+
+    Attributes:
+        by: Who asks, by source and a mark of the request: the same request again is the same.
+    """
+
+    request: OfferRequest
+    by: str
+    response_topic: str
+    correlation: bytes | None
     basket: BasketId | None
 
 
@@ -121,4 +137,14 @@ class Forgotten:
     at_ms: int
 
 
-Input = Arrival | Wake | Asked | StaffAnswered | Commanded | Unlink | Restricted | Forgotten
+Input = (
+    Arrival
+    | Wake
+    | Asked
+    | OfferAsked
+    | StaffAnswered
+    | Commanded
+    | Unlink
+    | Restricted
+    | Forgotten
+)

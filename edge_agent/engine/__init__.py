@@ -14,6 +14,7 @@ from edge_agent.domain.inputs import (
     Asked,
     Commanded,
     Forgotten,
+    OfferAsked,
     Restricted,
     StaffAnswered,
     Unlink,
@@ -25,6 +26,7 @@ from edge_agent.engine import (
     commands,
     feedback,
     help_by_staff,
+    offers,
     presence,
     rights,
     sensors,
@@ -86,6 +88,8 @@ def step(state: State, given: Input, context: Context) -> Step:  # noqa: C901 - 
             timers.wake(draft, given)
         case Asked():
             answers.answer(draft, given)
+        case OfferAsked():
+            offers.asked(draft, given)
         case StaffAnswered():
             feedback.staff_answered(draft, given)
         case Commanded():

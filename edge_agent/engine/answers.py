@@ -8,7 +8,7 @@ from edge_agent.domain.decisions import Moment, Place
 from edge_agent.domain.effects import Publish
 from edge_agent.domain.ids import ProductId, SourceId, ZoneId
 from edge_agent.domain.visitor import UNKNOWN_MEMBER
-from edge_agent.engine import deciding, persons
+from edge_agent.engine import deciding, offers, persons
 from edge_agent.publish.screens import reply_of
 from edge_agent.wire import topics
 
@@ -27,6 +27,7 @@ def answer(draft: Draft, asked: Asked) -> None:
         products=context.catalogue.product,
         locale=context.locale,
         currency=context.currency,
+        given=offers.given_with(draft, decision),
     )
     draft.record(decision)
     draft.add(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edge_agent.domain.rules import NEUTRAL, Rules
@@ -30,6 +30,7 @@ class Context:
         register_zones: Zones in which a register's customer stands.
         hq_heard_ms: When HQ was last heard; None where there is no HQ.
         lost_at_ms: When statements of people were lost that no copy held; None for never.
+        offer_key: Makes the codes of limited offers; the store's own secret.
         rules: What the chain's `policy.toml` says.
         unit_key: The store's key for the units that arms are drawn for (`decide.control`).
         left_ms: Left of the time budget when this input's turn came; None where nobody waits.
@@ -51,6 +52,7 @@ class Context:
     register_zones: frozenset[ZoneId]
     hq_heard_ms: int | None = None
     lost_at_ms: int | None = None
+    offer_key: bytes = field(default=b"", repr=False)
     rules: Rules = NEUTRAL
     unit_key: bytes = b""
     left_ms: float | None = None

@@ -22,7 +22,7 @@ from edge_agent.domain.effects import Count, Publish, ScheduleWake
 from edge_agent.domain.store import Showing
 from edge_agent.domain.time import SECOND_MS
 from edge_agent.domain.visitor import UNKNOWN_MEMBER
-from edge_agent.engine import company, persons
+from edge_agent.engine import company, offers, persons
 from edge_agent.engine.gathering import usable_member
 from edge_agent.engine.ruling import Frame, decision_under_rules, silence_under_rules
 from edge_agent.identify.complaints import have_open_complaint
@@ -30,8 +30,11 @@ from edge_agent.publish.screens import receipt_offer_of, recommendation_json
 from edge_agent.wire import topics
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edge_agent.domain.decisions import Candidate, Cause, Moment
-    from edge_agent.domain.ids import ProductId, VisitorId, ZoneId
+    from edge_agent.domain.ids import CampaignId, ProductId, VisitorId, ZoneId
+    from edge_agent.domain.offers import GivenOffer
     from edge_agent.domain.scoring import ScoringRequest
     from edge_agent.domain.visitor import Visit
     from edge_agent.engine.draft import Draft
@@ -45,10 +48,11 @@ def decide(draft: Draft, moment: Moment) -> Decision | None:
         return None
     decision = decision_on(draft, moment)
     draft.record(decision)
+    given = offers.given_with(draft, decision)
     if moment.place.channel == "screen" and decision.level != "silence":
-        _show(draft, decision)
+        _show(draft, decision, given)
     elif moment.place.channel == "receipt" and decision.chosen:
-        _print(draft, decision)
+        _print(draft, decision, given)
     return decision
 
 
@@ -250,7 +254,7 @@ def _popular(
     return tuple(picks)
 
 
-def _show(draft: Draft, decision: Decision) -> None:
+def _show(draft: Draft, decision: Decision, given: Mapping[CampaignId, GivenOffer]) -> None:
     context = draft.context
     screen = decision.moment.place.screen
     if screen is None:
@@ -260,6 +264,7 @@ def _show(draft: Draft, decision: Decision) -> None:
         products=context.catalogue.product,
         locale=context.locale,
         currency=context.currency,
+        given=given,
     )
     draft.add(
         Publish(
@@ -283,13 +288,14 @@ def _show(draft: Draft, decision: Decision) -> None:
     )
 
 
-def _print(draft: Draft, decision: Decision) -> None:
+def _print(draft: Draft, decision: Decision, given: Mapping[CampaignId, GivenOffer]) -> None:
     context = draft.context
     message = receipt_offer_of(
         decision,
         products=context.catalogue.product,
         locale=context.locale,
         currency=context.currency,
+        given=given,
     )
     draft.add(
         Publish(

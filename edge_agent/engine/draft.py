@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from edge_agent.domain.decisions import contact_from
 from edge_agent.domain.effects import (
     CountCampaign,
+    GiveOffer,
     RecordDecision,
     ScheduleWake,
     Step,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         VisitorId,
         ZoneId,
     )
+    from edge_agent.domain.offers import Offer
     from edge_agent.domain.store import Showing
     from edge_agent.domain.visitor import Link, Mark, Subject, Visit
     from edge_agent.engine.context import Context
@@ -206,6 +208,14 @@ class Draft:
                 if contact is not None:
                     found[contact.id] = contact
         return tuple(sorted(found.values(), key=lambda each: each.order))
+
+    def offers_of(self, visitor: VisitorId) -> tuple[Offer, ...]:
+        """Returns the limited offers that somebody was given, this step's among them."""
+        own = (each.offer for each in self._effects if isinstance(each, GiveOffer))
+        return (
+            *self.state.offers_of(visitor),
+            *(offer for offer in own if offer.visitor == visitor),
+        )
 
     def campaign_uses(self, campaign: CampaignId) -> CampaignUses:
         """Returns how often a campaign was said and redeemed, this step's words among it."""

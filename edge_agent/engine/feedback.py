@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.domain.effects import Count, RecordOutcome
 from edge_agent.domain.ids import DecisionId, ProductId
-from edge_agent.engine import calls
+from edge_agent.engine import calls, offers
 from edge_agent.wire import events as wire
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ _KINDS: Final = {
 def fed_back(draft: Draft, arrival: Arrival) -> None:
     """Joins a screen's or till's feedback to its decision."""
     data = arrival.event.data
+    if isinstance(data, wire.OfferRedeemedData) and offers.redeemed(draft, arrival, data):
+        return
     decision = getattr(data, "decision", None)
     if decision is None:
         draft.add(Count("feedback_without_decision"))

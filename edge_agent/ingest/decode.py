@@ -16,6 +16,7 @@ from pydantic_core import from_json, to_json
 from edge_agent.wire.base import NAME_MAX
 from edge_agent.wire.events import EVENT, Event
 from edge_agent.wire.notices import ClockTick
+from edge_agent.wire.offers import OfferRequest
 from edge_agent.wire.screens import RecommendRequest
 from edge_agent.wire.staff import StaffFeedback
 
@@ -73,6 +74,16 @@ def decode_request(payload: bytes, *, max_bytes: int) -> RecommendRequest | Refu
         return _too_large(len(payload), max_bytes)
     try:
         return RecommendRequest.model_validate_json(payload)
+    except ValidationError as error:
+        return _refusal(error, payload)
+
+
+def decode_offer_request(payload: bytes, *, max_bytes: int) -> OfferRequest | Refusal:
+    """Returns a till's question about an offer, or why it is refused."""
+    if len(payload) > max_bytes:
+        return _too_large(len(payload), max_bytes)
+    try:
+        return OfferRequest.model_validate_json(payload)
     except ValidationError as error:
         return _refusal(error, payload)
 

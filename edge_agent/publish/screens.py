@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from decimal import Decimal
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from pydantic_core import to_json
 
 from edge_agent.domain.identity import once_each
-from edge_agent.domain.time import SECOND_MS, datetime_from_ms
+from edge_agent.domain.time import datetime_from_ms
 from edge_agent.wire.base import SCHEMA_VERSION, Money
 from edge_agent.wire.base import Cause as WireCause
 from edge_agent.wire.screens import (
@@ -27,15 +28,21 @@ from edge_agent.wire.screens import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from edge_agent.domain.decisions import Decision
-    from edge_agent.domain.ids import ProductId
+    from edge_agent.domain.ids import CampaignId, ProductId
+    from edge_agent.domain.offers import GivenOffer
     from edge_agent.domain.rules import Campaign
     from edge_agent.domain.store import Product
 
+    Given = Mapping[CampaignId, GivenOffer]
+
 # Shown when the store knows no product at all, so that a screen is never empty.
 WELCOME_PRODUCT: Final = "welcome"
+
+# The limited offers of a decision that has none.
+NOTHING_GIVEN: Final[Given] = MappingProxyType({})
 
 KEPT_ITEMS: Final = 4_096
 
@@ -67,6 +74,7 @@ def recommendation_json(
     products: Callable[[ProductId], Product | None],
     locale: str,
     currency: str,
+    given: Given = NOTHING_GIVEN,
 ) -> bytes:
     """Returns the message for the screen of a decision: a `Recommendation`, as its JSON.
 
@@ -83,7 +91,7 @@ def recommendation_json(
         "schema_version": SCHEMA_VERSION,
         "locale": locale,
     }
-    items = _items(decision, products=products, locale=locale, currency=currency)
+    items = _items(decision, given, products=products, locale=locale, currency=currency)
     texts = b",".join([_text_of(each) for each in items or (_welcome(locale),)])
     tail: dict[str, Any] = {"model": decision.model, "policy": decision.policy}
     notice = _notice(decision)
@@ -98,6 +106,7 @@ def receipt_offer_of(
     products: Callable[[ProductId], Product | None],
     locale: str,
     currency: str,
+    given: Given = NOTHING_GIVEN,
 ) -> ReceiptOffer:
     """Returns the message for the till of a decision."""
     return ReceiptOffer.model_construct(
@@ -107,7 +116,7 @@ def receipt_offer_of(
         issued=datetime_from_ms(decision.decided_at_ms),
         valid_until=datetime_from_ms(decision.valid_until_ms),
         locale=locale,
-        items=_items(decision, products=products, locale=locale, currency=currency),
+        items=_items(decision, given, products=products, locale=locale, currency=currency),
         notice=_notice(decision),
         model=decision.model,
         policy=decision.policy,
@@ -120,6 +129,7 @@ def reply_of(
     products: Callable[[ProductId], Product | None],
     locale: str,
     currency: str,
+    given: Given = NOTHING_GIVEN,
 ) -> RecommendReply:
     """Returns the answer to a request; empty, with the reason, when silence is due."""
     silence = next((each.gate for each in decision.suppressions if each.product == "*"), None)
@@ -129,7 +139,7 @@ def reply_of(
         issued=datetime_from_ms(decision.decided_at_ms),
         valid_until=datetime_from_ms(decision.valid_until_ms),
         locale=locale,
-        items=_items(decision, products=products, locale=locale, currency=currency),
+        items=_items(decision, given, products=products, locale=locale, currency=currency),
         silence=silence,
         notice=_notice(decision),
         model=decision.model,
@@ -156,6 +166,7 @@ def _notice(decision: Decision) -> Notice | None:
 
 def _items(
     decision: Decision,
+    given: Given,
     *,
     products: Callable[[ProductId], Product | None],
     locale: str,
@@ -176,20 +187,22 @@ def _items(
     if not decision.campaigns:
         return items
     return tuple(
-        item if each.campaign is None else _with_offer(item, each.campaign, decision)
+        item if each.campaign is None else _with_offer(item, each.campaign, decision, given)
         for item, each in zip(items, decision.chosen, strict=True)
     )
 
 
-def _with_offer(item: RecommendedItem, campaign: Campaign, decision: Decision) -> RecommendedItem:
-    """Returns an item with its offer, which lasts as long as it can be redeemed."""
-    until_ms = decision.valid_until_ms
-    if campaign.redeem_within_s is not None:
-        until_ms = decision.decided_at_ms + campaign.redeem_within_s * SECOND_MS
+def _with_offer(
+    item: RecommendedItem, campaign: Campaign, decision: Decision, given: Given
+) -> RecommendedItem:
+    """Returns an item with its offer: until when it can be redeemed, and by which code."""
+    limited = given.get(campaign.id)
+    until_ms = decision.valid_until_ms if limited is None else limited.offer.valid_until_ms
     offer = Offer.model_construct(
         campaign=campaign.id,
         text=campaign.text,
         valid_until=datetime_from_ms(min(until_ms, campaign.ends_at_ms)),
+        code=None if limited is None else limited.code,
     )
     return item.model_copy(update={"offer": offer})
 

@@ -35,7 +35,7 @@ _MAC: Final = re.compile(
     r"([0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}|([0-9a-fA-F]{4}\.){2}[0-9a-fA-F]{4}"
 )
 # What is hashed, read by staff alone, or one of few words; everything else of text names a thing.
-_HASHED: Final = ("basket", "complaint")
+_HASHED: Final = ("basket", "code", "complaint")
 _NO_NAMES: Final = frozenset({*_HASHED, "story", "currency", "visitor"})
 # What an event may say beside it, and nobody keeps or publishes.
 _NOT_KEPT: Final = frozenset(

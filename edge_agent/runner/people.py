@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Tells the key of units from everything else that the store's key is used for.
 _UNITS: Final = b"edge-agent units 1"
+_OFFERS: Final = b"edge-agent codes of offers 1"
 # A visit may run past midnight: the day's key lives that much longer, and no more.
 KEY_GRACE_MS: Final = 2 * HOUR_MS
 
@@ -32,6 +33,8 @@ class People:
         self._days = keys.day_keys()
         # A rotation does not change what it is made from, so nobody changes his arm by one.
         self.unit_key = hmac.digest(keys.store_key(), _UNITS, "sha256")
+        # Nor does one make a code worthless that is out.
+        self.offer_key = hmac.digest(keys.store_key(), _OFFERS, "sha256")
         self.rekeyed()
 
     def rekeyed(self) -> None:

@@ -12,13 +12,21 @@ from typing import TYPE_CHECKING, Final
 from edge_agent.domain import effects
 from edge_agent.domain.decisions import Cause
 from edge_agent.domain.ids import TeamId
-from edge_agent.domain.inputs import Arrival, Asked, Commanded, StaffAnswered, Wake
+from edge_agent.domain.inputs import (
+    Arrival,
+    Asked,
+    Commanded,
+    OfferAsked,
+    StaffAnswered,
+    Wake,
+)
 from edge_agent.domain.rules import NEUTRAL, Rules
 from edge_agent.domain.time import DAY_MS, MINUTE_MS, SECOND_MS, local_time, ms_from_datetime
 from edge_agent.engine import Context, step
 from edge_agent.ingest.decode import (
     Refusal,
     decode_events,
+    decode_offer_request,
     decode_request,
     decode_staff_feedback,
     decode_tick,
@@ -191,6 +199,7 @@ class Road:
             lost_at_ms=settings.lost_at_ms,
             unit_key=self._people.unit_key,
             rules=self._rules,
+            offer_key=self._people.offer_key,
         )
 
     @property
@@ -240,8 +249,9 @@ class Road:
         is_feedback = kind == "screen" and levels[-1] == "feedback"
         if is_feedback and len(levels) == _FEEDBACK_LEVELS:
             return self._take_events(delivery, screen=levels[3])
-        if kind == "recommend":
-            self._take_request(delivery)
+        if kind in {"recommend", "offer"}:
+            take = self._take_request if kind == "recommend" else self._take_offer_request
+            take(delivery)
         elif kind == "staff" and levels[-1] == "feedback":
             self._take_staff_feedback(delivery)
         elif kind == "clock" and self._settings.is_replay:
@@ -549,6 +559,36 @@ class Road:
                 correlation=correlation,
                 subject=people.subject(request.visitor, day=day, now_ms=now_ms),
                 basket=people.basket(request.basket, day=day, now_ms=now_ms),
+            ),
+        )
+
+    def _take_offer_request(self, delivery: Delivery) -> None:
+        request = decode_offer_request(
+            delivery.payload, max_bytes=self._settings.max_message_bytes
+        )
+        if isinstance(request, Refusal):
+            self._refuse(delivery, request)
+            return
+        own = topics.reply(self._settings.store, request.source)
+        answered_to = delivery.response_topic or ""
+        is_own = answered_to == own or answered_to.startswith(f"{own}/")
+        if not (is_own and _is_reply_topic(answered_to, self._settings.store)):
+            # Whoever hears a code's answer may be the one who guesses.
+            detail = "the answer goes to store/{store}/reply/{source} or below, and nowhere else"
+            self._refuse(delivery, Refusal(reason="invalid", detail=detail, source=request.source))
+            return
+        # A repeat is answered again: what it asks for is done once all the same.
+        self.counters["offer_requests"] += 1
+        day, now_ms = self._context.local.day, self.now_ms
+        mark = mark_of(f"offer/{request.source}", request.id)
+        self._run_guarded(
+            delivery,
+            OfferAsked(
+                request=request,
+                by=f"{request.source}/{mark:x}",
+                response_topic=answered_to,
+                correlation=delivery.correlation,
+                basket=self._people.basket(request.basket, day=day, now_ms=now_ms),
             ),
         )
 

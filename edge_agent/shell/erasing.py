@@ -68,6 +68,18 @@ def statements_for(
     periods = json.dumps(_periods(person, query, period_ms))
     frozen = json.dumps([{}] * REVISIONS_MAX)
     return [
+        # What was promised holds; that it was he to whom, and that he used it, goes.
+        (
+            "UPDATE offer SET decision = NULL, visitor = NULL, basket = NULL, redeemed_by ="
+            " iif(redeemed_at_ms IS NULL, NULL, '') WHERE visitor IN"
+            " (SELECT value FROM json_each(?1)) OR decision IN (SELECT value FROM json_each(?2))",
+            (visitors, decisions),
+        ),
+        (
+            "UPDATE offer SET basket = NULL, redeemed_by = '' WHERE basket IN"
+            " (SELECT value FROM json_each(?1))",
+            (baskets,),
+        ),
         ("DELETE FROM outcome WHERE decision IN (SELECT value FROM json_each(?1))", (decisions,)),
         ("DELETE FROM decision WHERE id IN (SELECT value FROM json_each(?1))", (decisions,)),
         (

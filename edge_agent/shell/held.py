@@ -92,6 +92,13 @@ _ABOUT: Final = {
         "decisions_days",
         "the decision",
     ),
+    "offers": (
+        "Offers that you were given",
+        "To take each one once at the till. Of its code only a keyed hash is kept.",
+        _OWN_SHOPPING,
+        "decisions_days",
+        "its end",
+    ),
     "contacts": (
         "What was said to you elsewhere",
         "So that you are not told too often: headquarters says by which channel you were told"
@@ -317,6 +324,30 @@ class _Reader:
             (json.dumps(self._person.decisions),),
         )
         return [self._decision(row) for row in rows]
+
+    def offers(self) -> Table:
+        """Returns the limited offers that he was given, or used."""
+        rows = self._query(
+            "SELECT campaign, products, given_at_ms, valid_until_ms, redeemed_at_ms FROM offer"
+            " WHERE visitor IN (SELECT value FROM json_each(?1)) OR decision IN"
+            " (SELECT value FROM json_each(?2)) OR basket IN (SELECT value FROM json_each(?3))"
+            " ORDER BY given_at_ms, mark",
+            (
+                self._visitors,
+                json.dumps(self._person.decisions),
+                json.dumps(self._person.baskets),
+            ),
+        )
+        return [
+            {
+                "campaign": campaign,
+                "products": [self._named(each) for each in json.loads(products)],
+                "given": _when(given),
+                "valid_until": _when(until),
+                "used": _when(used),
+            }
+            for campaign, products, given, until, used in rows
+        ]
 
     def contacts(self) -> Table:
         """Returns what HQ says he was told elsewhere."""

@@ -73,6 +73,7 @@ _RETURN = _plain("sale_return", "at_ms")
 _DECISION = _plain("decision", "at_ms")
 _OUTCOME = _plain("outcome", "at_ms")
 _CONTACT = _plain("contact", "at_ms")
+_OFFER = _plain("offer", "valid_until_ms")
 _FACT = _plain("fact", "valid_until_ms")
 _EXPOSURE = _plain("exposure", "at_ms")
 _GOAL = _plain("goal", "at_ms")
@@ -176,6 +177,15 @@ KEPT: Final = (
         since="the contact",
         rows=_CONTACT[0],
         oldest=_CONTACT[1],
+    ),
+    Kept(
+        tables=("offer",),
+        holds="limited offers under a keyed digest of their code, to whom they were said, and in"
+        " which basket they were used",
+        period="decisions_days",
+        since="its end",
+        rows=_OFFER[0],
+        oldest=_OFFER[1],
     ),
     Kept(
         tables=("campaign_use",),

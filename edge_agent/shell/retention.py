@@ -91,6 +91,12 @@ RULES: Final = (
         " at_ms < :before_ms LIMIT :limit)",
     ),
     (
+        "offer",
+        "decisions_days",
+        "DELETE FROM offer WHERE mark IN (SELECT mark FROM offer WHERE"
+        " valid_until_ms < :before_ms LIMIT :limit)",
+    ),
+    (
         "campaign_use",
         "counts_days",
         "DELETE FROM campaign_use WHERE day"

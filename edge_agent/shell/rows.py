@@ -21,6 +21,7 @@ from edge_agent.domain.ids import (
     VisitorId,
     ZoneId,
 )
+from edge_agent.domain.offers import Offer, Redemption
 from edge_agent.domain.scoring import PastBasket
 from edge_agent.domain.time import datetime_from_ms, ms_from_datetime
 from edge_agent.domain.visitor import (
@@ -78,6 +79,36 @@ def contact_row(visitor: VisitorId, contact: Contact) -> Row:
 def goal_from(products: str) -> str:
     """Returns the name of a set of products: a digest of them as a JSON array."""
     return blake2b(products.encode(), digest_size=GOAL_BYTES).hexdigest()
+
+
+def offer_row(offer: Offer) -> Row:
+    """Returns an offer as (mark, campaign, products, given, valid until, decision, visitor)."""
+    return (
+        offer.mark,
+        offer.campaign,
+        products_json(offer.products),
+        offer.given_at_ms,
+        offer.valid_until_ms,
+        offer.decision,
+        offer.visitor,
+    )
+
+
+def offer_from(row: Row) -> Offer:
+    """Returns an offer from its row; who redeemed it stands in the last three columns."""
+    mark, campaign, products, given_at_ms, valid_until_ms, decision, visitor, *used = row
+    at_ms, by, basket = used
+    redeemed = None if at_ms is None else Redemption(at_ms=at_ms, by=by or "", basket=basket)
+    return Offer(
+        mark=mark,
+        campaign=campaign,
+        products=tuple(json.loads(products)),
+        given_at_ms=given_at_ms,
+        valid_until_ms=valid_until_ms,
+        decision=decision,
+        visitor=visitor,
+        redeemed=redeemed,
+    )
 
 
 def visitor_row(visitor: Visitor) -> Row:

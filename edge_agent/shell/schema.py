@@ -594,6 +594,32 @@ def m017_calls(database: Database) -> None:
             database.execute(statement)
 
 
+_OFFERS: Final = (
+    # Under a keyed digest of its code; `redeemed_by` says which request or event used it.
+    """CREATE TABLE offer (
+    mark TEXT PRIMARY KEY,
+    campaign TEXT NOT NULL,
+    products TEXT NOT NULL,
+    given_at_ms INTEGER NOT NULL,
+    valid_until_ms INTEGER NOT NULL,
+    decision TEXT,
+    visitor TEXT REFERENCES visitor (id) ON DELETE SET NULL,
+    redeemed_at_ms INTEGER,
+    redeemed_by TEXT,
+    basket TEXT
+) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX offer_visitor ON offer (visitor) WHERE visitor IS NOT NULL",
+    "UPDATE meta SET value = '18' WHERE key = 'schema_version'",
+)
+
+
+@migrations()
+def m018_offers(database: Database) -> None:
+    """Adds limited offers, which a till of the store takes once."""
+    for statement in _OFFERS:
+        database.execute(statement)
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is not applied yet, each migration in one transaction with its record."""
     migrations.apply(Database(connection))

@@ -11,13 +11,20 @@ import json
 import sys
 from collections import ChainMap, OrderedDict
 from contextlib import closing
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from edge_agent.domain.basket import Basket
 from edge_agent.domain.calls import Call
 from edge_agent.domain.contacts import UNUSED
-from edge_agent.domain.effects import JoinPurchases, RecordContact, RecordOutcome, VisitsChanged
+from edge_agent.domain.effects import (
+    GiveOffer,
+    JoinPurchases,
+    RecordContact,
+    RecordOutcome,
+    VisitsChanged,
+)
 from edge_agent.domain.ids import (
     BasketId,
     CampaignId,
@@ -46,7 +53,8 @@ if TYPE_CHECKING:
 
     from edge_agent.domain.contacts import CampaignUses, Contact
     from edge_agent.domain.decisions import Decision
-    from edge_agent.domain.effects import Change, CountCampaign, SetLevel
+    from edge_agent.domain.effects import Change, CountCampaign, RedeemOffer, SetLevel
+    from edge_agent.domain.offers import Offer
     from edge_agent.domain.policy import Policy
     from edge_agent.domain.rules import FactValue
     from edge_agent.domain.store import Layout
@@ -82,6 +90,10 @@ _CLOSED: Final = (
 )
 _CLOSED_NEWEST_FIRST: Final = f"{_CLOSED} ORDER BY started_at_ms DESC"
 _CLOSED_BETWEEN: Final = f"{_CLOSED} AND started_at_ms <= ? AND last_at_ms >= ?"
+_OFFER: Final = (
+    "SELECT mark, campaign, products, given_at_ms, valid_until_ms, decision, visitor,"
+    " redeemed_at_ms, redeemed_by, basket FROM offer WHERE"
+)
 _STARTED: Final = 2
 # Since and until when the facts that are laid out hold: at no time.
 NEVER: Final = (0, 0)
@@ -179,6 +191,8 @@ class StateStore:
             for (product,) in self._db.execute("SELECT product FROM stock WHERE quantity <= 0")
         )
         self._contacts = ContactBook(self._db)
+        # Of the batch that is open.
+        self._offers: dict[str, Offer] = {}
         self._load_surroundings()
         self._load_catalogue()
         self._load_open_visits()
@@ -407,6 +421,20 @@ class StateStore:
         """Returns what was said to a visitor from an instant on over all channels."""
         return self._contacts.of(visitor, since_ms=since_ms)
 
+    def offer(self, mark: str) -> Offer | None:
+        """Returns the limited offer whose code has this digest."""
+        if mark in self._offers:
+            return self._offers[mark]
+        row = self._db.execute(f"{_OFFER} mark = ?", (mark,)).fetchone()
+        return None if row is None else rows.offer_from(tuple(row))
+
+    def offers_of(self, visitor: VisitorId) -> tuple[Offer, ...]:
+        """Returns the limited offers that a visitor was given."""
+        stored = self._db.execute(f"{_OFFER} visitor = ?", (visitor,)).fetchall()
+        found = {row[0]: rows.offer_from(tuple(row)) for row in stored}
+        found |= {key: each for key, each in self._offers.items() if each.visitor == visitor}
+        return tuple(found[mark] for mark in sorted(found))
+
     def campaign_uses(self, campaign: CampaignId) -> CampaignUses:
         """Returns how often a campaign was said and redeemed in this store, in all and by day."""
         return self._uses.get(campaign, UNUSED)
@@ -471,6 +499,16 @@ class StateStore:
         """Forgets what HQ told of a visitor."""
         self._contacts.forget_reported(visitor)
 
+    def note_offer(self, effect: GiveOffer | RedeemOffer) -> None:
+        """Remembers an offer that was given or redeemed, until that is on the disk."""
+        if isinstance(effect, GiveOffer):
+            mark, known = effect.offer.mark, self.offer(effect.offer.mark)
+            self._offers[mark] = effect.offer if known is None else known
+            return
+        offer = self.offer(effect.mark)
+        if offer is not None and offer.redeemed is None:
+            self._offers[effect.mark] = replace(offer, redeemed=effect.redemption)
+
     def note_use(self, use: CountCampaign) -> None:
         """Counts that a campaign was said or redeemed."""
         before = self._uses.get(use.campaign, UNUSED)
@@ -527,6 +565,7 @@ class StateStore:
         self._unsaved.clear()
         self._superseded.clear()
         self._alerts.clear()
+        self._offers.clear()
         self._contacts.forget_unsaved()
         self._ended_calls.clear()
         self._registers.prune()

@@ -149,6 +149,15 @@ _SQL: Final = {
         " at_ms = excluded.at_ms, channel = excluded.channel, products = excluded.products,"
         " campaigns = excluded.campaigns, outcome = excluded.outcome"
     ),
+    # Whoever no sensor noticed has no row of his own.
+    "offer": (
+        "INSERT OR IGNORE INTO offer (mark, campaign, products, given_at_ms, valid_until_ms,"
+        " decision, visitor) VALUES (?, ?, ?, ?, ?, ?, (SELECT id FROM visitor WHERE id = ?))"
+    ),
+    "offer_redeemed": (
+        "UPDATE offer SET redeemed_at_ms = ?, redeemed_by = ?, basket = ?"
+        " WHERE mark = ? AND redeemed_at_ms IS NULL"
+    ),
     "campaign_use": (
         "INSERT INTO campaign_use (campaign, day, given, redeemed) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (campaign, day) DO UPDATE SET given = given + excluded.given,"
@@ -257,6 +266,8 @@ _ORDER: Final = (
     "outcome",
     "contacts_delete",
     "contact",
+    "offer",
+    "offer_redeemed",
     "campaign_use",
     "fact",
     "people",
@@ -399,6 +410,8 @@ class UnitOfWork:
             case effects.JoinPurchases():
                 self._joins.append(effect)
                 self._state.note(effect)
+            case effects.GiveOffer() | effects.RedeemOffer():
+                self._take_offer(effect)
             case (
                 effects.RecordContact()
                 | effects.ForgetContacts()
@@ -431,6 +444,15 @@ class UnitOfWork:
                     )
             case _:
                 pass  # publishing, waking and counting are the runner's
+
+    def _take_offer(self, effect: effects.GiveOffer | effects.RedeemOffer) -> None:
+        match effect:
+            case effects.GiveOffer():
+                self.add("offer", rows.offer_row(effect.offer))
+            case effects.RedeemOffer():
+                used = effect.redemption
+                self.add("offer_redeemed", (used.at_ms, used.by, used.basket, effect.mark))
+        self._state.note_offer(effect)
 
     def _take_told(
         self,

@@ -27,6 +27,7 @@ from edge_agent.wire.catalog import (
 from edge_agent.wire.downlink import Command
 from edge_agent.wire.events import EVENT_TYPES, CloudEvent
 from edge_agent.wire.examples import EXAMPLES
+from edge_agent.wire.offers import OfferReply, OfferRequest
 from edge_agent.wire.schema import BATCH, definitions
 from edge_agent.wire.screens import RecommendReply, RecommendRequest
 from edge_agent.wire.summaries import SummaryKind
@@ -61,6 +62,13 @@ _EXCHANGES: Final[Mapping[type[Message], Node]] = {
     RecommendRequest: {
         "responseTopic": {"type": "string", "description": "Where the answer goes."},
         "correlationData": {"type": "string", "description": "Comes back with the answer."},
+    },
+    OfferRequest: {
+        "responseTopic": {"type": "string", "description": "Where the answer goes."},
+        "correlationData": {"type": "string", "description": "Comes back with the answer."},
+    },
+    OfferReply: {
+        "correlationData": {"type": "string", "description": "The request's own."},
     },
     RecommendReply: {
         "correlationData": {"type": "string", "description": "The request's own."},

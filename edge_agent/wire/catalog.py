@@ -22,6 +22,7 @@ from edge_agent.wire.events import (
     ScreenTapped,
 )
 from edge_agent.wire.notices import AgentState, ClockTick, DeadLetterNotice, EventReceipt
+from edge_agent.wire.offers import OfferReply, OfferRequest
 from edge_agent.wire.screens import (
     ReceiptOffer,
     Recommendation,
@@ -50,6 +51,8 @@ _OWN_NAMES: Final[dict[type[Message], str]] = {
     ReceiptOffer: "receipt.offer",
     RecommendRequest: "recommend.request",
     RecommendReply: "recommend.reply",
+    OfferRequest: "offer.request",
+    OfferReply: "offer.reply",
     StaffAlert: "staff.alert",
     StaffFeedback: "staff.feedback",
     AgentState: "agent.state",
@@ -162,6 +165,16 @@ def _store_inward() -> tuple[Channel, ...]:
             reply="recommendReply",
         ),
         Channel(
+            name="offerRequest",
+            address=topics.offer_request("{store}"),
+            server="store",
+            direction="receive",
+            messages=(OfferRequest,),
+            about="A till asks whether a limited offer's code is good, or takes it in, once.",
+            peers=("pos",),
+            reply="offerReply",
+        ),
+        Channel(
             name="staffFeedback",
             address=topics.staff_feedback("{store}", "{team}"),
             server="store",
@@ -207,6 +220,19 @@ def _store_outward() -> tuple[Channel, ...]:
                 "the asker may read, below `store/{store}/reply/`."
             ),
             peers=("kiosk", "staff", "pos"),
+        ),
+        Channel(
+            name="offerReply",
+            address=None,
+            server="store",
+            direction="send",
+            messages=(OfferReply,),
+            expires=True,
+            about=(
+                "The answer, with the request's correlation data, on its response topic below "
+                "`store/{store}/reply/`: good, used, expired or unknown."
+            ),
+            peers=("pos",),
         ),
         Channel(
             name="staffAlert",

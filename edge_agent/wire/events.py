@@ -23,6 +23,7 @@ from edge_agent.wire.base import (
     TopicLevel,
     VisitorRef,
 )
+from edge_agent.wire.offers import Code
 from edge_agent.wire.sales import Receipt
 
 PURPOSES_MAX = 16
@@ -364,9 +365,10 @@ class ScreenFeedbackData(Message):
 
 
 class OfferRedeemedData(Message):
-    """An offer was used at a till."""
+    """An offer was used at a till; `code` of a limited one, which is used once."""
 
     campaign: Name
+    code: Code | None = None
     decision: Name | None = None
     basket: Name | None = None
     visitor: VisitorRef | None = None

@@ -31,6 +31,7 @@ _ITEM: Final = {
         "campaign": "18",
         "text": "20 % off this week",
         "valid_until": "2017-12-03T05:00:00Z",
+        "code": "7Q4K9ZD2M0XT",
     },
 }
 _WEIGHED: Final = {"product": "995242", "quantity": "0.482", "amount": "1.11"}
@@ -127,7 +128,11 @@ _EVENTS: Final[tuple[Json, ...]] = (
     _event("screen.shown", "dairy-1", _FEEDBACK),
     _event("screen.tapped", "dairy-1", _FEEDBACK),
     _event("screen.dismissed", "dairy-1", _FEEDBACK),
-    _event("offer.redeemed", "pos-3", {"campaign": "18", "basket": _BASKET, "visitor": _CARD}),
+    _event(
+        "offer.redeemed",
+        "pos-3",
+        {"campaign": "18", "code": "7Q4K-9ZD2-M0XT", "basket": _BASKET, "visitor": _CARD},
+    ),
     _event(
         "consent.granted",
         "pos-3",
@@ -191,6 +196,24 @@ _STORE: Final[dict[str, Json]] = {
         "items": [],
         "silence": "complaint_open",
         **_MODEL,
+    },
+    "offer.request": {
+        "schema_version": 1,
+        "source": "pos-3",
+        "id": "r-41",
+        "action": "redeem",
+        "code": "7Q4K-9ZD2-M0XT",
+        "basket": _BASKET,
+    },
+    "offer.reply": {
+        "cause": {"source": "pos-3", "id": "r-41"},
+        "issued": _LIFE["issued"],
+        "schema_version": 1,
+        "action": "redeem",
+        "outcome": "good",
+        "campaign": "18",
+        "products": ["1029743"],
+        "valid_until": "2017-12-03T15:31:00Z",
     },
     "staff.alert": {
         **_OFFER_HEAD,

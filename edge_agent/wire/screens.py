@@ -16,6 +16,7 @@ from edge_agent.wire.base import (
     Text,
     VisitorRef,
 )
+from edge_agent.wire.offers import Code
 
 ITEMS_MAX = 20
 
@@ -34,11 +35,12 @@ class Reason(Message):
 
 
 class Offer(Message):
-    """An offer that comes with an item."""
+    """An offer that comes with an item; with a `code` a till of the store takes it once."""
 
     campaign: Name
     text: Text
     valid_until: Instant
+    code: Annotated[Code | None, Field(exclude_if=lambda code: code is None)] = None
 
 
 class Notice(Message):

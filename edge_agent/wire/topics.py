@@ -11,6 +11,7 @@ EVENT_FILTER: Final = "store/{store}/event/+"
 FEEDBACK_FILTER: Final = "store/{store}/screen/+/feedback"
 STAFF_FEEDBACK_FILTER: Final = "store/{store}/staff/+/feedback"
 REQUEST: Final = "store/{store}/recommend/request"
+OFFER_REQUEST: Final = "store/{store}/offer/request"
 CLOCK: Final = "store/{store}/clock"
 # Every topic that this project gives a meaning to: a device of another make speaks on others.
 OWN_FILTERS: Final = (
@@ -19,6 +20,7 @@ OWN_FILTERS: Final = (
     "store/{store}/staff/#",
     "store/{store}/receipt/#",
     "store/{store}/recommend/#",
+    "store/{store}/offer/#",
     "store/{store}/reply/#",
     "store/{store}/agent/#",
     "store/{store}/deadletter",
@@ -55,6 +57,11 @@ def feedback(store: str, screen: str) -> str:
 def request(store: str) -> str:
     """Returns where kiosks, handhelds and tills ask."""
     return f"store/{store}/recommend/request"
+
+
+def offer_request(store: str) -> str:
+    """Returns where tills ask about an offer's code."""
+    return f"store/{store}/offer/request"
 
 
 def reply(store: str, source: str) -> str:

@@ -11,9 +11,26 @@ from typing import Any, Final
 import pytest
 
 from edge_agent.domain.contacts import Contact
-from edge_agent.domain.effects import CountCampaign, Effect, RecordContact, SetFact, Step
-from edge_agent.domain.ids import CampaignId, ProductId, ScreenId, TeamId, ZoneId
+from edge_agent.domain.effects import (
+    CountCampaign,
+    Effect,
+    GiveOffer,
+    RecordContact,
+    RedeemOffer,
+    SetFact,
+    Step,
+)
+from edge_agent.domain.ids import (
+    BasketId,
+    CampaignId,
+    DecisionId,
+    ProductId,
+    ScreenId,
+    TeamId,
+    ZoneId,
+)
 from edge_agent.domain.inputs import StaffAnswered
+from edge_agent.domain.offers import Offer, Redemption
 from edge_agent.domain.policy import Retention
 from edge_agent.domain.rules import Help, Rules, Sharing, Team
 from edge_agent.domain.store import Fact, Level
@@ -395,6 +412,37 @@ def test_a_campaigns_uses_are_counted_by_day(heard: World, kind: str) -> None:
     assert (uses.given_on("2017-12-02"), uses.redeemed_on("2017-12-02")) == (3, 1)
     assert uses.given_on("2017-12-03") == 0
     assert heard.state.campaign_uses(CampaignId("20")).given == 0
+
+
+def test_an_offer_is_redeemed_once_and_stays_so(heard: World, kind: str) -> None:
+    """The first redemption holds, within a batch and after a start; given again it is the same."""
+    heard.take(entered("entrance", 0))
+    phone = heard.visitor("ble", PHONE)
+    assert phone is not None
+    offer = Offer(
+        mark="m1",
+        campaign=CampaignId("18"),
+        products=(ProductId("d0"), ProductId("d1")),
+        given_at_ms=at(0),
+        valid_until_ms=at(600),
+        decision=DecisionId("d-1"),
+        visitor=phone.id,
+    )
+    first = Redemption(at_ms=at(5), by="pos-1/1", basket=BasketId("b1"))
+    apply(heard, GiveOffer(offer=offer))
+    settled(heard, kind)
+    assert heard.state.offer("m1") == offer
+    assert heard.state.offers_of(phone.id) == (offer,)
+    apply(heard, RedeemOffer(mark="m1", redemption=first))
+    apply(heard, RedeemOffer(mark="m1", redemption=replace(first, by="pos-2/2")))
+    settled(heard, kind)
+    apply(heard, RedeemOffer(mark="m1", redemption=replace(first, by="pos-3/3")))
+    apply(heard, GiveOffer(offer=offer))
+    settled(heard, kind)
+    used = replace(offer, redeemed=first)
+    assert heard.state.offer("m1") == used
+    assert heard.state.offers_of(phone.id) == (used,)
+    assert heard.state.offer("m2") is None
 
 
 def feedback(kind: str, seconds: float, decision: str, **data: Any) -> Event:

@@ -35,6 +35,7 @@ STORE_IN = {
     "store/{store}/event/{source}",
     "store/{store}/screen/{screen}/feedback",
     "store/{store}/recommend/request",
+    "store/{store}/offer/request",
     "store/{store}/staff/{team}/feedback",
     "store/{store}/clock",
 }
@@ -234,7 +235,7 @@ def test_every_topic_that_is_built_is_in_the_document() -> None:
 def test_every_filter_brings_a_topic_of_the_document() -> None:
     """What the agent subscribes to on the store's broker is what the document says it receives."""
     filters = {value for name, value in vars(topics).items() if name.endswith("_FILTER")}
-    filters |= {topics.REQUEST, topics.CLOCK}
+    filters |= {topics.REQUEST, topics.OFFER_REQUEST, topics.CLOCK}
     as_addresses = {
         one.replace("event/+", "event/{source}")
         .replace("screen/+", "screen/{screen}")

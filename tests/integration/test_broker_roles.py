@@ -86,6 +86,7 @@ TOPICS: Final = (
         for kind in ("alert", "feedback")
     ),
     f"store/{STORE}/recommend/request",
+    f"store/{STORE}/offer/request",
     f"store/{STORE}/agent/state",
     f"store/{STORE}/deadletter",
     f"store/{STORE}/clock",
@@ -125,7 +126,7 @@ MAY_WRITE: Final[dict[str, frozenset[str]]] = {
     | _topics("agent/state", "deadletter"),
     "pages": _every("screen", "/feedback") | STAFF_FEEDBACK,
     "ble-1": _topics("event/ble-1"),
-    "pos-1": _topics("event/pos-1", "recommend/request"),
+    "pos-1": _topics("event/pos-1", "recommend/request", "offer/request"),
     "dairy-1": _topics("screen/dairy-1/feedback"),
     "kiosk-1": _topics("screen/kiosk-1/feedback", "recommend/request"),
     "floor-1": _topics("staff/floor/feedback", "recommend/request"),
@@ -136,7 +137,7 @@ MAY_READ: Final[dict[str, frozenset[str]]] = {
     "agent": _every("event", "")
     | _every("screen", "/feedback")
     | STAFF_FEEDBACK
-    | _topics("recommend/request", "agent/state")
+    | _topics("recommend/request", "offer/request", "agent/state")
     | {"xovis/one/counts"}
     | BRIDGED,
     "pages": _every("screen", "/recommendation") | ALERTS | _topics("agent/state", "deadletter"),

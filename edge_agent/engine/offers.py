@@ -1,0 +1,141 @@
+"""Limited offers: given with a decision, redeemed at most once at the store's tills."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_agent.domain.effects import (
+    Count,
+    CountCampaign,
+    GiveOffer,
+    Publish,
+    RecordOutcome,
+    RedeemOffer,
+)
+from edge_agent.domain.ids import CampaignId
+from edge_agent.domain.offers import GOOD, Redemption, judged, mark_of_code, offer_from, said_again
+from edge_agent.domain.time import MINUTE_MS, datetime_from_ms
+from edge_agent.wire.base import Cause as WireCause
+from edge_agent.wire.offers import OfferReply
+
+if TYPE_CHECKING:
+    from edge_agent.domain.decisions import Decision
+    from edge_agent.domain.ids import ProductId
+    from edge_agent.domain.inputs import Arrival, OfferAsked
+    from edge_agent.domain.offers import GivenOffer, Offer
+    from edge_agent.domain.rules import Campaign
+    from edge_agent.engine.draft import Draft
+    from edge_agent.wire.events import OfferRedeemedData
+
+# An answer that is older is asked for again.
+ANSWER_VALID_MS = 5 * MINUTE_MS
+
+
+def given_with(draft: Draft, decision: Decision) -> dict[CampaignId, GivenOffer]:
+    """Gives the limited offers that a decision names to somebody; returns them by campaign.
+
+    Its message says their codes and ends. Who holds one of the campaign that he may still use is
+    told that one again. Nobody in particular gets none: the first who reads a screen would use it
+    up. Nor does whoever asks where others may hear the answer: a number that is typed in is a
+    claim, and the code might be another's. A record holds no code; only the store can make one.
+    """
+    moment = decision.moment
+    visitor = moment.visitor
+    is_claim = moment.place.channel == "reply" and moment.place.audience != "private"
+    if visitor is None or is_claim or not decision.campaigns:
+        return {}
+    key, now_ms = draft.context.offer_key, decision.decided_at_ms
+    found: dict[CampaignId, GivenOffer] = {}
+    for campaign, products in _limited(decision).items():
+        known = draft.offers_of(visitor)
+        again = said_again(known, campaign.id, now_ms=now_ms, key=key)
+        given = again or offer_from(
+            campaign,
+            decision=decision.id,
+            products=products,
+            visitor=visitor,
+            now_ms=now_ms,
+            key=key,
+        )
+        if given is not None:
+            found[campaign.id] = given
+            if again is None:
+                draft.add(GiveOffer(offer=given.offer))
+    return found
+
+
+def _limited(decision: Decision) -> dict[Campaign, tuple[ProductId, ...]]:
+    found: dict[Campaign, tuple[ProductId, ...]] = {}
+    for each in decision.chosen:
+        if each.campaign is not None and each.campaign.redeem_within_s is not None:
+            found[each.campaign] = (*found.get(each.campaign, ()), each.scored.product)
+    return found
+
+
+def asked(draft: Draft, question: OfferAsked) -> None:
+    """Answers a till, and takes the code in where it asks for that."""
+    request, now_ms = question.request, draft.context.now_ms
+    offer = draft.state.offer(mark_of_code(request.code, key=draft.context.offer_key))
+    outcome = judged(offer, by=question.by, now_ms=now_ms)
+    is_redeemed = offer is not None and offer.redeemed is not None
+    if offer is not None and request.action == "redeem" and outcome == GOOD and not is_redeemed:
+        redemption = Redemption(at_ms=now_ms, by=question.by, basket=question.basket)
+        _redeem(draft, offer, redemption, day=draft.context.local.day)
+    draft.add(Count(f"offer_{request.action}_{outcome}"))
+    reply = OfferReply(
+        cause=WireCause(source=request.source, id=request.id),
+        issued=datetime_from_ms(now_ms),
+        action=request.action,
+        outcome=outcome,  # type: ignore[arg-type]  # one of the four words of `domain.offers`
+        campaign=None if offer is None else offer.campaign,
+        products=() if offer is None else offer.products,
+        valid_until=None if offer is None else datetime_from_ms(offer.valid_until_ms),
+    )
+    draft.add(
+        Publish(
+            topic=question.response_topic,
+            payload=reply.model_dump_json().encode(),
+            expires_at_ms=now_ms + ANSWER_VALID_MS,
+            correlation=question.correlation,
+        )
+    )
+
+
+def redeemed(draft: Draft, arrival: Arrival, data: OfferRedeemedData) -> bool:
+    """Takes in a till's word that it took an offer; returns whether a decision's outcome is told.
+
+    A till that asked before says the same basket again, and that is no second use. One that did
+    not ask has given what it gave: the offer is used, were it over by then.
+    """
+    if data.code is None:
+        campaign = CampaignId(data.campaign)
+        draft.add(CountCampaign(campaign=campaign, day=arrival.day, redeemed=1))
+        return False
+    offer = draft.state.offer(mark_of_code(data.code, key=draft.context.offer_key))
+    if offer is None:
+        draft.add(Count("offer_redeemed_unknown"))
+        return False
+    by = f"{arrival.event.source}/{arrival.tie:x}"
+    if offer.redeemed is None:
+        redemption = Redemption(at_ms=arrival.at_ms, by=by, basket=arrival.basket)
+        _redeem(draft, offer, redemption, day=arrival.day)
+        if arrival.at_ms >= offer.valid_until_ms:
+            draft.add(Count("offer_redeemed_late"))
+    elif offer.redeemed.by != by and not _is_of(offer.redeemed, arrival):
+        draft.add(Count("offer_redeemed_again"))
+    return True
+
+
+def _is_of(redemption: Redemption, arrival: Arrival) -> bool:
+    return arrival.basket is not None and redemption.basket == arrival.basket
+
+
+def _redeem(draft: Draft, offer: Offer, redemption: Redemption, *, day: str) -> None:
+    draft.add(
+        RedeemOffer(mark=offer.mark, redemption=redemption),
+        CountCampaign(campaign=offer.campaign, day=day, redeemed=1),
+    )
+    if offer.decision is not None:
+        outcome = RecordOutcome(decision=offer.decision, kind="redeemed", at_ms=redemption.at_ms)
+        draft.add(outcome)
+        draft.touch_summaries(redemption.at_ms)

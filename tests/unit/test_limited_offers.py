@@ -1,0 +1,229 @@
+"""Limited offers: said with a code to somebody, and good at the till once, until their end."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, Final
+
+import pytest
+
+from edge_agent.domain.effects import Count, Effect, RecordOutcome
+from edge_agent.domain.ids import CampaignId, ProductId
+from edge_agent.domain.offers import CODE_DIGITS
+from edge_agent.domain.rules import Campaign, Rules
+from edge_agent.domain.time import ms_from_datetime
+from edge_agent.wire.events import Event
+from edge_agent.wire.offers import OfferReply, OfferRequest
+from edge_agent.wire.screens import Recommendation, RecommendReply
+from tests.factories import at, entered, event, request, world
+from tests.fakes import World
+
+DAY_S: Final = 86_400
+CAMPAIGN: Final = Campaign(
+    id=CampaignId("cheese"),
+    starts_at_ms=at(-DAY_S),
+    ends_at_ms=at(10 * DAY_S),
+    products=frozenset({ProductId("d4"), ProductId("d5")}),
+    text="A third off",
+    value=1_000.0,
+    redeem_within_s=DAY_S,
+)
+
+
+def shop(campaign: Campaign = CAMPAIGN) -> World:
+    """Returns a store with one campaign that beats everything."""
+    heard = world()
+    heard.rules = Rules(version="test", campaigns=(campaign,))
+    return heard
+
+
+def shown(heard: World, found: Iterable[Effect]) -> Recommendation:
+    """Returns the newest screen message among effects."""
+    messages = [each for each in heard.published(found) if "/screen/" in each.topic]
+    return Recommendation.model_validate_json(messages[-1].payload)
+
+
+def given(heard: World, *events: Event) -> tuple[str, int]:
+    """Takes events in; returns the code that a screen then shows, and until when it is good."""
+    found = heard.take(*(events or (entered("dairy", 0),)))
+    offers = [each.offer for each in shown(heard, found).items if each.offer is not None]
+    assert len({each.code for each in offers}) == 1
+    assert offers[0].code is not None
+    return offers[0].code, ms_from_datetime(offers[0].valid_until)
+
+
+def asked(heard: World, code: str, action: str = "redeem", **fields: Any) -> OfferReply:
+    """Returns what a till is told of a code."""
+    body = {"source": "pos-1", "id": "r1", "action": action, "code": code, **fields}
+    return heard.ask_about(OfferRequest.model_validate_json(json.dumps(body)))
+
+
+def redeemed(code: str | None, seconds: float = 60, *, basket: str = "b1", **data: Any) -> Event:
+    """Returns a till's word that it took an offer."""
+    told = {"campaign": "cheese", "code": code, "basket": basket, **data}
+    return event("offer.redeemed", seconds, source=data.pop("source", "pos-1"), **told)
+
+
+def counted(heard: World) -> list[str]:
+    """Returns what was counted, in order."""
+    return [each.name for each in heard.effects if isinstance(each, Count)]
+
+
+def test_a_screen_says_the_code_until_its_end() -> None:
+    """Twelve figures and letters that nobody misreads, good for a day from now."""
+    heard = shop()
+    code, until_ms = given(heard)
+    assert re.fullmatch(rf"[0-9A-HJKMNP-TV-Z]{{{CODE_DIGITS}}}", code)
+    assert until_ms == at(DAY_S)
+    assert code not in repr(heard.memory.offers)
+    assert code not in heard.decisions()[-1].record
+
+
+def test_an_offer_ends_with_its_campaign() -> None:
+    """What the chain ends is not redeemable a day longer."""
+    heard = shop(replace(CAMPAIGN, ends_at_ms=at(600)))
+    assert given(heard)[1] == at(600)
+
+
+def test_a_campaign_without_a_limit_has_no_code() -> None:
+    """An ordinary offer is said as before, and the store keeps nothing of it."""
+    heard = shop(replace(CAMPAIGN, redeem_within_s=None))
+    (first, *_) = shown(heard, heard.take(entered("dairy", 0))).items
+    assert first.offer is not None
+    assert first.offer.code is None
+    assert heard.memory.offers == {}
+
+
+def test_nobody_in_particular_gets_no_code() -> None:
+    """The store's own screen says the offer; whoever passes by first would use the code up."""
+    heard = shop()
+    for each in heard.published(heard.begin_day()):
+        for item in Recommendation.model_validate_json(each.payload).items:
+            assert item.offer is None or item.offer.code is None
+    assert heard.memory.offers == {}
+
+
+def test_a_claim_hears_no_code() -> None:
+    """Whoever types in a number where others see the answer is told no code of its owner's."""
+    heard = shop()
+    given(heard)
+    who = {"kind": "ble", "value": "AC:23:3F:A0:11:22"}
+    for source, hears in (("totem-1", False), ("kiosk-1", True)):
+        body = request(source=source, visitor=who, limit=5)
+        (answer,) = heard.published(heard.ask(body, cause=source))
+        reply = RecommendReply.model_validate_json(answer.payload)
+        codes = {each.offer.code for each in reply.items if each.offer is not None}
+        assert codes
+        assert (codes != {None}) is hears
+
+
+def test_who_holds_an_offer_is_told_it_again() -> None:
+    """The same code on the next screen; after it is used, or over, a new one."""
+    heard = shop()
+    code, until_ms = given(heard)
+    heard.pass_s(120)
+    assert given(heard, entered("bakery", 120)) == (code, until_ms)
+    assert len(heard.memory.offers) == 1
+    assert asked(heard, code).outcome == "good"
+    heard.pass_s(120)
+    assert given(heard, entered("dairy", 240))[0] != code
+
+
+def test_a_code_is_good_once_whoever_asks_after() -> None:
+    """One till hears good, again for the same request; every other request hears used."""
+    heard = shop()
+    code, _ = given(heard)
+    assert asked(heard, code, "check", id="c1").outcome == "good"
+    first = asked(heard, code, basket="b1")
+    assert (first.outcome, first.campaign) == ("good", "cheese")
+    assert set(first.products) == {"d4", "d5"}
+    assert asked(heard, code, basket="b1").outcome == "good"
+    assert asked(heard, code, id="r2", basket="b1").outcome == "used"
+    assert asked(heard, code, source="pos-2").outcome == "used"
+    assert asked(heard, code, "check", id="c1").outcome == "used"
+    uses = heard.state.campaign_uses(CAMPAIGN.id)
+    assert (uses.redeemed, uses.redeemed_on("2017-12-02")) == (1, 1)
+    told = [each for each in heard.effects if isinstance(each, RecordOutcome)]
+    assert [(each.kind, each.decision) for each in told] == [
+        ("redeemed", heard.memory.offers[next(iter(heard.memory.offers))].decision)
+    ]
+
+
+def test_a_code_is_read_however_it_is_spelt() -> None:
+    """Small letters, spaces, hyphens and what is misread."""
+    heard = shop()
+    code, _ = given(heard)
+    spelt = " ".join(code.lower().replace("1", "l").replace("0", "o"))
+    assert asked(heard, spelt, "check").outcome == "good"
+
+
+@pytest.mark.parametrize("action", ["check", "redeem"])
+def test_a_code_is_over_at_its_end_and_a_strange_one_is_unknown(action: str) -> None:
+    """To the millisecond; and nothing is told of what is unknown."""
+    heard = shop()
+    code, until_ms = given(heard)
+    heard.now_ms = until_ms - 1
+    assert asked(heard, code, "check", id="c1").outcome == "good"
+    heard.now_ms = until_ms
+    over = asked(heard, code, action)
+    assert over.valid_until is not None
+    assert (over.outcome, ms_from_datetime(over.valid_until)) == ("expired", until_ms)
+    strange = asked(heard, "0" * CODE_DIGITS, action)
+    assert (strange.outcome, strange.campaign, strange.valid_until) == ("unknown", None, None)
+    assert heard.state.campaign_uses(CAMPAIGN.id).redeemed == 0
+
+
+def test_what_was_taken_before_its_end_stays_taken() -> None:
+    """A till that repeats its request a day later still hears that it was good."""
+    heard = shop()
+    code, until_ms = given(heard)
+    assert asked(heard, code).outcome == "good"
+    heard.now_ms = until_ms + 1
+    assert asked(heard, code).outcome == "good"
+    assert asked(heard, code, id="r2").outcome == "used"
+
+
+def test_a_till_that_only_tells_uses_the_offer_once() -> None:
+    """Its event is the use; of the same basket again nothing, of another a count."""
+    heard = shop()
+    code, _ = given(heard)
+    told = redeemed(code, 10)
+    heard.take(told, told, redeemed(code, 20))
+    assert asked(heard, code).outcome == "used"
+    assert heard.state.campaign_uses(CAMPAIGN.id).redeemed == 1
+    heard.take(redeemed(code, 30, basket="b2"))
+    assert counted(heard).count("offer_redeemed_again") == 1
+    assert heard.state.campaign_uses(CAMPAIGN.id).redeemed == 1
+
+
+def test_a_till_that_asked_and_tells_used_it_once() -> None:
+    """The event of the basket that the request named is no second use."""
+    heard = shop()
+    code, _ = given(heard)
+    assert asked(heard, code, basket="b1").outcome == "good"
+    heard.take(redeemed(code, 10))
+    assert heard.state.campaign_uses(CAMPAIGN.id).redeemed == 1
+    assert "offer_redeemed_again" not in counted(heard)
+
+
+def test_a_till_that_did_not_ask_may_have_been_late() -> None:
+    """What it gave is given; that it was over is counted, and an unknown code is too."""
+    heard = shop()
+    code, _ = given(heard)
+    heard.now_ms = at(DAY_S + 60)
+    heard.take(redeemed(code, DAY_S + 30), redeemed("0" * CODE_DIGITS, DAY_S + 31, basket="b9"))
+    assert counted(heard)[-3:].count("offer_redeemed_late") == 1
+    assert counted(heard).count("offer_redeemed_unknown") == 1
+
+
+def test_an_offer_without_a_code_is_counted_as_told() -> None:
+    """An ordinary campaign's redemption counts on its day, joined to the decision it names."""
+    heard = shop(replace(CAMPAIGN, redeem_within_s=None))
+    heard.take(entered("dairy", 0))
+    decision = heard.decisions()[-1].id
+    heard.take(redeemed(None, 10, decision=decision))
+    assert heard.state.campaign_uses(CAMPAIGN.id).redeemed == 1
+    assert (decision, "redeemed", "") in heard.memory.outcomes
