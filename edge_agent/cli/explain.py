@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from edge_agent import config as configuration
+from edge_agent.cli.explanation import explanation, why_not
 from edge_agent.cli.run import DEFAULT_CONFIG
-from edge_agent.domain.time import SECOND_MS, rfc3339_from_ms
+from edge_agent.domain.time import rfc3339_from_ms
 from edge_agent.shell.sqlite_db import open_for_reading
 
 LATEST = "latest"
@@ -25,14 +27,21 @@ def explain(
     database: Annotated[
         Path | None, typer.Option(help="Read this database instead of the configured one.")
     ] = None,
+    wanted: Annotated[
+        str | None,
+        typer.Option("--why-not", help="Say why this product or campaign was not chosen."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as it is.")] = False,
 ) -> None:
     """Explain one decision: what asked for it, what was weighed, what was ruled out and why.
 
-    Examples: edge-agent explain latest · edge-agent explain 01KVB0… --database state.db
+    Examples: edge-agent explain latest · edge-agent explain 01KVB0… --why-not 1029743
     """
     path = database or configuration.load(config).database
     record, outcomes = _read(path, decision)
+    if wanted is not None:
+        _tell_why_not(record, wanted, as_json=as_json)
+        return
     if as_json:
         typer.echo(json.dumps({**record, "outcomes": outcomes}, indent=2, ensure_ascii=False))
         return
@@ -40,63 +49,14 @@ def explain(
         typer.echo(line)
 
 
-def explanation(record: dict[str, Any], outcomes: list[tuple[str, str]]) -> list[str]:
-    """Returns a decision's record in words, one line a fact."""
-    place = record["place"]
-    where = place["screen"] or place["register"] or place["team"] or place["channel"]
-    lines = [
-        f"decision {record['decision']} at {rfc3339_from_ms(record['now'])}",
-        f"  moment     {record['moment']} on {place['channel']} {where} ({place['audience']}),"
-        f" asked for by {record['cause']['source']} {record['cause']['id']}",
-        f"  found by   {record['level']} · model {record['model']} · policy {record['policy']}"
-        f" · arm {record['arm']} · action probability {record['action_probability']}",
-    ]
-    if record.get("company") is not None:
-        lines.append(_company_line(record["company"]))
-    request = record["request"]
-    if request is not None:
-        history = len(request["history"])
-        lines.append(
-            f"  rests on   hour {request['hour']}, weekday {request['weekday']},"
-            f" {len(request['basket'])} products of this visit,"
-            f" {history} earlier baskets{'' if history else ' (none used)'}"
-        )
-    if record.get("hq_silent_days"):
-        lines.append(f"  rests on   headquarters, not heard for {record['hq_silent_days']} days")
-    lines += _concern(record)
-    chosen = set(record["chosen"])
-    for rank, candidate in enumerate(record["candidates"], start=1):
-        product, propensity, value, context, lever, score, reason = candidate
-        mark = "chosen" if product in chosen else "lower "
-        lines.append(
-            f"  {mark} {rank:>3}. {product:<12} score {score:.6f} = propensity {propensity:.6f}"
-            f" x value {value:g} x context {context:g} x lever {lever:g}   ({reason})"
-        )
-    lines += [
-        f"  ruled out  {'everything' if product == '*' else product}: {gate}, {reason}"
-        for product, gate, reason in record["ruled_out"]
-    ]
-    lines += [f"  outcome    {kind} {product}".rstrip() for kind, product in outcomes]
-    return lines
-
-
-def _concern(record: dict[str, Any]) -> list[str]:
-    told = {name: each for name, each in record.get("concern", {}).items() if each}
-    if not told:
-        return []
-    values = (", ".join(each) if isinstance(each, list) else each for each in told.values())
-    what = (f"{name.replace('_', ' ')} {each}" for name, each in zip(told, values, strict=True))
-    return [f"  help with  {' · '.join(what)}, {record['dwell_ms'] / SECOND_MS:g} s there"]
-
-
-def _company_line(company: dict[str, Any]) -> str:
-    n_people, held = company["people"], company.get("held")
-    people = "1 person" if n_people == 1 else f"{n_people} people"
-    heeded = f", an answer to {len(held)} of them together" if held is not None else ""
-    return (
-        f"  before     {people} at a {company['audience']} screen"
-        f" (shared by {company['mode']}){heeded}"
-    )
+def _tell_why_not(record: dict[str, Any], wanted: str, *, as_json: bool) -> None:
+    found = why_not(record, wanted)
+    if as_json:
+        told = {"decision": record["decision"], **asdict(found)}
+        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        return
+    typer.echo(f"decision {record['decision']} at {rfc3339_from_ms(record['now'])}")
+    typer.echo(f"  why not {wanted}: {found.text}")
 
 
 def _read(path: Path, decision: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:

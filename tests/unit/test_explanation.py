@@ -1,0 +1,100 @@
+"""A record in words: every fact has its line, and what was not chosen has its reason."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from edge_agent.cli.explanation import explanation, why_not
+from edge_agent.domain.rules import Caps, Rule, Rules
+from tests.factories import campaign, complained, entered, lifted, ref, world
+from tests.fakes import When
+
+RULES = Rules(
+    version="r1",
+    digest="0123456789abcdef",
+    campaigns=(
+        campaign("c1", "k3", value=5.0, control_share=0.01),
+        campaign("c2"),
+        campaign("c3", kind="service"),
+        campaign("c4", "d1", when=When(facts={"hour": 3})),
+        campaign("c5", "d5", value=0.1),
+    ),
+    rules=(
+        Rule(
+            id="sat",
+            when=When(facts={"weekday": 5, "zone": "dairy"}),
+            departments=frozenset({"BAKERY"}),
+            weight=1.5,
+        ),
+    ),
+    caps=Caps(per_visitor_day=9),
+)
+
+
+def record_of(*before: Any, rules: Rules = RULES) -> dict[str, Any]:
+    """Returns the record of the decision on somebody who takes something in hand."""
+    heard = world()
+    heard.rules = rules
+    heard.take(*before)
+    found: dict[str, Any] = json.loads(heard.decisions(heard.take(lifted("d0", 1)))[-1].record)
+    return found
+
+
+def test_every_line_of_a_record_is_told() -> None:
+    """Moment, rules in force, facts, factors, texts, arms, and what was kept out by what."""
+    text = "\n".join(explanation(record_of(), [("bought", "k3")]))
+    for said in (
+        "item_handled on screen dairy-1 (public)",
+        "rules      r1 (0123456789ab), of which hold: sat",
+        "fact       weekday = 5",
+        "chosen   1. k3           score 3.075000 = propensity 0.410000 x value 5 x context 1.5",
+        "(on_offer, offer of c1)",
+        "beside      c2",
+        "lower       c3",
+        "arm        campaign c1: treated",
+        "ruled out  d0: in_basket, already in hand or basket",
+        "kept out   campaign c4: when, its condition does not hold",
+        "outcome    bought k3",
+    ):
+        assert said in text
+
+
+@pytest.mark.parametrize(
+    ("wanted", "outcome", "gate", "said"),
+    [
+        ("k3", "chosen", None, "it was chosen"),
+        ("c1", "chosen", None, "it was chosen"),
+        ("d0", "refused", "in_basket", "already in hand"),
+        ("c4", "refused", "when", "its condition does not hold"),
+        ("d2", "lower", None, "it came 7."),
+        ("c3", "lower", None, "c2 stands beside the products instead"),
+        ("c5", "unplaced", None, "not among the best 10 of 11"),
+        ("nothing", "unplaced", None, "the last of them has score"),
+    ],
+)
+def test_what_was_not_chosen_has_its_reason(
+    wanted: str, outcome: str, gate: str | None, said: str
+) -> None:
+    """By product or campaign: the gate, or its place with all four factors."""
+    found = why_not(record_of(), wanted)
+    assert (found.outcome, found.gate) == (outcome, gate)
+    assert said in found.text
+
+
+def test_a_silence_is_the_reason_for_everything() -> None:
+    """Whatever is asked about."""
+    found = why_not(record_of(complained(0, who=ref())), "d1")
+    assert (found.outcome, found.gate) == ("silence", "complaint")
+
+
+def test_a_decision_without_rules_is_told_as_before() -> None:
+    """No line speaks of rules."""
+    heard = world()
+    (decision,) = heard.decisions(heard.take(entered("dairy")))
+    text = "\n".join(explanation(json.loads(decision.record), []))
+    assert "rules " not in text
+    assert "chosen   1. d0" in text
+    assert why_not(json.loads(decision.record), "d4").outcome == "lower"
