@@ -1,0 +1,376 @@
+"""Laws of deciding under rules: any rules, any order of events, and no gate or cap is broken.
+
+A random day is played and judged by a book of its own, kept from the events and messages alone:
+it shares no code with the gates that it watches.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from typing import Any, Final
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from edge_agent.decide.control import arm_of
+from edge_agent.domain.decisions import Decision
+from edge_agent.domain.effects import Confirm, Publish
+from edge_agent.domain.ids import ProductId
+from edge_agent.domain.rules import Campaign, Caps, Exploration, Rule, Rules
+from edge_agent.domain.time import (
+    DAY_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    SECOND_MS,
+    local_time,
+    rfc3339_from_ms,
+)
+from edge_agent.replay.again import Knowledge
+from edge_agent.replay.verification import Verifier
+from edge_agent.wire.screens import ReceiptOffer, Recommendation
+from tests.conftest import SOAK
+from tests.factories import (
+    CARD,
+    PHONE,
+    T0,
+    campaign,
+    command,
+    complained,
+    entered,
+    granted,
+    left,
+    lifted,
+    ref,
+    request,
+    sale,
+    scanned_card,
+    till,
+    world,
+)
+from tests.fakes import NEW_YORK, When, World
+
+OTHER: Final = "AC:23:3F:A0:11:33"
+PHONES: Final = (PHONE, OTHER)
+ZONES: Final = ("dairy", "bakery", "checkout")
+PRODUCTS: Final = tuple(f"d{n}" for n in range(4)) + tuple(f"k{n}" for n in range(3)) + ("x0",)
+DEPARTMENTS: Final = ("DAIRY", "BAKERY", "PHARMACY")
+
+conditions = st.none() | st.dictionaries(
+    st.sampled_from(("zone", "hour", "basket_size", "identified", "channel")),
+    st.sampled_from(("dairy", "bakery", 10, 11, 0, 1, True, "screen", "receipt")),
+    min_size=1,
+    max_size=2,
+).map(lambda facts: When(facts=facts))
+counts = st.none() | st.integers(0, 3)
+some_products = st.frozensets(st.sampled_from(PRODUCTS), max_size=3)
+
+
+@st.composite
+def campaigns(draw: Any) -> tuple[Campaign, ...]:
+    """Returns up to four campaigns, offers and texts."""
+    made = []
+    for n in range(draw(st.integers(0, 4))):
+        more = {
+            "when": draw(conditions),
+            "value": draw(st.sampled_from((0.1, 1.0, 9.0))),
+            "budget": draw(counts),
+            "per_day": draw(counts),
+            "per_visitor": draw(counts),
+            "minimum_age": draw(st.sampled_from((0, 0, 18))),
+            "control_share": draw(st.sampled_from((0.0, 0.5, 1.0))),
+            "starts_at_ms": T0 + draw(st.sampled_from((-DAY_MS, HOUR_MS))),
+            "ends_at_ms": T0 + draw(st.sampled_from((2 * HOUR_MS, 3 * DAY_MS))),
+            "channels": draw(st.frozensets(st.sampled_from(("screen", "receipt", "reply")))),
+        }
+        products = draw(some_products)
+        if not products:
+            more["kind"] = draw(st.sampled_from(("content", "service", "question")))
+        made.append(campaign(f"c{n}", *sorted(products), **more))
+    return tuple(made)
+
+
+@st.composite
+def said_rules(draw: Any) -> tuple[Rule, ...]:
+    """Returns up to three rules."""
+    return tuple(
+        Rule(
+            id=f"r{n}",
+            when=draw(conditions),
+            products=draw(some_products),
+            departments=draw(st.frozensets(st.sampled_from(DEPARTMENTS), max_size=1)),
+            campaigns=draw(st.frozensets(st.sampled_from(("c0", "c1")), max_size=1)),
+            weight=draw(st.sampled_from((0.5, 1.0, 3.0))),
+            is_forbidden=draw(st.booleans()),
+        )
+        for n in range(draw(st.integers(0, 3)))
+    )
+
+
+caps = st.builds(
+    Caps,
+    per_visitor_day=counts,
+    cooldown_s=st.sampled_from((0, 60, 3_600)),
+    ignored_after=st.integers(0, 2),
+    quiet_hours=st.sampled_from(((), ((0, 6 * 60),), ((22 * 60, 10 * 60 + 5),))),
+)
+
+
+@st.composite
+def all_rules(draw: Any) -> Rules:
+    """Returns rules of every sort at once."""
+    return Rules(
+        version="r",
+        digest=f"d{draw(st.integers(0, 999))}",
+        campaigns=draw(campaigns()),
+        rules=draw(said_rules()),
+        caps=draw(caps),
+        exploration=Exploration(share=draw(st.sampled_from((0.0, 0.5))), draws=16),
+        sensitive_departments=draw(st.sampled_from((frozenset(), frozenset({"PHARMACY"})))),
+        margins=draw(st.sampled_from(({}, {"DAIRY": 0.2}))),
+        hurry_ms=(20, 5),
+    )
+
+
+class Book:
+    """What was said to whom, kept from decisions alone, and the laws that it must obey."""
+
+    def __init__(self, heard: World) -> None:
+        self.heard = heard
+        self.said: Counter[str] = Counter()
+        self.said_today: Counter[tuple[str, str]] = Counter()
+        self.said_to: Counter[tuple[str, str]] = Counter()
+        self.told: Counter[tuple[str, str]] = Counter()
+        self.last_offer_ms: dict[str, int] = {}
+        self.bought: dict[str, set[tuple[str, str]]] = defaultdict(set)
+        self.none_left: set[str] = set()
+        self.mailed: Counter[str] = Counter()
+
+    def judge(self, decision: Decision) -> None:
+        """Holds a decision against every law, then writes it down."""
+        rules, moment = self.heard.rules, decision.moment
+        record = json.loads(decision.record)
+        day = local_time(self.heard.now_ms, NEW_YORK).day
+        assert 0.0 < record["action_probability"] <= 1.0
+        if moment.place.channel == "staff" or decision.level == "silence":
+            assert not decision.chosen
+            assert not decision.campaigns
+            return
+        self._judge_products(decision, rules, day)
+        for name in decision.campaigns:
+            self._judge_campaign(name, decision, rules, day)
+        if moment.visitor is not None and (decision.chosen or decision.campaigns):
+            self._judge_caps(decision, rules, day)
+        self._write(decision, day)
+
+    def _judge_products(self, decision: Decision, rules: Rules, day: str) -> None:
+        moment, facts = decision.moment, self._facts(decision)
+        chosen = {each.scored.product for each in decision.chosen}
+        assert len(chosen) == len(decision.chosen) <= moment.limit
+        assert not chosen & set(moment.in_basket)
+        assert not chosen & self.none_left
+        if moment.visitor is not None:
+            assert not {(each, day) for each in chosen} & self.bought[moment.visitor]
+        departments = {each: self.heard.catalogue.department(ProductId(each)) for each in chosen}
+        if moment.place.audience == "public":
+            assert not rules.sensitive_departments & set(departments.values())
+        for each in rules.rules:
+            if not each.is_forbidden or not (each.when is None or each.when.holds(facts)):
+                continue
+            is_all = not (each.products or each.departments or each.campaigns)
+            assert not (is_all and chosen)
+            assert not chosen & each.products
+            assert not each.departments & set(departments.values())
+            assert not each.campaigns & set(decision.campaigns)
+
+    def _judge_campaign(self, name: str, decision: Decision, rules: Rules, day: str) -> None:
+        known = next(each for each in rules.campaigns if each.id == name)
+        moment, now_ms = decision.moment, self.heard.now_ms
+        assert known.starts_at_ms <= now_ms < known.ends_at_ms
+        assert moment.place.channel in known.channels
+        assert known.when is None or known.when.holds(self._facts(decision))
+        assert known.minimum_age == 0 or moment.place.audience == "private"
+        assert known.budget is None or self.said[name] < known.budget
+        assert known.per_day is None or self.said_today[name, day] < known.per_day
+        if known.control_share > 0:
+            assert decision.unit is not None
+            assert arm_of(decision.unit, known.id, share=known.control_share) == "treated"
+        if moment.visitor is None:
+            return
+        most = known.per_visitor
+        assert most is None or self.said_to[name, moment.visitor] < most
+        last_ms = self.last_offer_ms.get(moment.visitor)
+        if known.kind != "service" and last_ms is not None:
+            assert now_ms - last_ms >= rules.caps.cooldown_s * SECOND_MS
+
+    def _judge_caps(self, decision: Decision, rules: Rules, day: str) -> None:
+        moment = decision.moment
+        visitor = str(moment.visitor)
+        most = rules.caps.per_visitor_day
+        mailed = self.mailed[day] if moment.member == moment.visitor else 0
+        assert most is None or self.told[visitor, day] + mailed < most
+        local = local_time(self.heard.now_ms, NEW_YORK)
+        minute = local.hour * 60 + self.heard.now_ms // MINUTE_MS % 60
+        for begin, end in rules.caps.quiet_hours:
+            within = begin <= minute < end if begin <= end else not end <= minute < begin
+            assert moment.kind == "request" or not within
+
+    def _facts(self, decision: Decision) -> dict[str, Any]:
+        facts: dict[str, Any] = json.loads(decision.record)["rules"]["known"].get("facts", {})
+        if decision.moment.place.audience == "public":
+            assert "identified" not in facts
+        return facts
+
+    def _write(self, decision: Decision, day: str) -> None:
+        visitor = decision.moment.visitor
+        for name in decision.campaigns:
+            self.said[name] += 1
+            self.said_today[name, day] += 1
+            if visitor is not None:
+                self.said_to[name, visitor] += 1
+                self.last_offer_ms[visitor] = decision.decided_at_ms
+        if visitor is not None and (decision.chosen or decision.campaigns):
+            self.told[visitor, day] += 1
+
+
+class AnyDay(RuleBasedStateMachine):
+    """A day in which anything happens, under rules that anybody may have written."""
+
+    @initialize(rules=all_rules(), audience=st.sampled_from(("public", "private")))
+    def begin(self, rules: Rules, audience: str) -> None:
+        """Opens the store."""
+        self.n = 0
+        self.heard = world(audience=audience)
+        self.heard.rules = rules
+        self.book = Book(self.heard)
+        self.complaints: set[str] = set()
+        self.look(self.heard.begin_day())
+
+    def now_s(self) -> float:
+        """Returns the present, in seconds since the store opened."""
+        return (self.heard.now_ms - T0) / SECOND_MS
+
+    @rule(
+        minutes=st.sampled_from((0, 1, 5, 40, 700)),
+        left_ms=st.sampled_from((None, None, 10.0, 1.0)),
+    )
+    def time_passes(self, minutes: int, left_ms: float | None) -> None:
+        """By nothing or most of a day; with more or less time to answer from then on."""
+        self.heard.left_ms = left_ms
+        for _ in range(minutes // 40 + 1):
+            self.look(self.heard.tick(self.heard.now_ms + min(minutes, 40) * MINUTE_MS))
+
+    @rule(zone=st.sampled_from(ZONES), who=st.sampled_from(PHONES), leaves=st.booleans())
+    def moves(self, zone: str, who: str, *, leaves: bool) -> None:
+        """Somebody comes into a zone or leaves it."""
+        make = left if leaves else entered
+        self.look(self.heard.take(make(zone, self.now_s(), who=who)))
+
+    @rule(product=st.sampled_from(PRODUCTS), who=st.sampled_from(PHONES))
+    def lifts(self, product: str, who: str) -> None:
+        """Somebody takes something in hand."""
+        self.look(self.heard.take(lifted(product, self.now_s(), who=who)))
+
+    @rule(product=st.sampled_from(PRODUCTS), what=st.sampled_from(("line", "card", "sale")))
+    def at_till(self, product: str, what: str) -> None:
+        """The first one's basket gets a line, is paid, or a card is read with it."""
+        basket = f"b{self.n}"
+        if what == "line":
+            event = till(
+                "basket.item_added", self.now_s(), basket=basket, product=product, visitor=ref()
+            )
+        elif what == "card":
+            event = scanned_card(self.now_s(), basket=basket)
+        else:
+            event = sale(self.now_s(), product, basket=basket, visitor=ref())
+            self.n += 1
+        self.look(self.heard.take(event))
+        if what == "sale":
+            visitor = self.heard.visitor("ble", PHONE)
+            assert visitor is not None
+            day = local_time(self.heard.now_ms, NEW_YORK).day
+            self.book.bought[visitor.id].add((product, day))
+
+    @rule(who=st.sampled_from(("phone", "card")), opened=st.booleans())
+    def complains(self, who: str, *, opened: bool) -> None:
+        """Somebody complains, or his complaint is settled."""
+        of = ref() if who == "phone" else ref("loyalty", CARD)
+        self.look(self.heard.take(complained(self.now_s(), who=of, case=who, opened=opened)))
+
+    @rule()
+    def consents(self) -> None:
+        """The card holder agrees to everything."""
+        self.look(self.heard.take(granted(self.now_s())))
+
+    @rule(who=st.sampled_from(("phone", "card", None)), zone=st.sampled_from(ZONES))
+    def asks(self, who: str | None, zone: str) -> None:
+        """A kiosk asks, for somebody or for nobody."""
+        self.n += 1
+        of = {"phone": ref(), "card": ref("loyalty", CARD)}.get(who or "")
+        more = {} if of is None else {"visitor": of}
+        self.look(self.heard.ask(request(zone=zone, **more), cause=f"ask-{self.n}"))
+
+    @rule(product=st.sampled_from(PRODUCTS), quantity=st.integers(0, 1))
+    def stock_comes_or_goes(self, product: str, quantity: int) -> None:
+        """HQ says what the store has."""
+        self.n += 1
+        body = {"rows": [{"product": product, "quantity": quantity}]}
+        self.heard.command(command("stock", body, version=self.n))
+        (self.book.none_left.discard if quantity else self.book.none_left.add)(product)
+
+    @rule(n=st.integers(1, 2))
+    def hq_mails(self, n: int) -> None:
+        """HQ tells that the card holder was sent so many e-mails just now."""
+        self.n += 1
+        contacts = [
+            {"id": f"m{self.n}-{k}", "at": rfc3339_from_ms(self.heard.now_ms), "channel": "e-mail"}
+            for k in range(n)
+        ]
+        body = {"visitor": ref("loyalty", CARD), "contacts": contacts}
+        found = self.heard.command(command("contact", body, version=self.n))
+        if all(each.reason is None for each in found if isinstance(each, Confirm)):
+            self.book.mailed[local_time(self.heard.now_ms, NEW_YORK).day] += n
+
+    @rule(rules=all_rules())
+    def rules_change(self, rules: Rules) -> None:
+        """The chain loads another file."""
+        self.heard.rules = rules
+
+    def look(self, found: list[Any]) -> None:
+        """Judges all that was decided and published."""
+        heard = self.heard
+        known = Knowledge(
+            scorer=heard.scorer,
+            catalogue=heard.catalogue,
+            departments=heard.catalogue.departments,
+            policy=heard.policy,
+            rules=heard.rules,
+        )
+        for decision in heard.decisions(found):
+            self.book.judge(decision)
+            assert Verifier(known).differences(decision.id, decision.record) == []
+            self._judge_silence(decision)
+        for message in heard.published(found):
+            _judge_message(message)
+        for screen in heard.layout.screens:
+            assert heard.state.showing(screen) is not None
+
+    def _judge_silence(self, decision: Decision) -> None:
+        named = {decision.moment.visitor, decision.moment.member} - {None}
+        people = [each for each in self.heard.memory.visitors.values() if each.id in named]
+        if any(each.has_open_complaint for each in people) and decision.level != "rule":
+            assert decision.level == "silence"
+
+
+def _judge_message(message: Publish) -> None:
+    if "/screen/" in message.topic:
+        assert Recommendation.model_validate_json(message.payload).items
+    elif "/receipt/" in message.topic:
+        assert ReceiptOffer.model_validate_json(message.payload).items
+
+
+TestAnyDay = AnyDay.TestCase
+TestAnyDay.settings = settings(
+    max_examples=10_000 if SOAK else 40, stateful_step_count=25, deadline=None
+)
