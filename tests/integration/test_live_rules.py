@@ -94,9 +94,12 @@ def told(agent: RunningAgent) -> tuple[int, Any]:
 
 
 def audience(store: Device) -> str:
-    """To whom the window speaks when somebody comes by."""
-    (sent,) = store.send(event("gate", "zone.entered", zone="bakery", visitor=_somebody()))
-    return str(store.answer(WINDOW, sent["id"])["audience"])
+    """To whom the window speaks when somebody comes by, alone."""
+    somebody = _somebody()
+    (sent,) = store.send(event("gate", "zone.entered", zone="bakery", visitor=somebody))
+    found = str(store.answer(WINDOW, sent["id"])["audience"])
+    store.send(event("gate", "zone.left", zone="bakery", visitor=somebody))
+    return found
 
 
 def _somebody() -> dict[str, str]:
