@@ -218,6 +218,13 @@ class State(Protocol):
         """Returns how often a campaign was said and redeemed in this store, in all and by day."""
         ...
 
+    def tried(self, day: str, *, window_days: int) -> Mapping[str, tuple[int, int]]:
+        """Returns how often each action stood first and was answered in the days before one.
+
+        The day itself does not count: what was tried is the same for all of it, whenever asked.
+        """
+        ...
+
 
 class Delivery(Protocol):
     """One message as a link delivered it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -253,6 +253,22 @@ class MemoryState:
             if known == campaign:
                 uses = uses.with_more(day, given=given, redeemed=redeemed)
         return uses
+
+    def tried(self, day: str, *, window_days: int) -> Mapping[str, tuple[int, int]]:
+        """Returns how often each action stood first and was answered in the days before one."""
+        since = (date.fromisoformat(day) - timedelta(days=window_days)).isoformat()
+        found: dict[str, tuple[int, int]] = {}
+        for decision in self.decisions:
+            at, _, action = (decision.tried or "").partition(" ")
+            if since <= at < day:
+                shown, answered = found.get(action, (0, 0))
+                found[action] = (shown + 1, answered + self._is_answered(decision))
+        return found
+
+    def _is_answered(self, decision: Decision) -> bool:
+        first = decision.chosen[0].scored.product
+        kinds = ("bought", "redeemed", "tapped")
+        return any((decision.id, kind, first) in self.outcomes for kind in kinds)
 
     # --- what a step changes ------------------------------------------------------------------
 

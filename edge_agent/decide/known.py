@@ -30,13 +30,6 @@ class Uses(NamedTuple):
     visitor: int = 0
 
 
-class Tried(NamedTuple):
-    """How often an action stood first of late, and how often that was answered."""
-
-    shown: int = 0
-    answered: int = 0
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """What is known of a moment and of whoever it is about.
@@ -55,7 +48,8 @@ class Known:
         ignored: Products that were shown to him and led to nothing, and how often.
         uses: Of the campaigns that have a limit.
         unit: What arms are drawn for; None where no campaign has a control group.
-        tried: Of products and campaigns, where exploration asks.
+        tried: How often each action stood first of late and was answered, where the store
+            explores.
         preferred: Departments that come first where there is no time for a model.
     """
 
@@ -70,7 +64,7 @@ class Known:
     ignored: Mapping[ProductId, int] = field(default_factory=lambda: MappingProxyType({}))
     uses: Mapping[CampaignId, Uses] = field(default_factory=lambda: MappingProxyType({}))
     unit: UnitId | None = None
-    tried: Mapping[str, Tried] = field(default_factory=lambda: MappingProxyType({}))
+    tried: Mapping[str, tuple[int, int]] = field(default_factory=lambda: MappingProxyType({}))
     preferred: tuple[str, ...] = ()
 
     def uses_of(self, campaign: Campaign) -> Uses:
@@ -127,7 +121,10 @@ def known_from(told: Mapping[str, Any]) -> Known:
         ignored={ProductId(product): n for product, n in told.get("ignored", {}).items()},
         uses={CampaignId(each): Uses(*uses) for each, uses in told.get("uses", {}).items()},
         unit=told.get("unit"),
-        tried={each: Tried(*tried) for each, tried in told.get("tried", {}).items()},
+        tried={
+            action: (shown, answered)
+            for action, (shown, answered) in told.get("tried", {}).items()
+        },
         preferred=tuple(told.get("preferred", ())),
     )
 

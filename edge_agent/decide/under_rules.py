@@ -9,7 +9,7 @@ holds. So the two cannot disagree.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -250,7 +250,9 @@ def _in_order(question: Question, shelf: Shelf) -> tuple[ScoredProduct, ...]:
 def _picked(best: tuple[Candidate, ...], question: Question, shelf: Shelf) -> Pick:
     limit = question.moment.limit
     logged = best[: question.policy.n_logged_candidates]
-    may_explore = limit > 0 and question.known.rung in ladder.WEIGHED
+    # Where nobody is, nobody answers, and nothing is to be learnt.
+    is_for_somebody = limit > 0 and question.moment.kind != STORE_DEFAULT
+    may_explore = is_for_somebody and question.known.rung in ladder.WEIGHED
     found = explored(
         [_action(each, question) for each in logged] if may_explore else [],
         exploration=question.rules.exploration,
@@ -313,7 +315,7 @@ def _document(ruling: Ruling, question: Question) -> dict[str, Any]:
         "version": rules.version,
         "digest": rules.digest,
         "limit": moment.limit,
-        "known": known_document(question.known),
+        "known": known_document(_needed(question.known, ruling)),
         "held": [each.id for each in ruling.outlook.saying.rules],
         "n_candidates": ruling.n_candidates,
         "offers": {
@@ -328,6 +330,14 @@ def _document(ruling: Ruling, question: Question) -> dict[str, Any]:
     if ruling.pick.probabilities:
         document["probabilities"] = list(ruling.pick.probabilities)
     return document
+
+
+def _needed(known: Known, ruling: Ruling) -> Known:
+    """Returns what is known with what was tried of the candidates alone."""
+    if not known.tried:
+        return known
+    names = (action_of(each) for each in ruling.pick.logged)
+    return replace(known, tried={name: known.tried[name] for name in names if name in known.tried})
 
 
 def _notice(notice: Notice) -> list[Any]:
@@ -345,12 +355,12 @@ def _grouped(shut: tuple[Shut, ...]) -> list[list[Any]]:
 
 
 def _action(candidate: Candidate, question: Question) -> Action:
-    tried = question.known.tried.get(action_of(candidate))
+    shown, answered = question.known.tried.get(action_of(candidate), (0, 0))
     return Action(
         propensity=candidate.scored.propensity,
         worth=candidate.value * candidate.context * candidate.lever,
-        shown=0 if tried is None else tried.shown,
-        answered=0 if tried is None else tried.answered,
+        shown=shown,
+        answered=answered,
     )
 
 

@@ -194,6 +194,8 @@ class Decision:
         unit: What its arms are drawn for; None where no campaign with a control group was
             in question.
         assignments: The arm of every such campaign that could have been said here.
+        tried: The store-local day and what stands first, where the store explores: showings and
+            answers are counted under it. None where it does not.
     """
 
     id: DecisionId
@@ -211,6 +213,7 @@ class Decision:
     unit: UnitId | None = None
     assignments: tuple[Assignment, ...] = ()
     notice: Notice | None = None
+    tried: str | None = None
 
 
 def contact_from(decision: Decision) -> Contact | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.decide import ladder
@@ -22,6 +23,7 @@ from edge_agent.engine import persons
 from edge_agent.identify.consent import PROFILING, has_consent, may_use, refuses, refuses_in
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import tzinfo
 
     from edge_agent.decide.facts import Sources
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 LEVEL_MS: Final = HOUR_MS // 4
 MINUTES_PER_HOUR: Final = 60
 _KEPT_DAYS: Final = 8
+NOTHING_TRIED: Final[Mapping[str, tuple[int, int]]] = MappingProxyType({})
 
 
 def usable_member(draft: Draft, moment: Moment) -> Visitor | None:
@@ -89,6 +92,7 @@ def known_at(draft: Draft, moment: Moment, contacts: tuple[Contact, ...]) -> Kno
         bought=_bought(draft, moment, member, since_ms=day_ms),
         ignored=_ignored(draft, moment, contacts),
         preferred=_preferred(draft, moment, member) if rung == ladder.SEGMENT else (),
+        tried=_tried(draft),
     )
 
 
@@ -117,6 +121,13 @@ def with_campaigns(
         uses={each.id: _uses(draft, each.id, contacts) for each in limited},
         unit=unit if has_controls else None,
     )
+
+
+def _tried(draft: Draft) -> Mapping[str, tuple[int, int]]:
+    exploration, day = draft.context.rules.exploration, draft.context.local.day
+    if exploration.share <= 0:
+        return NOTHING_TRIED
+    return draft.state.tried(day, window_days=exploration.window_days)
 
 
 def _is_limited(campaign: Campaign) -> bool:

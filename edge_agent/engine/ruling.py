@@ -17,6 +17,7 @@ from edge_agent.decide.under_rules import (
     STORE_DEFAULT,
     Question,
     Ruling,
+    action_of,
     level_of,
     looked_at,
     outlook_of,
@@ -188,4 +189,9 @@ def _answered(
         notice=ruling.notice,
         unit=question.known.unit if ruling.assignments else None,
         assignments=ruling.assignments,
+        tried=_tried(context.local.day, ruling),
     )
+
+
+def _tried(day: str, ruling: Ruling) -> str | None:
+    return f"{day} {action_of(ruling.pick.chosen[0])}" if ruling.pick.probabilities else None

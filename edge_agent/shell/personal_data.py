@@ -196,6 +196,15 @@ KEPT: Final = (
         oldest="SELECT min(strftime('%s', day) * 1000) FROM campaign_use",
     ),
     Kept(
+        tables=("tried",),
+        holds="how often each product stood first and was answered on a day, to nobody in"
+        " particular, where the store explores",
+        period="counts_days",
+        since="the day",
+        rows="SELECT count(*) FROM tried",
+        oldest="SELECT min(strftime('%s', substr(what, 1, 10)) * 1000) FROM tried",
+    ),
+    Kept(
         tables=("fact",),
         holds="what HQ says of the day, such as the weather",
         period="decisions_days",

@@ -102,6 +102,11 @@ RULES: Final = (
         "DELETE FROM campaign_use WHERE day"
         " < strftime('%Y-%m-%d', :before_ms / 1000, 'unixepoch')",
     ),
+    (
+        "tried",
+        "counts_days",
+        "DELETE FROM tried WHERE what < strftime('%Y-%m-%d', :before_ms / 1000, 'unixepoch')",
+    ),
     ("fact", "decisions_days", "DELETE FROM fact WHERE valid_until_ms < :before_ms"),
     (
         "exposure",

@@ -620,6 +620,33 @@ def m018_offers(database: Database) -> None:
         database.execute(statement)
 
 
+_TRIED: Final = (
+    # How often an action stood first on a store-local day and was answered, where the store
+    # explores: the day, a blank, the action.
+    "CREATE TABLE tried (what TEXT PRIMARY KEY, shown INTEGER NOT NULL,"
+    " answered INTEGER NOT NULL) STRICT, WITHOUT ROWID",
+    "ALTER TABLE decision ADD COLUMN tried TEXT",
+    # Its first answer counts, whichever came first; joins of purchases pass here too.
+    """CREATE TRIGGER outcome_of_tried AFTER INSERT ON outcome
+WHEN NEW.kind IN ('bought', 'redeemed', 'tapped') BEGIN
+    UPDATE tried SET answered = answered + 1 WHERE what = (
+        SELECT tried FROM decision WHERE id = NEW.decision
+        AND json_extract(items, '$[0]') = NEW.product)
+    AND NOT EXISTS (SELECT 1 FROM outcome WHERE decision = NEW.decision
+        AND product = NEW.product AND kind IN ('bought', 'redeemed', 'tapped')
+        AND kind <> NEW.kind);
+END""",
+    "UPDATE meta SET value = '19' WHERE key = 'schema_version'",
+)
+
+
+@migrations()
+def m019_tried(database: Database) -> None:
+    """Adds what exploration learns from: what stood first, and whether it was answered."""
+    for statement in _TRIED:
+        database.execute(statement)
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is not applied yet, each migration in one transaction with its record."""
     migrations.apply(Database(connection))

@@ -12,6 +12,7 @@ import sys
 from collections import ChainMap, OrderedDict
 from contextlib import closing
 from dataclasses import replace
+from datetime import date, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -95,6 +96,10 @@ _OFFER: Final = (
     " redeemed_at_ms, redeemed_by, basket FROM offer WHERE"
 )
 _STARTED: Final = 2
+_TRIED: Final = (
+    "SELECT substr(what, 12), sum(shown), sum(answered) FROM tried"
+    " WHERE what >= ? AND what < ? GROUP BY 1 ORDER BY 1"
+)
 # Since and until when the facts that are laid out hold: at no time.
 NEVER: Final = (0, 0)
 _CALLS: Final = (
@@ -193,6 +198,8 @@ class StateStore:
         self._contacts = ContactBook(self._db)
         # Of the batch that is open.
         self._offers: dict[str, Offer] = {}
+        self._tried: dict[str, tuple[int, int]] = {}
+        self._tried_for = ("", 0)
         self._load_surroundings()
         self._load_catalogue()
         self._load_open_visits()
@@ -438,6 +445,17 @@ class StateStore:
     def campaign_uses(self, campaign: CampaignId) -> CampaignUses:
         """Returns how often a campaign was said and redeemed in this store, in all and by day."""
         return self._uses.get(campaign, UNUSED)
+
+    def tried(self, day: str, *, window_days: int) -> Mapping[str, tuple[int, int]]:
+        """Returns how often each action stood first and was answered in the days before one."""
+        if self._tried_for != (day, window_days):
+            since = (date.fromisoformat(day) - timedelta(days=window_days)).isoformat()
+            found = self._db.execute(_TRIED, (since, day)).fetchall()
+            self._tried = {
+                str(action): (int(shown), int(answered)) for action, shown, answered in found
+            }
+            self._tried_for = (day, window_days)
+        return self._tried
 
     # --- what a batch changes -----------------------------------------------------------------
 

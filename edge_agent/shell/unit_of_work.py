@@ -116,8 +116,12 @@ _SQL: Final = {
     ),
     "decision": (
         "INSERT OR IGNORE INTO decision (id, at_ms, moment, visitor, visit, channel, place, zone,"
-        " level, items, popular, record, campaigns)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " level, items, popular, record, campaigns, tried)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    ),
+    "tried": (
+        "INSERT INTO tried (what, shown, answered) VALUES (?, 1, 0)"
+        " ON CONFLICT (what) DO UPDATE SET shown = shown + 1"
     ),
     # The first holds: a unit is in its arm from the first moment on that it could have mattered.
     "exposure": (
@@ -257,6 +261,7 @@ _ORDER: Final = (
     "return",
     "showing",
     "decision",
+    "tried",
     "exposure",
     "told",
     "trial",
@@ -596,8 +601,11 @@ class UnitOfWork:
                 popular,
                 decision.record,
                 rows.campaigns_json(decision.campaigns),
+                decision.tried,
             ),
         )
+        if decision.tried is not None:
+            self.add("tried", (decision.tried,))
         self._state.note_decision(decision)
         if decision.assignments and moment.visitor is not None:
             self._expose(decision)

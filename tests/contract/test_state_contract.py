@@ -32,7 +32,7 @@ from edge_agent.domain.ids import (
 from edge_agent.domain.inputs import StaffAnswered
 from edge_agent.domain.offers import Offer, Redemption
 from edge_agent.domain.policy import Retention
-from edge_agent.domain.rules import Help, Rules, Sharing, Team
+from edge_agent.domain.rules import Exploration, Help, Rules, Sharing, Team
 from edge_agent.domain.store import Fact, Level
 from edge_agent.domain.time import DAY_MS
 from edge_agent.domain.visitor import Visit
@@ -443,6 +443,33 @@ def test_an_offer_is_redeemed_once_and_stays_so(heard: World, kind: str) -> None
     assert heard.state.offer("m1") == used
     assert heard.state.offers_of(phone.id) == (used,)
     assert heard.state.offer("m2") is None
+
+
+def test_what_was_tried_is_counted_until_the_day_before(heard: World, kind: str) -> None:
+    """Showings in the first place, each answered once at most, and nothing of the day itself."""
+    heard.rules = Rules(version="r1", digest="d1", exploration=Exploration(share=0.5))
+    decisions = heard.decisions(heard.take(entered("dairy")))
+    first = decisions[-1].chosen[0].scored.product
+    tapped = feedback("screen.tapped", 5, decisions[-1].id, product=first)
+    heard.take(tapped, sale(60, first, visitor=ref()))
+    if isinstance(heard, DiskWorld):
+        heard.unit.commit()
+    state = settled(heard, kind).state
+    today, tomorrow = "2017-12-02", "2017-12-03"
+    assert decisions[-1].tried == f"{today} {first}"
+    assert state.tried(today, window_days=28) == {}
+    assert state.tried(tomorrow, window_days=28) == {first: (1, 1)}
+    assert state.tried("2017-12-30", window_days=28) == {first: (1, 1)}
+    assert state.tried("2017-12-31", window_days=28) == {}
+
+
+def test_nothing_is_counted_as_tried_where_nothing_explores(heard: World, kind: str) -> None:
+    """A store without a share spares the writing."""
+    (decision,) = heard.decisions(heard.take(entered("dairy")))
+    if isinstance(heard, DiskWorld):
+        heard.unit.commit()
+    assert decision.tried is None
+    assert settled(heard, kind).state.tried("2017-12-03", window_days=28) == {}
 
 
 def feedback(kind: str, seconds: float, decision: str, **data: Any) -> Event:

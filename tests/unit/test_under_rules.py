@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from scipy.stats import chi2
 
 from edge_agent.decide.control import arm_of
 from edge_agent.domain.decisions import Decision
-from edge_agent.domain.ids import CampaignId, ProductId
-from edge_agent.domain.rules import Caps, Rule, Rules
-from edge_agent.domain.time import DAY_MS, HOUR_MS
+from edge_agent.domain.ids import CampaignId, DecisionId, ProductId
+from edge_agent.domain.rules import Caps, Exploration, Rule, Rules
+from edge_agent.domain.time import DAY_MS, HOUR_MS, local_time
 from edge_agent.replay.again import Knowledge
 from edge_agent.replay.verification import Verifier
 from edge_agent.wire.screens import ReceiptOffer, Recommendation
@@ -33,7 +36,7 @@ from tests.factories import (
     till,
     world,
 )
-from tests.fakes import When, World
+from tests.fakes import NEW_YORK, When, World
 
 OTHER_PHONE = "AC:23:3F:A0:11:33"
 
@@ -454,3 +457,59 @@ def test_a_silence_under_rules_comes_out_again() -> None:
     silent = one(heard, heard.take(entered("dairy", 1)))
     assert (silent.level, silent.suppressions[0].gate) == ("silence", "complaint")
     assert "known" not in told(silent)
+
+
+# --- exploration ---------------------------------------------------------------------------------
+
+EXPLORING = ruled(exploration=Exploration(share=0.5, draws=16))
+
+
+def test_actions_are_taken_as_often_as_their_records_say() -> None:
+    """Over many decisions the first places are those that the logged probabilities add up to."""
+    heard = under(EXPLORING)
+    observed: Counter[str] = Counter()
+    expected: Counter[str] = Counter()
+    for number in range(300):
+        decision = one(heard, heard.ask(request(), cause=f"r{number}"))
+        record = json.loads(decision.record)
+        probabilities = told(decision)["probabilities"]
+        names = [each[0] for each in record["candidates"]]
+        first = products_of(decision)[0]
+        assert record["action_probability"] == probabilities[names.index(first)]
+        assert sum(probabilities) == pytest.approx(1.0)
+        observed[first] += 1
+        for name, probability in zip(names, probabilities, strict=False):
+            expected[name] += probability
+    statistic = sum((observed[each] - n) ** 2 / n for each, n in expected.items())
+    assert len(observed) > 1
+    assert statistic < chi2.ppf(0.999, len(expected) - 1)
+
+
+def test_what_was_tried_before_today_moves_what_is_tried_today() -> None:
+    """The record holds the counts that it rests on, and comes out again from them."""
+    heard = under(EXPLORING)
+    before = told(one(heard, heard.ask(request(), cause="r")))["probabilities"]
+    shown = one(heard, heard.ask(request(), cause="r"))
+    (second, *_) = [each[0] for each in json.loads(shown.record)["candidates"]][1:]
+    yesterday = local_time(T0 - DAY_MS, NEW_YORK).day
+    state = heard.memory
+    for number in range(60):
+        again = replace(shown, id=DecisionId(f"{number}"), tried=f"{yesterday} {second}")
+        chosen = next(each for each in shown.chosen if each.scored.product == second)
+        state.decisions.append(replace(again, chosen=(chosen,)))
+        state.outcomes.add((DecisionId(f"{number}"), "bought", second))
+    after = told(one(heard, heard.ask(request(), cause="r")))
+    assert after["known"]["tried"] == {second: [60, 60]}
+    assert after["probabilities"][1] > before[1] + 0.2
+
+
+def test_nobody_is_explored_with_where_nobody_is_or_nothing_may_be_said() -> None:
+    """A store's default and a silence are taken with certainty."""
+    heard = under(EXPLORING)
+    default = one(heard, heard.wake("screen_default", "dairy-1"))
+    heard.take(granted(-20), complained(-5))
+    silent = one(heard, heard.take(scanned_card(0), till("basket.item_added", 1, product="d0")))
+    for decision in (default, silent):
+        assert json.loads(decision.record)["action_probability"] == 1.0
+        assert "probabilities" not in told(decision)
+        assert decision.tried is None
