@@ -28,7 +28,7 @@ store = "{store}"
 timezone = "America/New_York"
 currency = "USD"
 clock = "{clock}"
-[state]
+{top}[state]
 directory = "{folder}"
 [hq]
 {hq}[zones.entrance]
@@ -150,6 +150,7 @@ def driven_agent(
     extra: str = "",
     key: str = "",
     hq: str = "",
+    rules: Path | None = None,
     system_clock: Any = SystemClock,
 ) -> Iterator[DrivenAgent]:
     """An agent to drive by hand; started again on the same folder it goes on from its disk.
@@ -161,11 +162,13 @@ def driven_agent(
         extra: More of its configuration.
         key: HQ's public key.
         hq: More of its section on HQ.
+        rules: The chain's policy.
         system_clock: What makes its clock, given `floor_ms`.
     """
     if key:
         hq += f'keys = {{ {DEMO_KEY_ID} = "{key}" }}\n'
-    text = CONFIG.format(store=STORE, folder=folder, clock=clock, hq=hq)
+    top = "" if rules is None else f'rules = "{rules}"\n'
+    text = CONFIG.format(store=STORE, folder=folder, clock=clock, hq=hq, top=top)
     with (
         patch.object(app, "MqttLink", _silent_link),
         patch.object(app, "SystemClock", system_clock),
