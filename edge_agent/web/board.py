@@ -36,7 +36,9 @@ DEFAULT_REASONS: Final = frozenset({"store_default", "popular", "popular_now"})
 _NAME_LEVEL: Final = 3
 _RECOMMENDATION: Final = topics.last_level(topics.recommendation("s", "s"))
 
-Outcome = Literal["open", "acknowledged", "helped", "not_needed", "expired"]
+Outcome = Literal["open", "acknowledged", "helped", "not_needed", "gone", "expired"]
+# What ends an alert: nothing that comes after it changes that.
+ENDED: Final = frozenset({"helped", "not_needed", "gone"})
 AGENT_KEY: Final = "agent"
 STORE_KEY: Final = "store"
 
@@ -176,10 +178,12 @@ class Board:
             self.n_refused += 1
             return set()
         alerts = self.teams.setdefault(team, OrderedDict())
-        if alert.decision in alerts:
-            return set()
+        before = alerts.get(alert.decision)
         end = self.clock.end_of(issued=alert.issued, valid_until=alert.valid_until)
-        alerts[alert.decision] = AlertState(alert=alert, end=end)
+        after = _followed(before, AlertState(alert=alert, end=end))
+        if after is None or after == before:
+            return set()
+        alerts[alert.decision] = after
         while len(alerts) > ALERTS_PER_TEAM_MAX:
             alerts.popitem(last=False)
         return {team_key(team), STORE_KEY}
@@ -225,7 +229,7 @@ class Board:
         """Notes what became of an alert; returns whether that is news."""
         alerts = self.teams.get(team, OrderedDict())
         state = alerts.get(decision)
-        if state is None or state.outcome in {outcome, "helped", "not_needed"}:
+        if state is None or state.outcome in ENDED | {outcome}:
             return False
         alerts[decision] = replace(state, outcome=outcome)
         return True
@@ -249,6 +253,32 @@ class Board:
         newest = self._minute()
         counts = dict(self._minutes)
         return tuple(counts.get(newest - back, 0) for back in range(MINUTES_KEPT - 1, -1, -1))
+
+
+def _followed(before: AlertState | None, told: AlertState) -> AlertState | None:
+    """Returns an alert after one more message of its call; None where it has none to show.
+
+    A call is told several times, each time whole. What staff said here of it holds until the call
+    is over; of one that was over before anybody here saw it there is nothing to say.
+    """
+    alert = told.alert
+    if alert.status in {"closed", "withdrawn"}:
+        if before is None or before.outcome in ENDED:
+            return before
+        return replace(told, outcome=alert.outcome or "gone")
+    if alert.status == "acknowledged":
+        told = replace(told, outcome="acknowledged")
+    if before is None:
+        return told
+    if before.outcome in ENDED or alert.status is None:
+        # One without a status is not followed up: it is told once, and this is a repeat.
+        return before
+    if alert.kind == "complaint":
+        # The story is told in the first message alone.
+        told = replace(told, alert=alert.model_copy(update={"text": before.alert.text}))
+    if before.outcome == "acknowledged":
+        told = replace(told, outcome="acknowledged")
+    return told
 
 
 def is_default(recommendation: Recommendation) -> bool:

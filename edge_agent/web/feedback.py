@@ -39,7 +39,7 @@ class StaffAnswer(Message):
     """What a handheld's page posts."""
 
     decision: Name
-    outcome: Literal["acknowledged", "helped", "not_needed"]
+    outcome: Literal["acknowledged", "helped", "not_needed", "gone"]
 
 
 class Ledger:

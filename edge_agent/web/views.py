@@ -6,7 +6,7 @@ of time go in real milliseconds, so that no page depends on its own clock being 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.web.board import AGENT_KEY, STORE_KEY, items_at, screen_key, team_key
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from edge_agent.web.board import AlertState, Board, Content
     from edge_agent.wire.screens import Recommendation, RecommendedItem
+    from edge_agent.wire.staff import AlertContext
 
 # A replay's content changes faster than anybody reads; its pages keep each for at least this long.
 REPLAY_HOLD_MS: Final = 1_400
@@ -106,7 +107,45 @@ def _alert(board: Board, state: AlertState) -> JsonValue:
         "text": alert.text,
         "age_s": round(board.clock.age_s(alert.issued)),
         "outcome": state.outcome,
+        "dwell_s": alert.dwell_s,
+        "left_s": _answer_within(board, state),
+        "escalated_from": alert.escalated_from,
+        "escalated_to": alert.escalated_to,
+        "context": None if alert.context is None else _context(alert.context),
     }
+
+
+def _answer_within(board: Board, state: AlertState) -> JsonValue:
+    """Returns how long it is until the next team is called; None where nobody else is."""
+    by = state.alert.acknowledge_by
+    if by is None or state.outcome != "open":
+        return None
+    end = board.clock.end_of(issued=state.alert.issued, valid_until=by)
+    return max(0, round(board.clock.left_s(by, end=end) * board.clock.rate))
+
+
+def _context(context: AlertContext) -> JsonValue:
+    customer = context.customer
+    return {
+        "departments": list(context.departments),
+        "product": context.title or context.product,
+        "lifts_and_returns": context.lifts_and_returns,
+        "queue_length": context.queue_length,
+        "presses": context.presses,
+        "customer": None
+        if customer is None
+        else {"reference": customer.reference, "interests": list(customer.interests)},
+    }
+
+
+def _overview_of(view: dict[str, Any]) -> dict[str, JsonValue]:
+    """Returns a team's alerts as the overview shows them: each at one team, and naming nobody."""
+    alerts = [
+        {**each, "context": each["context"] and {**each["context"], "customer": None}}
+        for each in view["alerts"]
+        if each["escalated_to"] is None or each["outcome"] != "open"
+    ]
+    return {**view, "alerts": alerts}
 
 
 def store_view(board: Board, changed: frozenset[str] | None = None) -> dict[str, JsonValue]:
@@ -117,7 +156,7 @@ def store_view(board: Board, changed: frozenset[str] | None = None) -> dict[str,
     teams = [each for each in sorted(board.teams) if changed is None or team_key(each) in changed]
     view: dict[str, JsonValue] = {
         "screens": [summary_view(board, each) for each in screens],
-        "teams": [team_view(board, each) for each in teams],
+        "teams": [_overview_of(team_view(board, each)) for each in teams],
     }
     if changed is None or changed & {AGENT_KEY, STORE_KEY}:
         view["agent"] = _agent(board)

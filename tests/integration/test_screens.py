@@ -390,6 +390,60 @@ def test_staff_answer_is_published_and_seen_by_the_team(store: Store, browser: C
     other.close()
 
 
+def test_a_handheld_shows_what_a_call_is_about_and_where_it_stands(
+    store: Store, browser: Chromium
+) -> None:
+    """Context, deadline and who was called before; passed on, withdrawn and ended by others."""
+    soon = (datetime.now(tz=UTC) + timedelta(seconds=90)).isoformat()
+    about: dict[str, Any] = {
+        "departments": ["DAIRY"],
+        "title": "Oat drink",
+        "lifts_and_returns": 3,
+    }
+    first: dict[str, Any] = {
+        "kind": "lift_return",
+        "zone": "Dairy",
+        "status": "open",
+        "dwell_s": 150.0,
+        "context": about,
+    }
+    store.alert("floor", "a1", **first, acknowledge_by=soon)
+    asked = {"presses": 2, "customer": {"reference": "KX-7", "interests": ["BAKERY"]}}
+    second: dict[str, Any] = {"kind": "help_requested", "zone": "Bakery", "context": asked}
+    store.alert("floor", "a2", **second, status="open", escalated_from="cellar")
+    page = browser.open(store.url("/staff/floor"), width=480, height=1000)
+    shown = "document.querySelector('[data-decision={}]').innerText.includes({})"
+    for name, text in (
+        ("a1", "Oat drink"),
+        ("a1", "put back 3 times"),
+        ("a1", "there for 3 min"),
+        ("a1", "next team in "),
+        ("a2", "asked 2 times"),
+        ("a2", "passed on by cellar"),
+        ("a2", "KX-7"),
+    ):
+        page.wait(shown.format(name, json.dumps(text)))
+    dashboard = browser.open(store.url("/store"), width=1600, height=1000)
+    dashboard.wait("document.body.innerText.includes('Bakery')")
+    assert "KX-7" not in dashboard.value("document.documentElement.outerHTML")
+    store.alert("floor", "a1", **{**first, "status": "escalated"}, escalated_to="office")
+    page.wait(shown.format("a1", json.dumps("passed on to office")))
+    page.value("document.querySelector('[data-decision=a2] .acknowledged').click()")
+    page.wait("document.querySelector('[data-decision=a2] button.gone') !== null")
+    store.wait_heard(1)
+    page.value("document.querySelector('[data-decision=a2] button.gone').click()")
+    assert StaffFeedback.model_validate_json(store.wait_heard(2)[1][1]).outcome == "gone"
+    store.alert("floor", "a1", **{**first, "status": "withdrawn", "outcome": "gone"})
+    page.wait("document.querySelectorAll('article.alert').length === 0")
+    assert page.text().count("gone") == 2
+    # What comes after the end changes nothing.
+    store.alert("floor", "a1", **first)
+    store.alert("floor", "a3", zone="Wine")
+    page.wait("document.querySelectorAll('article.alert').length === 1")
+    dashboard.close()
+    page.close()
+
+
 def test_dashboard_shows_screens_alerts_agent_and_rate(store: Store, browser: Chromium) -> None:
     """The overview follows the store; what is for one person's eyes is not repeated there."""
     state = {"status": "online", "store": STORE, "version": "9.9.9", "health": "degraded"}

@@ -172,7 +172,47 @@ def test_screens_teams_and_alerts_are_bounded(
     assert list(board.teams["floor"]) == ["a1", "a2"]
 
 
-def _take_alert(board: Board, decision: str, *, life_s: float = 60) -> set[str]:
+def test_a_call_is_followed_up_and_its_end_is_final(board: Board) -> None:
+    """What staff said holds while a call goes on; after its end nothing brings it back."""
+    _take_alert(board, "a1", status="open")
+    told = board.teams["floor"]
+    assert board.answer("floor", "a1", "acknowledged")
+    _take_alert(board, "a1", status="escalated", escalated_to="office")
+    assert (told["a1"].outcome, told["a1"].alert.escalated_to) == ("acknowledged", "office")
+    _take_alert(board, "a1", status="closed", outcome="expired")
+    assert told["a1"].outcome == "expired"
+    _take_alert(board, "a1", status="withdrawn", outcome="gone")
+    assert told["a1"].outcome == "gone"
+    for status in ("open", "acknowledged", "closed"):
+        assert _take_alert(board, "a1", status=status) == set()
+    assert not board.answer("floor", "a1", "helped")
+
+
+def test_a_call_that_was_over_before_it_was_seen_is_not_shown(board: Board) -> None:
+    """Pages that were started meanwhile have nothing to say of it."""
+    for status in ("closed", "withdrawn"):
+        assert _take_alert(board, status, status=status, outcome="helped") == set()
+    _take_alert(board, "a1", status="acknowledged")
+    assert [each.outcome for each in board.teams["floor"].values()] == ["acknowledged"]
+
+
+def test_a_second_press_is_shown_and_a_repeat_is_not_news(board: Board) -> None:
+    """The newest message of a call is what the page shows."""
+    _take_alert(board, "a1", status="open", context={"presses": 1})
+    assert _take_alert(board, "a1", status="open", context={"presses": 2}) != set()
+    context = board.teams["floor"]["a1"].alert.context
+    assert context is not None
+    assert context.presses == 2
+
+
+def test_a_story_stays_where_it_was_told(board: Board) -> None:
+    """It comes once: that nobody answered does not take it from who read it."""
+    _take_alert(board, "a1", kind="complaint", status="open", text="The milk was off.")
+    _take_alert(board, "a1", kind="complaint", status="escalated", text="Somebody may want help")
+    assert board.teams["floor"]["a1"].alert.text == "The milk was off."
+
+
+def _take_alert(board: Board, decision: str, *, life_s: float = 60, **more: Any) -> set[str]:
     alert = {
         "decision": decision,
         "cause": {"source": "s", "id": "e"},
@@ -182,6 +222,7 @@ def _take_alert(board: Board, decision: str, *, life_s: float = 60) -> set[str]:
         "issued": START.isoformat(),
         "valid_until": (START + timedelta(seconds=life_s)).isoformat(),
         "text": "x",
+        **more,
     }
     return board.take(topics.alert(STORE, "floor"), json.dumps(alert).encode())
 
