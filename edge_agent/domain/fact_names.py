@@ -53,16 +53,15 @@ FACT_NAMES: Final[Mapping[str, FactName]] = MappingProxyType(
                 "zone_entered",
                 "item_handled",
                 "basket_line",
-                "long_dwell",
-                "help_requested",
                 "request",
+                "company",
                 "store_default",
             ),
         ),
         "channel": FactName(
             type=TEXT,
             about="where it is answered",
-            values=("screen", "receipt", "reply", "staff"),
+            values=("screen", "receipt", "reply"),
         ),
         "audience": FactName(
             type=TEXT, about="who sees it", values=("public", "semi_private", "private")
@@ -90,7 +89,12 @@ FACT_NAMES: Final[Mapping[str, FactName]] = MappingProxyType(
         "interests": FactName(
             type=TEXTS, about="departments he mostly buys in, strongest first", is_personal=True
         ),
-        "stage": FactName(type=TEXT, about="his stage as a customer", is_personal=True),
+        "stage": FactName(
+            type=TEXT,
+            about="his stage as a customer, by when he bought",
+            values=("new", "occasional", "regular", "lapsed"),
+            is_personal=True,
+        ),
         "answered": FactName(
             type=TEXTS, about="channels on which he took up something before", is_personal=True
         ),

@@ -21,6 +21,7 @@ from edge_agent.domain.contacts import channels_answered
 from edge_agent.domain.time import HOUR_MS, SECOND_MS, datetime_from_ms, local_day_start_ms
 from edge_agent.engine import persons
 from edge_agent.identify.consent import PROFILING, has_consent, may_use, refuses, refuses_in
+from edge_agent.state.stages import stage_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -221,6 +222,9 @@ def _sources(
         "identified": lambda: member is not None,
         "segments": lambda: [] if profile is None else list(profile.segments),
         "interests": lambda: [] if profile is None else [name for name, _ in profile.interests],
+        "stage": lambda: (
+            None if profile is None else stage_of(profile.history, now_ms=context.now_ms)
+        ),
         "answered": lambda: [] if member is None else list(channels_answered(contacts)),
     }
     return seen | around | personal
