@@ -535,6 +535,7 @@ class Agent:
             now_ms=now_ms,
             calls=self._state.live_calls(),
             queues=tuple(zone for zone in layout.zones if self._state.level("queue", zone)),
+            rules=self._rule_desk.rules,
         )
 
     def _rebuild(self) -> None:

@@ -772,7 +772,12 @@ class World:
             screen: self.state.showing(screen) for screen in self.layout.screens
         }
         self.wakes = rebuilt(
-            (), showings, layout=self.layout, policy=self.policy, now_ms=self.now_ms
+            (),
+            showings,
+            layout=self.layout,
+            policy=self.policy,
+            now_ms=self.now_ms,
+            rules=self.rules,
         )
         return self.tick(self.now_ms)
 

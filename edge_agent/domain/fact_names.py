@@ -56,6 +56,7 @@ FACT_NAMES: Final[Mapping[str, FactName]] = MappingProxyType(
                 "request",
                 "company",
                 "store_default",
+                "company",
             ),
         ),
         "channel": FactName(

@@ -8,7 +8,7 @@ from edge_agent.domain.decisions import Moment, Place
 from edge_agent.domain.effects import Publish
 from edge_agent.domain.ids import ProductId, SourceId, ZoneId
 from edge_agent.domain.visitor import UNKNOWN_MEMBER
-from edge_agent.engine import deciding, offers, persons
+from edge_agent.engine import company, deciding, offers, persons
 from edge_agent.publish.screens import reply_of
 from edge_agent.wire import topics
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def answer(draft: Draft, asked: Asked) -> None:
     """Decides what was asked and publishes it to the asker's response topic."""
-    moment = _moment(draft, asked)
+    moment = company.fitted_reply(draft, _moment(draft, asked))
     decision = deciding.decision_on(draft, moment)
     context = draft.context
     reply = reply_of(

@@ -103,6 +103,32 @@ def fitted(draft: Draft, moment: Moment) -> Moment:
     return replace(moment, place=replace(place, audience=seen_by), company=together)
 
 
+def fitted_reply(draft: Draft, moment: Moment) -> Moment:
+    """Returns a request's moment as whoever is around its asker allows.
+
+    A device that one person at a time can read says in which zone it is asked. Where it does not,
+    nobody knows who else reads the answer.
+    """
+    place = moment.place
+    seen_by = audience_before(place.audience, 0)
+    if seen_by == place.audience:
+        return moment
+    together = Company(audience=place.audience, n_people=_n_around(draft, moment))
+    seen_by = audience_before(place.audience, together.n_people)
+    return replace(moment, place=replace(place, audience=seen_by), company=together)
+
+
+def _n_around(draft: Draft, moment: Moment) -> int:
+    """Returns how many are in the zone of a request, its asker among them; 0 for not known."""
+    if moment.place.zone is None:
+        return 0
+    people = people_in(draft, moment.place.zone)
+    asker = None if moment.visitor is None else _person(draft, moment.visitor)
+    is_among_them = any(_person(draft, each.visitor) == asker for each in people)
+    n_counted = n_people(draft, moment.place.zone, people)
+    return max(n_counted, len(people) + (not is_among_them))
+
+
 def _person(draft: Draft, visitor_id: VisitorId) -> VisitorId:
     visitor = draft.visitor(visitor_id)
     if visitor is None:

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 from edge_agent.domain.calls import CALL_WAKE, LONG_QUEUE
 from edge_agent.domain.inputs import Wake
+from edge_agent.domain.rules import NEUTRAL, Rules
 from edge_agent.domain.time import SECOND_MS
+from edge_agent.engine.before_screens import TURN
+from edge_agent.engine.company import ROTATION
 
 if TYPE_CHECKING:
     from edge_agent.domain.calls import Call
@@ -55,6 +58,7 @@ def rebuilt(
     now_ms: int,
     calls: tuple[Call, ...] = (),
     queues: tuple[ZoneId, ...] = (),
+    rules: Rules = NEUTRAL,
 ) -> Wakes:
     """Returns the wake-ups that follow from the state, as after a start.
 
@@ -66,6 +70,7 @@ def rebuilt(
         now_ms: The present.
         calls: Calls for help that are live.
         queues: Zones of which it is known how long their queue is.
+        rules: Which screens answer people in turn.
     """
     wakes = Wakes()
     for visit in visits:
@@ -83,4 +88,7 @@ def rebuilt(
             wakes.ask(call.due_ms, CALL_WAKE, call.id)
     for queue in queues:
         wakes.ask(now_ms, LONG_QUEUE, queue)
+    for screen, sharing in rules.sharing.items():
+        if sharing.mode == ROTATION:
+            wakes.ask(now_ms, TURN, screen)
     return wakes

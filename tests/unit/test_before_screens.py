@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edge_agent.domain.decisions import Decision
-from edge_agent.domain.ids import ProductId, ScreenId, VisitorId
+from edge_agent.domain.ids import ProductId, ScreenId, SourceId, VisitorId
 from edge_agent.domain.inputs import Forgotten
 from edge_agent.domain.rules import Caps, Rules, Sharing
 from edge_agent.domain.scoring import PastBasket
@@ -30,6 +30,7 @@ from tests.factories import (
     lifted,
     presence,
     ref,
+    request,
     sale,
     scanned_card,
     till,
@@ -298,6 +299,37 @@ def test_a_basket_that_a_known_person_left_behind_is_history() -> None:
     assert json.loads(decision.record)["request"]["basket"] == []
 
 
+@pytest.mark.parametrize(
+    ("around", "zone", "is_personal"),
+    [
+        ((), "dairy", True),
+        ((entered("bakery", 1, who=OTHER),), "dairy", True),
+        ((entered("dairy", 1, who=OTHER),), "dairy", False),
+        ((left("dairy", 1),), "dairy", True),
+        ((left("dairy", 1), entered("dairy", 2, who=OTHER)), "dairy", False),
+        ((event("zone.occupancy", 1, source="cam-1", zone="dairy", count=3),), "dairy", False),
+        ((), None, False),
+    ],
+)
+def test_a_kiosk_that_one_may_read_is_personal_to_who_is_alone(
+    around: tuple[Any, ...], zone: str | None, *, is_personal: bool
+) -> None:
+    """It tells the zone in which it is asked, and nobody but the asker is there."""
+    heard = known_alone()
+    heard.layout = replace(
+        heard.layout, audiences=MappingProxyType({SourceId("kiosk-1"): "semi_private"})
+    )
+    heard.take(*around)
+    asked = (
+        request(visitor=ref(), limit=1)
+        if zone is None
+        else request(visitor=ref(), limit=1, zone=zone)
+    )
+    (decision,) = heard.decisions(heard.ask(asked))
+    assert tells_his_history(decision) is is_personal
+    assert verified(heard, decision) == []
+
+
 # --- several before one screen -----------------------------------------------------------------
 
 
@@ -485,6 +517,17 @@ def test_a_turn_is_not_cut_short_by_another_moment() -> None:
     assert heard.state.showing(DAIRY).visitor == id_of(heard, PHONE)
     heard.tick(at(18))
     assert heard.state.showing(DAIRY).visitor == id_of(heard, OTHER)
+
+
+def test_turns_go_on_after_a_start() -> None:
+    """The wake-up follows from the rules; what it finds decides."""
+    heard = sharing(world(), "rotation", turn_s=10)
+    heard.take(entered("dairy", 0), entered("dairy", 1, who=OTHER))
+    before = heard.state.showing(DAIRY).visitor
+    heard.begin_day()
+    assert heard.state.showing(DAIRY).visitor == before
+    heard.tick(at(10))
+    assert heard.state.showing(DAIRY).visitor != before
 
 
 def test_who_is_to_be_left_alone_has_no_turn() -> None:
