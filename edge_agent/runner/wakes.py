@@ -88,7 +88,6 @@ def rebuilt(
             wakes.ask(call.due_ms, CALL_WAKE, call.id)
     for queue in queues:
         wakes.ask(now_ms, LONG_QUEUE, queue)
-    for screen, sharing in rules.sharing.items():
-        if sharing.mode == ROTATION:
-            wakes.ask(now_ms, TURN, screen)
+    for screen in [name for name, each in rules.sharing.items() if each.mode == ROTATION]:
+        wakes.ask(now_ms, TURN, screen)
     return wakes
