@@ -56,7 +56,6 @@ FACT_NAMES: Final[Mapping[str, FactName]] = MappingProxyType(
                 "request",
                 "company",
                 "store_default",
-                "company",
             ),
         ),
         "channel": FactName(

@@ -133,9 +133,17 @@ def with_campaigns(heard: World, mode: str) -> World:
         value=9.0,
         when=IsGold(),
     )
+    for_all = Campaign(
+        id=CampaignId("for-all"),
+        starts_at_ms=T0 - DAY_MS,
+        ends_at_ms=T0 + DAY_MS,
+        products=frozenset({ProductId("d2"), ProductId("k1")}),
+        text="For everybody",
+        redeem_within_s=3_600,
+    )
     weight = Rule(id="gold", when=IsGold(), products=frozenset({ProductId("k2")}), weight=5.0)
     caps = Caps(ignored_after=2)
-    heard.rules = replace(heard.rules, campaigns=(offer,), rules=(weight,), caps=caps)
+    heard.rules = replace(heard.rules, campaigns=(offer, for_all), rules=(weight,), caps=caps)
     return heard
 
 
