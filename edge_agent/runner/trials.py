@@ -64,6 +64,8 @@ class Trials:
         self._window_ms = settings.policy.bought_within_s * SECOND_MS
         # What changed before this start is not known: every day that may be told anew is.
         self._is_begun = False
+        # The newest day of which nothing may leave: what waits is looked through once a day.
+        self._waited_ms = 0
 
     def make(self, closed_until_ms: int, touched: Iterable[int]) -> list[Summary]:
         """Queues what is to be written of days that are over; returns what is to be sent.
@@ -79,6 +81,8 @@ class Trials:
         return [summary for summary in sent if summary is not None]
 
     def _told_first(self, start_ms: int, end_ms: int) -> Summary | None:
+        if start_ms == self._waited_ms:
+            return None
         known = self._unit.query(
             "SELECT 1 FROM summary_watermark WHERE kind = ? AND period_start_ms = ?",
             (KIND, start_ms),
@@ -87,6 +91,7 @@ class Trials:
         outcomes = self._outcomes(exposed)
         cells, n_waiting = paired(arm_cells(outcomes), k=self._settings.policy.k)
         if not cells:
+            self._waited_ms = start_ms
             return None
         summary = self._summary(cells, start_ms, revision=1, n_waiting=n_waiting)
         leaving = {cell.key for cell in cells}

@@ -76,9 +76,11 @@ def contact_row(visitor: VisitorId, contact: Contact) -> Row:
     )
 
 
-def goal_from(products: str) -> str:
-    """Returns the name of a set of products: a digest of them as a JSON array."""
-    return blake2b(products.encode(), digest_size=GOAL_BYTES).hexdigest()
+@lru_cache(maxsize=1_024)
+def goal_of(products: frozenset[ProductId]) -> tuple[str, str]:
+    """Returns a set of products as a JSON array, and its name before it: a digest of that."""
+    text = canonical_json(sorted(products))
+    return blake2b(text.encode(), digest_size=GOAL_BYTES).hexdigest(), text
 
 
 def offer_row(offer: Offer) -> Row:

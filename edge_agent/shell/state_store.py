@@ -70,7 +70,7 @@ CACHED_VISITORS: Final = 5_000
 CACHED_ABSENT: Final = 5_000
 CACHED_BASKETS: Final = 1_000
 CACHED_PERSONS: Final = 5_000
-CACHED_UNITS: Final = 5_000
+CACHED_EXPOSURES: Final = 5_000
 # A device's clock may be ahead: what its event asked for was decided before the event's own time.
 DECIDED_BEFORE_MS: Final = HOUR_MS
 
@@ -160,7 +160,7 @@ class StateStore:
             for (visitor,) in self._db.execute("SELECT DISTINCT visitor FROM complaint")
         }
         self._decisions: dict[VisitorId, tuple[int, list[tuple[int, VisitId | None]]]] = {}
-        self._units: OrderedDict[VisitorId, UnitId | None] = OrderedDict()
+        self._exposures: OrderedDict[VisitorId, dict[CampaignId, UnitId]] = OrderedDict()
         self._registers = RegisterStays(self._layout)
         self._showings = {
             ScreenId(screen): Showing(
@@ -369,12 +369,17 @@ class StateStore:
 
     def unit_of(self, visitor: VisitorId) -> UnitId | None:
         """Returns the unit that a visitor's arms are drawn for; None before the first was."""
-        if visitor not in self._units:
-            row = self._db.execute(
-                "SELECT unit FROM exposure WHERE visitor = ? LIMIT 1", (visitor,)
-            ).fetchone()
-            self._units[visitor] = None if row is None else UnitId(row[0])
-        return self._units[visitor]
+        return next(iter(self._exposed(visitor).values()), None)
+
+    def _exposed(self, visitor: VisitorId) -> dict[CampaignId, UnitId]:
+        """Returns the campaigns whose arm was drawn for a visitor, with the unit it is of."""
+        if visitor not in self._exposures:
+            found = self._db.execute(
+                "SELECT campaign, unit FROM exposure WHERE visitor = ? ORDER BY campaign",
+                (visitor,),
+            )
+            self._exposures[visitor] = {CampaignId(each): UnitId(unit) for each, unit in found}
+        return self._exposures[visitor]
 
     def has_alerted(self, cause: str) -> bool:
         """Returns whether staff were alerted for this cause already."""
@@ -545,9 +550,13 @@ class StateStore:
             measured = Level(value=level.value, at_ms=level.at_ms)
             self._levels[level.kind, level.zone] = measured
 
-    def note_unit(self, visitor: VisitorId, unit: UnitId) -> None:
-        """Remembers the unit that a visitor's arms are drawn for."""
-        self._units[visitor] = unit
+    def note_exposed(self, visitor: VisitorId, unit: UnitId, campaign: CampaignId) -> bool:
+        """Remembers that an arm was drawn for a visitor; returns whether it is the first time."""
+        known = self._exposed(visitor)
+        if campaign in known:
+            return False
+        known[campaign] = unit
+        return True
 
     def note_alert(self, cause: str, zone: ZoneId, at_ms: int) -> None:
         """Remembers that staff were told."""
@@ -587,8 +596,8 @@ class StateStore:
         self._contacts.forget_unsaved()
         self._ended_calls.clear()
         self._registers.prune()
-        while len(self._units) > CACHED_UNITS:
-            self._units.popitem(last=False)
+        while len(self._exposures) > CACHED_EXPOSURES:
+            self._exposures.popitem(last=False)
         if len(self._absent) > CACHED_ABSENT:
             self._absent.clear()
         while len(self._links_to) > CACHED_PERSONS:

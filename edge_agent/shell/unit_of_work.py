@@ -619,23 +619,12 @@ class UnitOfWork:
         if moment.visitor is None or unit is None:
             return
         for each in decision.assignments:
-            products = rows.products_json(tuple(sorted(each.products)))
-            goal = rows.goal_from(products)
+            if not self._state.note_exposed(moment.visitor, unit, each.campaign):
+                continue
+            goal, products = rows.goal_of(each.products)
             self.add("goal", (goal, products, at_ms))
-            self.add(
-                "exposure",
-                (
-                    moment.visitor,
-                    each.campaign,
-                    unit,
-                    moment.member,
-                    each.arm,
-                    each.share,
-                    goal,
-                    at_ms,
-                ),
-            )
-        self._state.note_unit(moment.visitor, unit)
+            who = (moment.visitor, each.campaign, unit, moment.member)
+            self.add("exposure", (*who, each.arm, each.share, goal, at_ms))
 
     # --- writing ------------------------------------------------------------------------------
 

@@ -12,10 +12,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from edge_agent.domain.decisions import CONTROL, TREATED
+from edge_agent.domain.ids import ProductId
 from edge_agent.domain.time import DAY_MS, HOUR_MS, MINUTE_MS, local_day_end_ms
 from edge_agent.domain.uplift import uplifts_of
 from edge_agent.shell import rights_desk
-from edge_agent.shell.rows import goal_from
+from edge_agent.shell.rows import goal_of
 from edge_agent.sync.uplift import figures_of
 from edge_agent.wire.summaries import Summary
 from tests.factories import T0
@@ -23,7 +24,6 @@ from tests.integration.driven_agent import DrivenAgent, crowd, driven_agent, tol
 
 ARMS: Final = (TREATED, CONTROL)
 NEXT_DAY: Final = T0 + DAY_MS
-PRODUCTS: Final = '["d1"]'
 # The day's key, by which a late sale is matched to who was there, lives for two hours after it.
 SOON: Final = "[policy]\nbought_within_s = 1800\nsummary_period_s = 600\n"
 DAY_END: Final = local_day_end_ms("2017-12-02", ZoneInfo("America/New_York"))
@@ -48,9 +48,9 @@ def expose(
     """Has people come in and puts each into an arm, in a slot unit for each."""
     before = {row[0] for row in agent.rows("SELECT id FROM visitor")}
     agent.take(*crowd(at_ms, numbers))
-    goal = goal_from(PRODUCTS)
+    goal, products = goal_of(frozenset({ProductId("d1")}))
     database = agent.agent._db
-    database.execute("INSERT OR IGNORE INTO goal VALUES (?, ?, ?)", (goal, PRODUCTS, at_ms))
+    database.execute("INSERT OR IGNORE INTO goal VALUES (?, ?, ?)", (goal, products, at_ms))
     new = [row[0] for row in agent.rows("SELECT id FROM visitor ORDER BY id")]
     for visitor in (each for each in new if each not in before):
         database.execute(
