@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing
@@ -21,17 +23,12 @@ from edge_agent.domain.ids import CampaignId, UnitId
 from edge_agent.domain.time import DAY_MS, MINUTE_MS, SECOND_MS
 from edge_agent.hq.inbox import Refused, message_from
 from edge_agent.hq.keys import public_text
-from edge_agent.hq.report import report_from
 from edge_agent.hq.store import opened_store
-from edge_agent.hq.uplift_report import uplift_json
 from edge_agent.shell.signing import DEMO_KEY_ID, sign_command
-from edge_agent.shell.sqlite_db import open_for_reading
-from edge_agent.shell.trials import read_uplifts
-from edge_agent.sync.uplift_told import document_of
 from edge_agent.wire import topics
 from edge_agent.wire.downlink import COMMAND
 from tests.factories import T0
-from tests.integration.driven_agent import STORE, DrivenAgent, driven_agent, told
+from tests.integration.driven_agent import CONFIG, STORE, DrivenAgent, driven_agent, told
 from tests.integration.running_agent import BUNDLE
 
 KEY: Final = Ed25519PrivateKey.generate()
@@ -49,6 +46,7 @@ from = 2017-12-01
 until = 2017-12-20
 """
 MODEL: Final = f'[model]\nbundle = "{BUNDLE}"\n'
+EDGE_AGENT: Final = (sys.executable, "-P", "-m", "edge_agent")
 SLOTS: Final = 14
 IN_SLOT: Final = 5
 CARDS: Final = 40
@@ -311,17 +309,22 @@ def test_what_hq_is_told_is_what_the_decision_log_says(day: Day) -> None:
 
 
 def test_hq_shows_the_uplift_that_the_store_shows(day: Day, tmp_path: Path) -> None:
-    """From the message over the gate and HQ's tables to the report: the same figures."""
+    """From the message over the gate and HQ's tables to both commands: the same figures."""
     (summary,) = day.running.summaries("uplift")
     topic = topics.hq_summary(STORE, "uplift")
     message = message_from(topic, json.dumps(summary).encode())
     assert not isinstance(message, Refused)
-    with closing(opened_store(str(tmp_path / "hq.db"))) as hq:
+    database = tmp_path / "hq.db"
+    with closing(opened_store(str(database))) as hq:
         hq.take([message], received_at=datetime.now(UTC))
-        shown = uplift_json(report_from(hq))
-    with closing(open_for_reading(day.folder / "agent" / "state.db")) as connection:
-        assert shown == [document_of(each) for each in read_uplifts(connection)]
-    (tea,) = shown
+    config = tmp_path / "agent.toml"
+    folder = day.folder / "agent"
+    text = CONFIG.format(store=STORE, folder=folder, clock="replay", hq="", top="")
+    config.write_text(text, encoding="utf-8")
+    at_hq = shown("hq", "report", "--database", str(database))
+    in_store = shown("status", "--config", str(config))
+    assert at_hq["uplift"] == in_store["uplift"]
+    (tea,) = at_hq["uplift"]
     expected = recomputed(day)
     assert (tea["campaign"], tea["n_treated"]) == ("tea", expected[TREATED, "units"])
     difference = (
@@ -329,3 +332,13 @@ def test_hq_shows_the_uplift_that_the_store_shows(day: Day, tmp_path: Path) -> N
         - expected[CONTROL, "bought"] / expected[CONTROL, "units"]
     )
     assert tea["effects"]["bought"]["uplift"] == pytest.approx(float(difference), abs=1e-4)
+
+
+def shown(*command: str) -> dict[str, Any]:
+    """Returns what a command reports."""
+    found = subprocess.run(
+        [*EDGE_AGENT, *command, "--json"], capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, found.stderr
+    report: dict[str, Any] = json.loads(found.stdout)
+    return report
