@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -131,6 +133,14 @@ def test_what_was_personal_before_a_kill_gives_way_after_it(
     assert store.answer(MIRROR, company["id"])["audience"] == "public"
 
 
+def comes_out_again(agent: RunningAgent) -> None:
+    """Fails unless every decision of a stopped agent follows from its record."""
+    command = [sys.executable, "-P", "-m", "edge_agent", "replay", "--verify", str(agent.folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " 0 differ" in done.stdout
+
+
 def turns(store: Device) -> list[str]:
     """Returns the decisions that came of somebody's turn."""
     told = store.documents(MIRROR)
@@ -160,6 +170,7 @@ def test_people_take_turns_over_a_kill(broker: Broker, store: Device, tmp_path: 
         assert len(turns(store)) == ended
     finally:
         agent.stop()
+    comes_out_again(agent)
 
 
 def test_several_are_answered_together(broker: Broker, store: Device, tmp_path: Path) -> None:
@@ -176,3 +187,4 @@ def test_several_are_answered_together(broker: Broker, store: Device, tmp_path: 
         assert not set(held) & {each["product"] for each in shown["items"]}
     finally:
         agent.stop()
+    comes_out_again(agent)
