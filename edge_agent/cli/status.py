@@ -18,6 +18,7 @@ from edge_agent.cli.run import DEFAULT_CONFIG
 from edge_agent.domain.time import rfc3339_from_ms
 from edge_agent.errors import AgentUnreachable, RequestRefused
 from edge_agent.runner.devices import Devices
+from edge_agent.shell.calls_told import read_calls
 from edge_agent.shell.control import SHOW_MODEL, ask
 from edge_agent.shell.health import Health, RulesHealth, read_health
 from edge_agent.shell.sqlite_db import open_for_reading
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from edge_agent.config import Config
     from edge_agent.domain.uplift import Uplift
+    from edge_agent.shell.calls_told import TeamCalls
     from edge_agent.state.devices import Standing
 
 # A busy agent must not keep its status waiting.
@@ -61,10 +63,12 @@ def status(
     health = told_health(problems)
     with closing(open_for_reading(loaded.database)) as connection:
         uplifts = read_uplifts(connection)
+        calls = read_calls(connection)
     if as_json:
         told = {"health": health, "problems": problems}
         found = {**reading.as_dict(), **told, "model": model, "devices": devices}
         found["uplift"] = [document_of(each) for each in uplifts]
+        found["calls"] = [asdict(each) for each in calls]
         typer.echo(json.dumps(found, indent=2))
     else:
         _print(reading, health, problems, model)
@@ -72,6 +76,8 @@ def status(
             Console().print(_devices(devices))
         if uplifts:
             Console().print(_uplifts(uplifts))
+        if calls:
+            Console().print(_calls(calls))
     if set(problems or ()) - MEANT:
         raise typer.Exit(1)
 
@@ -104,6 +110,17 @@ def _print(
     Console().print(table)
     if health.mappings or health.mappings_problem:
         Console().print(_mappings(health))
+
+
+def _calls(calls: tuple[TeamCalls, ...]) -> Table:
+    headings = ("team", "open", "calls", "passed on", "first answer (median)", "came of them")
+    table = Table(*headings, title="calls for help of the last day")
+    for each in calls:
+        wait = "" if each.acknowledged_s is None else f"{each.acknowledged_s:.0f} s"
+        ends = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in each.outcomes.items())
+        cells = (each.team, str(each.open), str(each.calls), str(each.escalated), wait, ends)
+        table.add_row(*(escape(cell) for cell in cells))
+    return table
 
 
 def _add_rules(table: Table, rules: RulesHealth) -> None:

@@ -34,6 +34,7 @@ _COUNTED: Final = (
     ("dead_letters", "SELECT count(*) FROM dead_letter"),
     ("waiting_for_broker", "SELECT count(*) FROM outbox WHERE link = 'store'"),
     ("waiting_for_hq", "SELECT count(*) FROM outbox WHERE link = 'hq'"),
+    ("open_calls", "SELECT count(*) FROM help_call WHERE closed_at_ms IS NULL"),
     (
         "open_complaints",
         "SELECT count(*) FROM complaint WHERE opened_at_ms IS NOT NULL AND"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from edge_agent.domain.effects import Count, Effect
 from edge_agent.domain.ids import TeamId
 from edge_agent.domain.inputs import Forgotten, StaffAnswered
 from edge_agent.domain.rules import Help, Rules, Team
+from edge_agent.replay.again import Knowledge, record_again
 from edge_agent.wire.staff import StaffAlert, StaffFeedback
 from tests.factories import (
     CARD,
@@ -494,6 +496,27 @@ def test_a_story_is_told_once_and_kept_nowhere() -> None:
     assert said(heard, found) == [("cellar", "escalated"), ("floor", "open")]
     assert all("milk" not in text for text in texts[1:])
     assert "milk" not in repr(heard.memory.calls)
+
+
+def test_a_recorded_call_is_taken_again_byte_for_byte() -> None:
+    """What it is about stands in the record of the decision that made it."""
+    heard = store(lifts=2, queue=3)
+    heard.take(entered("dairy"), *put_back(2), *put_back(6, "d2"), queued(4, 9), pressed(9))
+    knowledge = Knowledge(
+        scorer=heard.scorer,
+        catalogue=heard.catalogue,
+        departments=heard.catalogue.departments,
+        policy=heard.policy,
+        rules=heard.rules,
+    )
+    made = [each for each in heard.decisions() if each.moment.concern is not None]
+    assert {each.moment.kind for each in made} == {"lift_return", "long_queue", "help_requested"}
+    for each in made:
+        assert record_again(json.loads(each.record), knowledge) == each.record
+    told = json.loads(made[0].record)["concern"]
+    assert told == {
+        "departments": ["DAIRY"], "product": "d2", "lifts_and_returns": 2, "queue_length": None
+    }  # fmt: skip
 
 
 def test_a_complaint_silences_no_help() -> None:
