@@ -35,7 +35,16 @@ COMMANDS: Final = (
     "schema",
 )
 # Commands with commands of their own: the module holds a Typer `app`.
-GROUPS: Final = ("hq", "deadletter", "model", "keys", "privacy", "visitor", "conformance")
+GROUPS: Final = (
+    "hq",
+    "deadletter",
+    "model",
+    "policy",
+    "keys",
+    "privacy",
+    "visitor",
+    "conformance",
+)
 
 
 def command_line(*, only: str | None = None) -> typer.Typer:

@@ -20,7 +20,7 @@ from edge_agent.offpolicy.estimators import (
     on_policy,
     self_normalised,
 )
-from edge_agent.offpolicy.intervals import Interval, interval_of, standard_error
+from edge_agent.offpolicy.intervals import Interval, interval_of, standard_error, unit_sums
 from edge_agent.offpolicy.reward_model import predictions
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ LEAST_SUPPORTED: Final = 0.95
 LEAST_EFFECTIVE: Final = 50.0
 """Effective decisions under which not even a half is known to within 14 points."""
 LEAST_ANSWERED: Final = 10.0
-"""Effective answers: under ten a share's own error is not known well enough for an interval."""
+"""Effective units with an answer: under ten, an error is not known well enough for an interval."""
 _MOST_ERRORS: Final = 5.0
 # What adding up weights of exactly 1 may be off by.
 _ROUNDING: Final = 1e-9
@@ -144,10 +144,11 @@ def _verdict(log: Log, kept: Log, raw: Floats, weights: Floats) -> tuple[str, st
     ones = on_policy(raw)
     if abs(ones.value - 1.0) > max(_MOST_ERRORS * standard_error(ones, kept.units), _ROUNDING):
         return WRONG, f"weights average {ones.value:.3f}, and right ones average 1"
-    answered = effective_sample_size(weights * kept.rewards)
+    answered = effective_sample_size(unit_sums(weights * kept.rewards, kept.units))
     if answered < LEAST_ANSWERED:
         return TOO_FEW, (
-            f"the answers that count are worth {answered:.0f}, and {LEAST_ANSWERED:.0f} are needed"
+            f"the answers that count, a visit's as one, are worth {answered:.0f}, and"
+            f" {LEAST_ANSWERED:.0f} are needed"
         )
     return ENOUGH, "what the other takes was tried often enough"
 

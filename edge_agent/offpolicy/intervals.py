@@ -36,7 +36,7 @@ class Interval(NamedTuple):
 
 def standard_error(estimated: Estimated, units: Ints) -> float:
     """Returns the standard error over units; infinite where there are not two."""
-    sums = _unit_sums(estimated, units)
+    sums = unit_sums(estimated.influences, units)
     n_units = len(sums)
     if n_units <= 1:
         return float("inf")
@@ -52,10 +52,16 @@ def interval_of(estimated: Estimated, units: Ints, *, bounds: tuple[float, float
         bounds: Least and greatest possible value.
     """
     error = standard_error(estimated, units)
-    half = student_t(_freedom(_unit_sums(estimated, units))) * error if error else 0.0
+    half = student_t(_freedom(unit_sums(estimated.influences, units))) * error if error else 0.0
     value, (low, high) = estimated.value, bounds
     # An unbiased estimate may itself be out of bounds.
     return Interval(value, min(value, max(low, value - half)), max(value, min(high, value + half)))
+
+
+def unit_sums(values: Floats, units: Ints) -> Floats:
+    """Returns what the decisions of each unit add up to, float64, shape (n_units,)."""
+    _, index = np.unique(units, return_inverse=True)
+    return np.bincount(index, weights=values).astype(np.float64)
 
 
 def _freedom(sums: Floats) -> float:
@@ -64,11 +70,6 @@ def _freedom(sums: Floats) -> float:
     A few with great weights make the error uncertain, however many others there are.
     """
     return max(LEAST_FREEDOM, effective_sample_size(sums * sums) - 1.0)
-
-
-def _unit_sums(estimated: Estimated, units: Ints) -> Floats:
-    _, index = np.unique(units, return_inverse=True)
-    return np.bincount(index, weights=estimated.influences).astype(np.float64)
 
 
 def student_t(freedom: float) -> float:

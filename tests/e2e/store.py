@@ -174,6 +174,7 @@ def running_store(
     durability: str = "power-loss",
     broker_config: str | None = None,
     hold_back_s: float = 0.0,
+    rules: Path | None = None,
 ) -> Iterator[StoreUnderTest]:
     """A store whose brokers and receiver run and whose agent is still to be started.
 
@@ -184,6 +185,7 @@ def running_store(
         durability: The agent's setting.
         hold_back_s: The agent's setting.
         broker_config: The store broker's configuration; sessions outlive its restart by default.
+        rules: The chain's policy.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -213,6 +215,7 @@ def running_store(
                 hq_port=hq_link.port,
                 durability=durability,
                 hold_back_s=hold_back_s,
+                rules=rules,
             )
         )
         agent = AgentProcess(config=config, log=folder / "agent.log", fault=fault, under=under)
@@ -230,9 +233,16 @@ def running_store(
 
 
 def agent_toml(
-    state: Path, *, broker_port: int, hq_port: int, durability: str, hold_back_s: float = 0.0
+    state: Path,
+    *,
+    broker_port: int,
+    hq_port: int,
+    durability: str,
+    hold_back_s: float = 0.0,
+    rules: Path | None = None,
 ) -> str:
     """Returns the agent's configuration: the simulated supermarket on the replay's clock."""
+    policy = "" if rules is None else f'rules = "{rules}"'
     key = public_text(demo_private_key())
     return f"""
 store = "{STORE}"
@@ -240,6 +250,7 @@ timezone = "America/New_York"
 currency = "USD"
 clock = "replay"
 seed = "{SEED}"
+{policy}
 
 [state]
 directory = "{state}"
@@ -264,10 +275,15 @@ bundle = "{BUNDLE}"
 
 
 def unbroken(
-    folder: Path, day: Morning, *, fault: str | None = None, hold_back_s: float = 0.0
+    folder: Path,
+    day: Morning,
+    *,
+    fault: str | None = None,
+    hold_back_s: float = 0.0,
+    rules: Path | None = None,
 ) -> Outcome:
     """Returns what a run without any disturbance of the agent leaves behind."""
-    with running_store(folder, fault=fault, hold_back_s=hold_back_s) as store:
+    with running_store(folder, fault=fault, hold_back_s=hold_back_s, rules=rules) as store:
         store.start_agent()
         store.open_day(day)
         store.publish(day.day)

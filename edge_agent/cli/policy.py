@@ -1,0 +1,277 @@
+"""`edge-agent policy`: what another model or other rules would have got, from logged decisions."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from edge_agent import config as configuration
+from edge_agent.cli.errors import shown
+from edge_agent.cli.logged_decisions import Logged, logged_in
+from edge_agent.cli.recorded_day import RecordedDay, found_in, known_of, live_bundle
+from edge_agent.cli.run import DEFAULT_CONFIG
+from edge_agent.decide.rule_book import book_of
+from edge_agent.domain.rules import Exploration
+from edge_agent.domain.time import rfc3339_from_ms
+from edge_agent.errors import ConfigError
+from edge_agent.offpolicy.evaluation import ENOUGH, TOO_FEW, TOO_LITTLE, Evaluation, evaluated
+from edge_agent.offpolicy.intervals import CONFIDENCE
+from edge_agent.replay.counterfactual import Row, log_of, row_of
+from edge_agent.shell.bundles import load_bundle
+from edge_agent.shell.kept_rules import kept_rules
+from edge_agent.shell.rule_files import load_rules
+from edge_agent.shell.sqlite_db import open_for_reading
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping
+
+    from edge_agent.domain.rules import Rules
+    from edge_agent.replay.again import Knowledge
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="What another model or other rules would have got, from the decisions that were logged.",
+)
+
+NAMES: Final = {
+    "ips": "inverse probabilities",
+    "snips": "self-normalised",
+    "dr": "doubly robust",
+}
+SET_SHARE: Final = (
+    "nothing was explored: set `share` under [exploration] in policy.toml (0.05, say), let the"
+    " store run, and ask again"
+)
+RAISE_SHARE: Final = (
+    "raise `share` under [exploration] in policy.toml, or ask again when more is logged"
+)
+WAIT: Final = "ask again when more was answered"
+DISTRUST: Final = "take decisions again with `edge-agent replay --verify`: the log may be damaged"
+
+
+class Reward(StrEnum):
+    """What counts as an answer to what stood first."""
+
+    ANSWERED = "answered"
+    BOUGHT = "bought"
+    TAPPED = "tapped"
+
+
+@app.callback()
+def _described() -> None:
+    """What another model or other rules would have got, from the decisions that were logged."""
+
+
+@app.command()
+@shown
+def evaluate(
+    *,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Another model: a bundle's folder."),
+    ] = None,
+    rules: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Other rules: a policy.toml.")
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="The folder that `demo --state DIR` left; else the configured agent's.",
+        ),
+    ] = None,
+    config: Annotated[Path, typer.Option("--config", "-c", help="The agent's file.")] = (
+        DEFAULT_CONFIG
+    ),
+    reward: Annotated[
+        Reward, typer.Option(help="What counts: bought in time, tapped, or either.")
+    ] = Reward.ANSWERED,
+    clip: Annotated[
+        float | None,
+        typer.Option(min=1.0, help="Let no decision weigh more; left out, weights stay."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
+) -> None:
+    """Estimate what another model or other rules would have got on the logged decisions.
+
+    Each decision is taken again from its record. What the other puts first is compared with what
+    stood first, which was logged with its probability; what came of it is weighed by that. The
+    reward is the share of decisions whose first place was answered. The other is taken without
+    exploring. Where it takes what had no chance in the log, nothing can be known: that needs
+    exploration, `share` under [exploration] in policy.toml.
+
+    \b
+    Examples:
+      edge-agent policy evaluate --bundle /root/ranker-2026.12.1
+      edge-agent policy evaluate --rules new-policy.toml --reward bought
+      edge-agent policy evaluate --rules new-policy.toml --state demo-state --json
+
+    \b
+    Exit codes: 0 the estimate can be relied on; 1 the verdict says why not; 2 wrong use.
+    """  # noqa: D301 - click wants the control character itself
+    if bundle is None and rules is None:
+        raise typer.BadParameter("say what to evaluate: --bundle, --rules or both")
+    day = _day(state, config)
+    with closing(open_for_reading(day.database)) as connection:
+        logged = logged_in(connection, bought_within_s=day.config.policy.bought_within_s)
+        others = _others(day, connection, bundle=bundle, rules=rules)
+        taken = _taken(logged, others, reward=reward.value)
+    found = evaluated(log_of(taken.rows), clip=clip)
+    report = {
+        "bundle": None if bundle is None else others.default.scorer.version,
+        "rules": None if rules is None else others.default.rules.version,
+        "database": str(day.database),
+        "reward": reward.value,
+        "from": None if logged.from_ms is None else rfc3339_from_ms(logged.from_ms),
+        "until": None if logged.until_ms is None else rfc3339_from_ms(logged.until_ms),
+        "left_out": {"still_open": logged.n_open, "unreadable": taken.n_unreadable},
+        "never_recorded": sorted(book_of(others.default.rules).names - taken.facts),
+        "explored": sum(each.is_explored for each in taken.rows),
+        **_told(found),
+        "advice": _advice(found, taken.rows),
+    }
+    if as_json:
+        typer.echo(json.dumps(report, indent=2))
+    else:
+        _print(report)
+    if found.verdict != ENOUGH:
+        raise typer.Exit(1)
+
+
+class _Others:
+    """What a decision is taken again with: the other model, and the other rules or its own."""
+
+    def __init__(self, default: Knowledge, own: Mapping[str, Rules], *, has_rules: bool) -> None:
+        self.default = default
+        self._own = own
+        self._has_rules = has_rules
+        self._known: dict[str, Knowledge] = {}
+
+    def of(self, told: dict[str, Any]) -> Knowledge:
+        """Returns it for one decision.
+
+        Raises:
+            ConfigError: The rules that it was taken under are not kept any more.
+        """
+        if self._has_rules or "rules" not in told:
+            return self.default
+        version, digest = told["rules"]["version"], told["rules"]["digest"]
+        if version not in self._known:
+            rules = self._own.get(version)
+            if rules is None or rules.digest != digest:
+                raise ConfigError(
+                    f"decided under rules {version}, which are not kept any more",
+                    hint="say with --rules which to evaluate the bundle under",
+                )
+            unexploring = replace(rules, exploration=Exploration())
+            self._known[version] = replace(self.default, rules=unexploring)
+        return self._known[version]
+
+
+def _day(state: Path | None, config: Path) -> RecordedDay:
+    if state is not None:
+        return found_in(state)
+    loaded = configuration.load(config)
+    return RecordedDay(database=loaded.database, config=loaded)
+
+
+def _others(
+    day: RecordedDay, connection: sqlite3.Connection, *, bundle: Path | None, rules: Path | None
+) -> _Others:
+    key = day.config.model_key
+    model = live_bundle(day) if bundle is None else load_bundle(bundle, public_key=key)
+    known = known_of(day, connection, model)
+    if rules is not None:
+        other = replace(load_rules(rules, day.config), exploration=Exploration())
+        known = replace(known, rules=other)
+    return _Others(known, kept_rules(connection, day.config), has_rules=rules is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Taken:
+    """Decisions taken again, those that could not be, and the facts that any of them recorded."""
+
+    rows: list[Row]
+    n_unreadable: int
+    facts: frozenset[str]
+
+
+def _taken(logged: Logged, others: _Others, *, reward: str) -> _Taken:
+    found: list[Row] = []
+    facts: set[str] = set()
+    unreadable = 0
+    console = Console(stderr=True)
+    for each in track(logged.decisions, "taking decisions again", console=console, transient=True):
+        try:
+            told = json.loads(each.record)
+            found.append(row_of(told, each.outcomes, others.of(told), reward=reward))
+            facts.update(told.get("rules", {}).get("known", {}).get("facts", ()))
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+            unreadable += 1
+    return _Taken(rows=found, n_unreadable=unreadable, facts=frozenset(facts))
+
+
+def _told(found: Evaluation) -> dict[str, Any]:
+    told = asdict(found)
+    for name in ("logged", "estimates", "differences"):
+        told.pop(name)
+    if found.logged is not None:
+        told["logged"] = found.logged._asdict()
+    told["estimates"] = {name: each._asdict() for name, each in found.estimates.items()}
+    told["differences"] = {name: each._asdict() for name, each in found.differences.items()}
+    return {**told, "confidence": CONFIDENCE}
+
+
+def _advice(found: Evaluation, rows: list[Row]) -> str:
+    if found.verdict == ENOUGH:
+        return ""
+    if found.verdict == TOO_LITTLE:
+        return RAISE_SHARE if any(each.is_explored for each in rows) else SET_SHARE
+    return WAIT if found.verdict == TOO_FEW else DISTRUST
+
+
+def _print(report: dict[str, Any]) -> None:
+    what = [f"{name} {report[name]}" for name in ("bundle", "rules") if report[name]]
+    table = Table("", f"{report['reward']}, of 100 decisions", "more than was got")
+    if report.get("logged"):
+        table.add_row("was got", _interval(report["logged"]), "")
+    for name, each in report["estimates"].items():
+        table.add_row(NAMES[name], _interval(each), _interval(report["differences"][name]))
+    console = Console()
+    typer.echo(f"{', '.join(what)}: on {report['n']} decisions of {report['n_units']} visits")
+    if report["estimates"]:
+        console.print(table)
+    clip = report["clip"]
+    cut = "none clipped" if clip is None else f"{report['n_clipped']} clipped at {clip:g}"
+    typer.echo(
+        f"same first place in {report['n_same']}; the other's had a chance in"
+        f" {report['n_supported']}; {report['explored']} explored; left out:"
+        f" {report['left_out']['still_open']} still open,"
+        f" {report['left_out']['unreadable']} unreadable"
+    )
+    typer.echo(
+        f"effective sample size {report['effective']:.0f}; mean weight"
+        f" {report['mean_weight']:.3f}, largest {report['largest_weight']:.1f}, {cut}; 95 %"
+        " intervals over visits"
+    )
+    if report["never_recorded"]:
+        names = ", ".join(report["never_recorded"])
+        typer.echo(f"no record tells {names}: conditions that ask of them count as false")
+    typer.echo(f"verdict: {report['verdict']}: {report['why']}")
+    if report["advice"]:
+        typer.echo(f"hint: {report['advice']}")
+
+
+def _interval(each: dict[str, float]) -> str:
+    return f"{100 * each['value']:.2f} [{100 * each['low']:.2f}, {100 * each['high']:.2f}]"

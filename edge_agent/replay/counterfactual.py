@@ -1,0 +1,153 @@
+"""Recorded decisions as another model or other rules look at them: rows of `offpolicy.log.Log`.
+
+Each decision is taken again (`again`) without exploration, and compared with what was taken. The
+action is the first place: its product, and the campaign that offers it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from edge_agent.decide.under_rules import action_of
+from edge_agent.offpolicy.log import Log
+from edge_agent.replay.again import Knowledge, taken_again
+
+if TYPE_CHECKING:
+    from edge_agent.domain.decisions import Candidate
+
+# Kinds of outcome that are an answer, by what is asked for.
+REWARDS: Final[Mapping[str, frozenset[str]]] = {
+    "bought": frozenset({"bought", "redeemed"}),
+    "tapped": frozenset({"tapped"}),
+    "answered": frozenset({"bought", "redeemed", "tapped"}),
+}
+FEATURES: Final = ("propensity", "worth", "in_basket", "history", "receipt", "offer")
+"""What the reward is predicted from: moment and action as the record holds both."""
+_NOTHING: Final = (0.0,) * len(FEATURES)
+_LEAST: Final = 1e-6
+_CAMPAIGN: Final = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One decision.
+
+    Attributes:
+        unit: The visit that it was taken in.
+        reward: 1 where what stood first was answered, else 0.
+        probability: With which it stood there.
+        is_same: Whether the other takes the same.
+        is_tried: Whether what the other takes had a probability.
+        is_explored: Whether anything else had one.
+        features: `FEATURES` of what was taken.
+        other: `FEATURES` of what the other takes; nothing where that had no probability.
+    """
+
+    unit: str
+    reward: float
+    probability: float
+    is_same: bool
+    is_tried: bool
+    is_explored: bool
+    features: tuple[float, ...]
+    other: tuple[float, ...]
+
+
+def row_of(
+    told: dict[str, Any], outcomes: Iterable[tuple[str, str]], known: Knowledge, *, reward: str
+) -> Row:
+    """Returns a recorded decision as a row.
+
+    Args:
+        told: Its record, decoded; something was chosen.
+        outcomes: What became of it: kind and product.
+        known: The other model and rules, which explore nothing.
+        reward: A key of `REWARDS`.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: It is no whole record.
+    """
+    taken = _first(told)
+    probabilities = _probabilities(told, taken)
+    other = _other(told, known)
+    kinds = REWARDS[reward]
+    product = told["chosen"][0]
+    is_answered = any(kind in kinds and named == product for kind, named in outcomes)
+    listed = {_name(each): each for each in told["candidates"]}
+    is_tried = other is not None and probabilities.get(other, 0.0) > 0
+    return Row(
+        unit=told["visit"] or told["visitor"] or told["decision"],
+        reward=float(is_answered),
+        probability=probabilities[taken],
+        is_same=other == taken,
+        is_tried=is_tried,
+        is_explored=len(probabilities) > 1,
+        features=_features(told, listed[taken]),
+        other=_features(told, listed[other]) if is_tried and other is not None else _NOTHING,
+    )
+
+
+def log_of(rows: list[Row]) -> Log:
+    """Returns rows as arrays."""
+    numbers: dict[str, int] = {}
+    n_features = len(FEATURES)
+    return Log(
+        rewards=np.array([each.reward for each in rows], dtype=np.float64),
+        probabilities=np.array([each.probability for each in rows], dtype=np.float64),
+        target=np.array([each.is_same for each in rows], dtype=np.float64),
+        is_supported=np.array([each.is_tried for each in rows], dtype=np.bool_),
+        units=np.array([numbers.setdefault(each.unit, len(numbers)) for each in rows], np.int64),
+        features=np.array([each.features for each in rows]).reshape(-1, n_features),
+        target_features=np.array([each.other for each in rows]).reshape(-1, n_features),
+    )
+
+
+def _first(told: dict[str, Any]) -> str:
+    product: str = told["chosen"][0]
+    campaign = told.get("rules", {}).get("offers", {}).get(product)
+    return product if campaign is None else f"{product} {campaign}"
+
+
+def _name(candidate: list[Any]) -> str:
+    named = candidate[_CAMPAIGN:]
+    return f"{candidate[0]} {named[0]}" if named else str(candidate[0])
+
+
+def _probabilities(told: dict[str, Any], taken: str) -> dict[str, float]:
+    """Returns how probable each action was that could have been taken."""
+    explored = told.get("rules", {}).get("probabilities", ())
+    if not explored:
+        return {taken: told["action_probability"]}
+    names = [_name(each) for each in told["candidates"]]
+    found = dict(zip(names, explored, strict=False))
+    if found[taken] != told["action_probability"]:
+        raise ValueError("two probabilities for one action")
+    return found
+
+
+def _other(told: dict[str, Any], known: Knowledge) -> str | None:
+    """Returns what the other takes; None for nothing, and where that cannot be known."""
+    if "rules" not in told and not known.rules.is_neutral:
+        # What conditions ask of was not recorded.
+        return None
+    chosen: tuple[Candidate, ...] = taken_again(told, known).chosen
+    return action_of(chosen[0]) if chosen else None
+
+
+def _features(told: dict[str, Any], candidate: list[Any]) -> tuple[float, ...]:
+    propensity, value, context, lever = candidate[1:5]
+    request = told["request"]
+    likely = min(max(propensity, _LEAST), 1 - _LEAST)
+    return (
+        math.log(likely / (1 - likely)),
+        math.log(max(value * context * lever, _LEAST)),
+        float(len(request["basket"])),
+        float(bool(request["history"])),
+        float(told["place"]["channel"] == "receipt"),
+        float(len(candidate) > _CAMPAIGN),
+    )

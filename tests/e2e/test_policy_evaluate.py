@@ -1,0 +1,152 @@
+"""What other rules would have got on a recorded day: from exploration, and not without it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.e2e.store import BUNDLE, unbroken
+from tests.e2e.stream import morning
+
+pytestmark = pytest.mark.broker
+
+EVALUATE: Final = (sys.executable, "-P", "-m", "edge_agent", "policy", "evaluate")
+EXPLORING: Final = 'version = "exploring"\n[exploration]\nshare = 0.5\n'
+# What the store's best sellers are of counts half; dairy as it is.
+OTHER: Final = 'version = "other"\n[rules.less]\ndepartments = ["GROCERY"]\nweight = 0.5\n'
+
+
+@pytest.fixture(scope="module")
+def explored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What an agent left of a morning in which every second decision explored."""
+    folder = tmp_path_factory.mktemp("explored")
+    policy = folder / "policy.toml"
+    policy.write_text(EXPLORING)
+    unbroken(folder, morning(baskets=40), rules=policy)
+    return folder
+
+
+@pytest.fixture
+def folder(explored: Path, tmp_path: Path) -> Path:
+    """A copy of it, in another place and in the form that a demo leaves."""
+    day = tmp_path / "day"
+    day.mkdir()
+    shutil.copy(explored / "agent.toml", day)
+    shutil.copytree(explored / "state", day / "agent", ignore=shutil.ignore_patterns("control"))
+    return day
+
+
+def evaluated(folder: Path, *options: str, rules: str = "") -> tuple[int, dict[str, Any]]:
+    """Returns the command's exit code and its report."""
+    done = command(folder, *options, "--json", rules=rules)
+    assert "Traceback" not in done.stderr
+    return done.returncode, json.loads(done.stdout) if done.stdout else {"error": done.stderr}
+
+
+def command(folder: Path, *options: str, rules: str = "") -> subprocess.CompletedProcess[str]:
+    """Runs the command."""
+    given = [*EVALUATE, "--state", str(folder), *options]
+    if rules:
+        path = folder / "other.toml"
+        path.write_text(rules)
+        given += ["--rules", str(path)]
+    return subprocess.run(given, capture_output=True, text=True, check=False)
+
+
+def tap_every_third(folder: Path) -> None:
+    """Has every third first place tapped, whatever it was."""
+    with closing(sqlite3.connect(folder / "agent" / "state.db")) as connection, connection:
+        connection.execute(
+            "INSERT INTO outcome SELECT id, 'tapped', json_extract(items, '$[0]'), at_ms"
+            " FROM decision WHERE tried IS NOT NULL AND unicode(substr(id, -1)) % 3 = 0"
+        )
+
+
+def test_other_rules_are_estimated_from_what_was_explored(folder: Path) -> None:
+    """Nearly every decision had a chance of what the others take, and is weighed by it."""
+    _, report = evaluated(folder, rules=OTHER)
+    assert report["rules"] == "other"
+    assert report["n"] == report["explored"] > 300
+    assert report["n_supported"] > 0.95 * report["n"]
+    assert report["n_same"] < report["n"]
+    assert 0.5 < report["mean_weight"] < 1.5
+    assert set(report["estimates"]) == {"ips", "snips", "dr"}
+    for each in (*report["estimates"].values(), *report["differences"].values()):
+        assert each["low"] <= each["value"] <= each["high"]
+    assert report["left_out"] == {"still_open": 0, "unreadable": 0}
+
+
+def test_what_the_day_would_have_got_without_exploring_can_be_relied_on(folder: Path) -> None:
+    """Its own rules and model, of which half the log is, when enough visits tap their screens."""
+    tap_every_third(folder)
+    of_taps = ("--bundle", str(BUNDLE), "--reward", "tapped")
+    code, report = evaluated(folder, *of_taps)
+    assert (code, report["verdict"]) == (0, "enough overlap")
+    assert report["n_same"] > report["n"] / 2
+    assert report["effective"] > report["n"] / 3
+    # Taps go by the decision's id, so that it makes no difference what stood first.
+    assert report["differences"]["snips"]["low"] < 0 < report["differences"]["snips"]["high"]
+    shown = command(folder, *of_taps)
+    assert "verdict: enough overlap" in shown.stdout
+    assert "inverse probabilities" in shown.stdout
+
+
+def test_few_answers_are_told(folder: Path) -> None:
+    """Of forty visits as few bought what stood first as an interval cannot be made of."""
+    code, report = evaluated(folder, "--bundle", str(BUNDLE), "--reward", "bought")
+    assert (code, report["verdict"]) == (1, "too few answers")
+
+
+def test_without_exploration_it_says_what_to_set(tmp_path: Path) -> None:
+    """Certain decisions tell nothing of what was not taken; exit code 1."""
+    unbroken(tmp_path, morning(baskets=3))
+    shutil.move(tmp_path / "state", tmp_path / "agent")
+    code, report = evaluated(tmp_path, rules=OTHER)
+    assert (code, report["verdict"]) == (1, "too little overlap")
+    assert report["explored"] == 0
+    assert "`share` under [exploration]" in report["advice"]
+
+
+def test_a_fact_that_no_record_tells_is_named(folder: Path) -> None:
+    """The day's rules never asked of the queue, so nobody knows what it was."""
+    asking = OTHER + 'when = "queue > 3"\n'
+    assert evaluated(folder, rules=asking)[1]["never_recorded"] == ["queue"]
+    assert "no record tells queue" in command(folder, rules=asking).stdout
+
+
+def test_a_record_with_two_probabilities_is_left_out(folder: Path) -> None:
+    """What does not fit together is no evidence, and is counted."""
+    with closing(sqlite3.connect(folder / "agent" / "state.db")) as connection, connection:
+        query = "SELECT id, record FROM decision WHERE tried IS NOT NULL LIMIT 1"
+        decision, record = connection.execute(query).fetchone()
+        told = json.loads(record)
+        told["action_probability"] /= 2
+        connection.execute(
+            "UPDATE decision SET record = ? WHERE id = ?", (json.dumps(told), decision)
+        )
+    assert evaluated(folder, rules=OTHER)[1]["left_out"]["unreadable"] == 1
+
+
+def test_rules_that_are_not_kept_any_more_must_be_given(folder: Path) -> None:
+    """A bundle is evaluated under each decision's own rules, or under those that one says."""
+    with closing(sqlite3.connect(folder / "agent" / "state.db")) as connection, connection:
+        connection.execute("DELETE FROM rule_set")
+    code, report = evaluated(folder, "--bundle", str(BUNDLE))
+    assert code not in {0, 1}
+    assert "--rules" in report["error"]
+    assert evaluated(folder, "--bundle", str(BUNDLE), rules=EXPLORING)[1]["n"] > 300
+
+
+def test_nothing_to_evaluate_is_wrong_use(folder: Path) -> None:
+    """One of the two must be said."""
+    done = command(folder)
+    assert done.returncode == 2
+    assert "--bundle" in done.stderr
