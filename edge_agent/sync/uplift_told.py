@@ -23,14 +23,14 @@ COLUMNS: Final = (
     "",
 )
 NOTE: Final = (
-    f"Units are people or time slots; in brackets the {LEVEL:.0%} interval, which may be looked at"
-    " at any time, for each campaign alone."
+    f"Units are people or time slots; in brackets the {LEVEL:.0%} interval, to be looked at"
+    f" any time, for each campaign alone; none under {UNITS_MIN} units an arm or without a sale."
 )
 _WORDS: Final = {
     "more": "more",
     "less": "less",
     "unsure": "not sure yet",
-    "too_few": f"too few yet (under {UNITS_MIN} units an arm, or no purchase)",
+    "too_few": "too few yet",
 }
 _SHARE_DIGITS: Final = 6
 
