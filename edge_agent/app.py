@@ -69,7 +69,7 @@ from edge_agent.shell.opening import Opening
 from edge_agent.shell.reserve import Reserve
 from edge_agent.shell.retention import APART, purge
 from edge_agent.shell.rights_desk import RightsDesk, StoreOf, Ways
-from edge_agent.shell.rule_desk import RuleDesk
+from edge_agent.shell.rule_desk import Found, RuleDesk
 from edge_agent.shell.scorers import ModelScorer, PopularityScorer
 from edge_agent.shell.second_copy import SecondCopy
 from edge_agent.shell.shadow import Shadow
@@ -116,6 +116,7 @@ class Agent:
         self.config = config
         self._path = path
         self.stopping = threading.Event()
+        self._reloading = threading.Lock()
         self._service = ServiceManager()
         self._next_alive_s = 0.0
         self._next_purge_s = 0.0
@@ -508,7 +509,11 @@ class Agent:
 
     def _reload(self) -> None:
         try:
-            self._loop.calls.call(self._load_again, timeout_s=CALL_TIMEOUT_S)
+            # One after the other, so that the newest reading is the last to come into force.
+            with self._reloading:
+                # Read in this thread: events do not wait for a large file.
+                load = partial(self._load_again, self._rule_desk.read())
+                self._loop.calls.call(load, timeout_s=CALL_TIMEOUT_S)
         except EdgeAgentError as error:
             log.error("reload_failed", extra={"fields": {"error": error.message}})  # noqa: TRY400 - told in our words
             return
@@ -517,11 +522,11 @@ class Agent:
         problems = [*self._desk.problems, *self._rule_desk.problems]
         log.info("reloaded", extra={"fields": {"problems": problems}})
 
-    def _load_again(self) -> dict[str, Any]:
+    def _load_again(self, found: Found) -> dict[str, Any]:
         self._desk.reload(self._unit, now_ms=self.now_ms())
         self._mapper.replace(self._desk.mappings)
         self._road.devices.tolerances = self._tolerances()
-        self._rule_desk.reload(self._unit, now_ms=self.now_ms())
+        self._rule_desk.take(found, self._unit, now_ms=self.now_ms())
         self._road.use_rules(self._rule_desk.rules)
         return {}
 

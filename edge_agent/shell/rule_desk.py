@@ -10,6 +10,7 @@ for two contents.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,7 @@ from edge_agent import config as configuration
 from edge_agent.domain.rules import NEUTRAL, Rules
 from edge_agent.domain.time import datetime_from_ms
 from edge_agent.errors import ConfigError
+from edge_agent.ingest.places import line_of
 from edge_agent.shell.health import RULES_IN_FORCE, RULES_PROBLEM
 
 if TYPE_CHECKING:
@@ -29,6 +31,16 @@ log = logging.getLogger(__name__)
 VERSIONS_MAX: Final = 100
 _META: Final = "SELECT value FROM meta WHERE key = ?"
 _KEPT: Final = "SELECT version, digest, text, since_ms FROM rule_set"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What was found where the policy should be: rules, none meant, or why there are none."""
+
+    rules: Rules = NEUTRAL
+    text: str = ""
+    name: str = ""
+    error: ConfigError | None = None
 
 
 class RuleDesk:
@@ -58,20 +70,48 @@ class RuleDesk:
         version = self._written[RULES_IN_FORCE]
         if self._config.rules is not None and version in self._kept:
             self._go_on_with(self._kept[version][1], version)
-        self._load(self._config, unit, now_ms)
+        self.take(self._read(self._config), unit, now_ms=now_ms)
 
-    def reload(self, unit: UnitOfWork, *, now_ms: int) -> None:
-        """Loads it again; whatever is wrong leaves in force what was."""
+    def read(self) -> Found:
+        """Reads the file again, and changes nothing: in any thread, for a large one takes long."""
         try:
             config = self._config if self._path is None else configuration.load(self._path)
         except ConfigError as error:
             # Which file is meant cannot be told.
-            self._refuse(error, unit)
+            return Found(error=error)
+        return self._read(config)
+
+    def take(self, found: Found, unit: UnitOfWork, *, now_ms: int) -> None:
+        """Puts in force what was read; whatever is wrong leaves in force what was."""
+        if found.error is not None:
+            self._refuse(found.error, unit)
             return
-        self._load(config, unit, now_ms)
+        rules = found.rules
+        if rules is not NEUTRAL:
+            taken = self._taken_name(found)
+            if taken is not None:
+                self._refuse(taken, unit)
+                return
+            if rules.version not in self._kept or self.rules.version != rules.version:
+                self._keep(rules, found.text, unit, now_ms)
+        self._put_in_force(rules, unit)
+
+    def _read(self, config: Config) -> Found:
+        if config.rules is None:
+            return Found()
+        # An agent without a policy spares their memory.
+        from edge_agent.shell.rule_files import rules_of, text_of  # noqa: PLC0415
+
+        path = Path(config.rules)
+        try:
+            text = text_of(path)
+            rules = rules_of(text, name=str(path), config=self._config)
+        except ConfigError as error:
+            return Found(error=error)
+        return Found(rules=rules, text=text, name=str(path))
 
     def _go_on_with(self, text: str, version: str) -> None:
-        from edge_agent.shell.rule_files import rules_of  # noqa: PLC0415 - as below
+        from edge_agent.shell.rule_files import rules_of  # noqa: PLC0415 - as above
 
         try:
             # Where it stood already, a screen that is gone since spoils nothing.
@@ -81,35 +121,18 @@ class RuleDesk:
             fields = {"version": version, "problem": _told(error)}
             log.error("kept_rules_refused", extra={"fields": fields})  # noqa: TRY400 - told in our words
 
-    def _load(self, config: Config, unit: UnitOfWork, now_ms: int) -> None:
-        if config.rules is None:
-            self._take(NEUTRAL, unit)
-            return
-        # An agent without a policy spares their memory.
-        from edge_agent.shell.rule_files import rules_of, text_of  # noqa: PLC0415
-
-        path = Path(config.rules)
-        try:
-            text = text_of(path)
-            rules = rules_of(text, name=str(path), config=self._config)
-            self._heed_name(rules, str(path))
-        except ConfigError as error:
-            self._refuse(error, unit)
-            return
-        if rules.version not in self._kept or self.rules.version != rules.version:
-            self._keep(rules, text, unit, now_ms)
-        self._take(rules, unit)
-
-    def _heed_name(self, rules: Rules, name: str) -> None:
-        kept = self._kept.get(rules.version)
-        if kept is None or kept[0] == rules.digest:
-            return
-        day = datetime_from_ms(kept[2]).date()
+    def _taken_name(self, found: Found) -> ConfigError | None:
+        """Returns why a version cannot be called so; None when it can."""
+        version = found.rules.version
+        kept = self._kept.get(version)
+        if kept is None or kept[0] == found.rules.digest:
+            return None
+        day, line = datetime_from_ms(kept[2]).date(), line_of(found.text, ("version",))
         what = (
-            f"{name}:1: version: {rules.version!r} is the name of other contents since {day};"
+            f"{found.name}:{line}: version: {version!r} is the name of other contents since {day};"
             " give these a new one"
         )
-        raise ConfigError(f"{name} is wrong", problems=(what,))
+        return ConfigError(f"{found.name} is wrong", problems=(what,))
 
     def _keep(self, rules: Rules, text: str, unit: UnitOfWork, now_ms: int) -> None:
         self._kept[rules.version] = (rules.digest, text, now_ms)
@@ -119,7 +142,7 @@ class RuleDesk:
             del self._kept[version]
             unit.add("rule_set_delete", (version,))
 
-    def _take(self, rules: Rules, unit: UnitOfWork) -> None:
+    def _put_in_force(self, rules: Rules, unit: UnitOfWork) -> None:
         is_other = rules != self.rules
         self.rules, self.problem = rules, ""
         in_force = "" if rules is NEUTRAL else rules.version

@@ -145,10 +145,10 @@ def test_one_name_never_stands_for_two_contents(
     agent: RunningAgent, store: Device, policy: Path
 ) -> None:
     """A decision names its policy's version: other contents under it are refused."""
-    policy.write_text(V2.replace("v2", "v1"), encoding="utf-8")
+    policy.write_text("# a comment\n" + V2.replace("v2", "v1"), encoding="utf-8")
     agent.reload()
     assert audience(store) == "semi_private"
-    assert ":1: version: 'v1' is the name of other contents since 20" in told(agent)[1]["problem"]
+    assert ":2: version: 'v1' is the name of other contents since 20" in told(agent)[1]["problem"]
     policy.write_text(f"# another comment\n\n{V1}", encoding="utf-8")
     agent.reload()
     assert told(agent)[1]["problem"] is None
