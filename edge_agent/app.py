@@ -342,6 +342,7 @@ class Agent:
             now_ms=now_ms,
             watermark_ms=self._meta("watermark_ms"),
             observer=self._shadow,
+            rule_book=self._rule_desk,
         )
 
     def _make_hq_heard(self, now_ms: int) -> HqHeard | None:

@@ -25,11 +25,12 @@ if TYPE_CHECKING:
         ZoneId,
     )
     from edge_agent.domain.offers import Offer
-    from edge_agent.domain.rules import FactValue
+    from edge_agent.domain.rules import FactValue, Rules
     from edge_agent.domain.scoring import ScoredProduct, ScoringRequest
     from edge_agent.domain.store import AtRegister, Level, Product, Showing
     from edge_agent.domain.visitor import Link as VisitorLink
     from edge_agent.domain.visitor import Subject, Visit, Visitor
+    from edge_agent.wire.downlink import CampaignBody
 
 
 class Permutation(Protocol):
@@ -206,6 +207,10 @@ class State(Protocol):
         """
         ...
 
+    def hq_campaigns(self) -> Mapping[CampaignId, str]:
+        """Returns HQ's campaigns as sections of a policy; another mapping once one changes."""
+        ...
+
     def offer(self, mark: str) -> Offer | None:
         """Returns the limited offer whose code has this digest."""
         ...
@@ -285,6 +290,22 @@ class UnitOfWork(Protocol):
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
+        ...
+
+
+class RuleBook(Protocol):
+    """The chain's policy, and HQ's campaigns beside it."""
+
+    rules: Rules
+
+    def joined(
+        self, campaigns: Mapping[CampaignId, str], unit: UnitOfWork, *, now_ms: int
+    ) -> Rules:
+        """Returns the policy in force with HQ's campaigns in it."""
+        ...
+
+    def refusal_of(self, body: CampaignBody, campaigns: Mapping[CampaignId, str]) -> str | None:
+        """Returns why a campaign of HQ's cannot be used; None if it can."""
         ...
 
 

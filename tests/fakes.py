@@ -90,6 +90,7 @@ class MemoryState:
         self.told: dict[str, Fact] = {}
         self.reported: dict[tuple[VisitorId, str], Contact] = {}
         self.offers: dict[str, Offer] = {}
+        self.campaigns: dict[CampaignId, effects.SetCampaign] = {}
         self.uses: dict[tuple[CampaignId, str], tuple[int, int]] = {}
 
     # --- State --------------------------------------------------------------------------------
@@ -237,6 +238,10 @@ class MemoryState:
                 contact = contact.with_outcome(kind, ProductId(product) if product else None)
         return contact
 
+    def hq_campaigns(self) -> Mapping[CampaignId, str]:
+        """Returns HQ's campaigns as sections of a policy."""
+        return {key: each.section for key, each in self.campaigns.items()}
+
     def offer(self, mark: str) -> Offer | None:
         """Returns the limited offer whose code has this digest."""
         return self.offers.get(mark)
@@ -308,8 +313,11 @@ class MemoryState:
             case _:
                 self._take_told(effect)
 
-    def _take_told(self, effect: Effect) -> None:
+    def _take_told(self, effect: Effect) -> None:  # noqa: C901 - one case an effect
         match effect:
+            case effects.SetCampaign():
+                told = {**self.campaigns, effect.campaign: effect}
+                self.campaigns = {k: c for k, c in told.items() if c.ends_at_ms > effect.at_ms}
             case effects.GiveOffer():
                 self.offers.setdefault(effect.offer.mark, effect.offer)
             case effects.RedeemOffer():

@@ -191,6 +191,20 @@ class CountCampaign:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetCampaign:
+    """Sets a campaign of HQ's; those that are over by now go, were it this one.
+
+    Attributes:
+        section: As a policy file would say it, in canonical JSON.
+    """
+
+    campaign: CampaignId
+    section: str
+    ends_at_ms: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GiveOffer:
     """Writes a limited offer that was given; the same again changes nothing."""
 
@@ -237,6 +251,7 @@ Effect = (
     | RecordContact
     | ForgetContacts
     | CountCampaign
+    | SetCampaign
     | GiveOffer
     | RedeemOffer
     | Confirm

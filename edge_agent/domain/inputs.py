@@ -89,12 +89,17 @@ class StaffAnswered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commanded:
-    """HQ's command, its signature, store, expiry and version already checked."""
+    """HQ's command, its signature, store, expiry and version already checked.
+
+    Attributes:
+        problem: Why what it defines cannot be used here; None where it can, or defines nothing.
+    """
 
     command: AnyCommand
     day: str
     subject: Subject | None = None
     case: str | None = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
+from edge_agent.decide.hq_campaigns import section_of, section_text
 from edge_agent.domain.contacts import HQ_PREFIX, IGNORED, Contact
 from edge_agent.domain.decisions import Cause
-from edge_agent.domain.effects import Confirm, RecordContact, SetCatalogue, SetFact, SetStock
+from edge_agent.domain.effects import (
+    Confirm,
+    RecordContact,
+    SetCampaign,
+    SetCatalogue,
+    SetFact,
+    SetStock,
+)
 from edge_agent.domain.ids import CampaignId, ProductId
 from edge_agent.domain.store import Fact, Product
 from edge_agent.domain.time import SECOND_MS, ms_from_datetime
@@ -50,9 +58,12 @@ def obey(draft: Draft, commanded: Commanded) -> None:
             reason = _of_person(draft, commanded, command)
         case downlink.StockCommand() | downlink.CatalogueCommand() | downlink.FactCommand():
             reason = _of_store(draft, command)
+        case downlink.CampaignCommand():
+            reason = commanded.problem
+            if reason is None:
+                draft.add(_campaign(draft, command.body))
         case (
-            downlink.CampaignCommand()
-            | downlink.JourneyCommand()
+            downlink.JourneyCommand()
             | downlink.SegmentCommand()
             | downlink.ConfigCommand()
             | downlink.PromotionCommand()
@@ -188,6 +199,15 @@ def _fact(body: downlink.FactBody) -> Fact:
     # One that is over already takes back what was said before.
     until_ms = ms_from_datetime(body.valid_until)
     return Fact(name=body.name, value=body.value, valid_until_ms=until_ms)
+
+
+def _campaign(draft: Draft, body: downlink.CampaignBody) -> SetCampaign:
+    return SetCampaign(
+        campaign=CampaignId(body.campaign),
+        section=section_text(section_of(body)),
+        ends_at_ms=ms_from_datetime(body.ends_at),
+        at_ms=draft.context.now_ms,
+    )
 
 
 def _contacts(draft: Draft, commanded: Commanded, body: downlink.ContactBody) -> str | None:

@@ -47,7 +47,15 @@ if TYPE_CHECKING:
 
     from edge_agent.domain.inputs import Input
     from edge_agent.ingest.device_mapping import DeviceMapping
-    from edge_agent.ports import Catalogue, Delivery, Observer, Scorer, State, UnitOfWork
+    from edge_agent.ports import (
+        Catalogue,
+        Delivery,
+        Observer,
+        RuleBook,
+        Scorer,
+        State,
+        UnitOfWork,
+    )
     from edge_agent.runner.dead_letters import DeadLetters
     from edge_agent.runner.devices import Devices
     from edge_agent.runner.hq_heard import HqHeard
@@ -98,6 +106,7 @@ class Road:
         now_ms: int,
         watermark_ms: int,
         observer: Observer | None = None,
+        rule_book: RuleBook | None = None,
     ) -> None:
         self._settings = settings
         self._observer = observer
@@ -124,6 +133,8 @@ class Road:
         self._decoded: dict[int, list[Event | Refusal]] = {}
         self._newest_versions: dict[tuple[str, str], int] = {}
         self._rules = NEUTRAL
+        self._rule_book = rule_book
+        self._campaigns = state.hq_campaigns()
         layout = self._layout = settings.layout
         self._exits = frozenset(zone.id for zone in layout.zones.values() if zone.is_exit)
         self._register_zones = frozenset(
@@ -142,6 +153,7 @@ class Road:
     def begin_batch(self) -> None:
         """Starts a batch: nothing of it is on the disk yet."""
         self._marks.clear()
+        self._heed_campaigns()
         if self._hq_heard is not None:
             self._hq_heard.begin_batch(self.now_ms)
         self.mapper.begin_batch(self.now_ms)
@@ -214,10 +226,18 @@ class Road:
         self.set_now(self.now_ms)
 
     def use_rules(self, rules: Rules) -> None:
-        """Lets other rules hold from the next event on."""
+        """Lets other rules hold from the next event on; HQ's campaigns are joined to them."""
+        self._campaigns = self._state.hq_campaigns()
+        if self._rule_book is not None and self._campaigns:
+            rules = self._rule_book.joined(self._campaigns, self._unit, now_ms=self.now_ms)
         self._rules = rules
         self._layout = self._settings.layout.tightened(rules.audiences)
         self.set_now(self.now_ms)
+
+    def _heed_campaigns(self) -> None:
+        """Joins HQ's campaigns anew where they changed, were it that a batch was rolled back."""
+        if self._rule_book is not None and self._state.hq_campaigns() is not self._campaigns:
+            self.use_rules(self._rule_book.rules)
 
     @property
     def is_urgent(self) -> bool:
@@ -320,14 +340,19 @@ class Road:
             self._confirm(command.command, "this customer was forgotten after that")
             return
         self.counters["command_taken"] += 1
+        problem = None
+        if self._rule_book is not None and command.kind == "campaign":
+            problem = self._rule_book.refusal_of(command.body, self._state.hq_campaigns())
         self._run(
             Commanded(
                 command=command,
                 day=day,
                 subject=subject,
                 case=None if case is None else self._people.case(case),
+                problem=problem,
             )
         )
+        self._heed_campaigns()
 
     def _hear_hq(self, command: AnyCommand) -> None:
         heard = self._hq_heard

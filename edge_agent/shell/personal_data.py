@@ -354,6 +354,7 @@ KEPT: Final = (
 IMPERSONAL: Final = {
     "meta": "the agent's own settings, counters and sealed keyring",
     "zone_level": "how many are in a zone: a number, the newest alone",
+    "campaign": "HQ's campaigns; the next one takes those along that are over",
     "stock": "how many of a product there are",
     "catalogue": "what the store sells",
     "mapping": "the text of each device mapping in force",

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent import config as configuration
+from edge_agent.decide.hq_campaigns import NO_FILE, joined, section_of, section_text
+from edge_agent.domain.ids import CampaignId
 from edge_agent.domain.rules import NEUTRAL, Rules
 from edge_agent.domain.time import datetime_from_ms
 from edge_agent.errors import ConfigError
@@ -22,13 +25,18 @@ from edge_agent.ingest.places import line_of
 from edge_agent.shell.health import RULES_IN_FORCE, RULES_PROBLEM
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edge_agent.config import Config
     from edge_agent.ports import UnitOfWork
+    from edge_agent.wire.downlink import CampaignBody
 
 log = logging.getLogger(__name__)
 
 # As many versions are kept; decisions that name an older one are long purged.
 VERSIONS_MAX: Final = 100
+# Of what HQ is told of a campaign that it must mend.
+REASON_MAX: Final = 1_000
 _META: Final = "SELECT value FROM meta WHERE key = ?"
 _KEPT: Final = "SELECT version, digest, text, since_ms FROM rule_set"
 
@@ -52,6 +60,8 @@ class RuleDesk:
         self._kept: dict[str, tuple[str, str, int]] = {}
         self._written = {RULES_IN_FORCE: "", RULES_PROBLEM: ""}
         self.rules: Rules = NEUTRAL
+        # What its file says, for HQ's campaigns to be put beside it.
+        self._document: Mapping[str, Any] = NO_FILE
         self.problem = ""
 
     @property
@@ -94,6 +104,7 @@ class RuleDesk:
                 return
             if rules.version not in self._kept or self.rules.version != rules.version:
                 self._keep(rules, found.text, unit, now_ms)
+        self._document = NO_FILE if rules is NEUTRAL else tomllib.loads(found.text)
         self._put_in_force(rules, unit)
 
     def _read(self, config: Config) -> Found:
@@ -110,12 +121,55 @@ class RuleDesk:
             return Found(error=error)
         return Found(rules=rules, text=text, name=str(path))
 
+    def joined(
+        self, campaigns: Mapping[CampaignId, str], unit: UnitOfWork, *, now_ms: int
+    ) -> Rules:
+        """Returns the policy in force with HQ's campaigns in it; kept like any that decides."""
+        if not campaigns:
+            return self.rules
+        text = joined(self._document, campaigns)
+        try:
+            rules = self._joined_of(text)
+        except ConfigError as error:
+            # Another release of the agent may read them no more.
+            fields = {"problem": _told(error)}
+            log.error("hq_campaigns_refused", extra={"fields": fields})  # noqa: TRY400 - told in our words
+            return self.rules
+        self._keep(rules, text, unit, now_ms)
+        log.info("hq_campaigns_joined", extra={"fields": {"version": rules.version}})
+        return rules
+
+    def refusal_of(self, body: CampaignBody, campaigns: Mapping[CampaignId, str]) -> str | None:
+        """Returns why a campaign of HQ's cannot be used beside what is in force; None if it can.
+
+        Args:
+            body: The campaign.
+            campaigns: Those that HQ defined before.
+        """
+        if body.currency not in {None, self._config.currency}:
+            return f"the store's currency is {self._config.currency}"
+        name = CampaignId(body.campaign)
+        if name in self._document.get("campaigns", {}):
+            return "the chain's policy file has a campaign of this name"
+        told = {**campaigns, name: section_text(section_of(body))}
+        try:
+            self._joined_of(joined(self._document, told))
+        except ConfigError as error:
+            return _told(error)[:REASON_MAX]
+        return None
+
+    def _joined_of(self, text: str) -> Rules:
+        from edge_agent.shell.rule_files import rules_of  # noqa: PLC0415 - as below
+
+        return rules_of(text, name="HQ's campaigns", config=self._config, is_in_force=True)
+
     def _go_on_with(self, text: str, version: str) -> None:
         from edge_agent.shell.rule_files import rules_of  # noqa: PLC0415 - as above
 
         try:
             # Where it stood already, a screen that is gone since spoils nothing.
             self.rules = rules_of(text, name=version, config=self._config, is_in_force=True)
+            self._document = tomllib.loads(text)
         except ConfigError as error:
             # Another release of the agent may read it no more.
             fields = {"version": version, "problem": _told(error)}
@@ -139,6 +193,8 @@ class RuleDesk:
         unit.add("rule_set", (rules.version, rules.digest, text, now_ms))
         by_age = sorted(self._kept, key=lambda version: self._kept[version][2])
         for version in by_age[:-VERSIONS_MAX]:
+            if version == self.rules.version:
+                continue
             del self._kept[version]
             unit.add("rule_set_delete", (version,))
 

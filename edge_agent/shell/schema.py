@@ -647,6 +647,16 @@ def m019_tried(database: Database) -> None:
         database.execute(statement)
 
 
+@migrations()
+def m020_campaigns(database: Database) -> None:
+    """Adds HQ's campaigns, as the sections of a policy that they are."""
+    database.execute(
+        "CREATE TABLE campaign (id TEXT PRIMARY KEY, section TEXT NOT NULL,"
+        " ends_at_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID"
+    )
+    database.execute("UPDATE meta SET value = '20' WHERE key = 'schema_version'")
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is not applied yet, each migration in one transaction with its record."""
     migrations.apply(Database(connection))

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
     from edge_agent.domain.contacts import CampaignUses, Contact
     from edge_agent.domain.decisions import Decision
-    from edge_agent.domain.effects import Change, CountCampaign, RedeemOffer, SetLevel
+    from edge_agent.domain.effects import Change, CountCampaign, RedeemOffer, SetCampaign, SetLevel
     from edge_agent.domain.offers import Offer
     from edge_agent.domain.policy import Policy
     from edge_agent.domain.rules import FactValue
@@ -129,6 +129,7 @@ class StateStore:
         self.next_mark_id = 1
         self._true_facts: Mapping[str, FactValue] = MappingProxyType({})
         self._facts_hold: tuple[int, int] = NEVER
+        self._hq_campaigns: Mapping[CampaignId, str] = MappingProxyType({})
         self.reload()
 
     def reload(self) -> None:
@@ -433,6 +434,10 @@ class StateStore:
         """Returns what was said to a visitor from an instant on over all channels."""
         return self._contacts.of(visitor, since_ms=since_ms)
 
+    def hq_campaigns(self) -> Mapping[CampaignId, str]:
+        """Returns HQ's campaigns as sections of a policy; another mapping once one changes."""
+        return self._hq_campaigns
+
     def offer(self, mark: str) -> Offer | None:
         """Returns the limited offer whose code has this digest."""
         if mark in self._offers:
@@ -521,6 +526,14 @@ class StateStore:
     def forget_contacts(self, visitor: VisitorId) -> None:
         """Forgets what HQ told of a visitor."""
         self._contacts.forget_reported(visitor)
+
+    def put_campaign(self, effect: SetCampaign) -> None:
+        """Sets a campaign of HQ's; those that are over by now go."""
+        self._campaign_ends[effect.campaign] = effect.ends_at_ms
+        told = {**self._hq_campaigns, effect.campaign: effect.section}
+        self._hq_campaigns = MappingProxyType(
+            {key: each for key, each in told.items() if self._campaign_ends[key] > effect.at_ms}
+        )
 
     def note_offer(self, effect: GiveOffer | RedeemOffer) -> None:
         """Remembers an offer that was given or redeemed, until that is on the disk."""
@@ -767,6 +780,12 @@ class StateStore:
                 "SELECT kind, zone, value, at_ms FROM zone_level"
             )
         }
+        told = self._db.execute("SELECT id, section, ends_at_ms FROM campaign ORDER BY id")
+        sections = {CampaignId(key): (section, ends_at_ms) for key, section, ends_at_ms in told}
+        self._campaign_ends = {key: ends_at_ms for key, (_, ends_at_ms) in sections.items()}
+        self._hq_campaigns = MappingProxyType(
+            {key: section for key, (section, _) in sections.items()}
+        )
         self._uses: dict[CampaignId, CampaignUses] = {}
         for campaign, day, given, redeemed in self._db.execute(
             "SELECT campaign, day, given, redeemed FROM campaign_use ORDER BY campaign, day"

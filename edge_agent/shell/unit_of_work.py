@@ -162,6 +162,8 @@ _SQL: Final = {
         "UPDATE offer SET redeemed_at_ms = ?, redeemed_by = ?, basket = ?"
         " WHERE mark = ? AND redeemed_at_ms IS NULL"
     ),
+    "campaign_over": "DELETE FROM campaign WHERE ends_at_ms <= ?",
+    "campaign": "INSERT OR REPLACE INTO campaign (id, section, ends_at_ms) VALUES (?, ?, ?)",
     "campaign_use": (
         "INSERT INTO campaign_use (campaign, day, given, redeemed) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (campaign, day) DO UPDATE SET given = given + excluded.given,"
@@ -271,6 +273,8 @@ _ORDER: Final = (
     "outcome",
     "contacts_delete",
     "contact",
+    "campaign",
+    "campaign_over",
     "offer",
     "offer_redeemed",
     "campaign_use",
@@ -415,7 +419,7 @@ class UnitOfWork:
             case effects.JoinPurchases():
                 self._joins.append(effect)
                 self._state.note(effect)
-            case effects.GiveOffer() | effects.RedeemOffer():
+            case effects.GiveOffer() | effects.RedeemOffer() | effects.SetCampaign():
                 self._take_offer(effect)
             case (
                 effects.RecordContact()
@@ -450,8 +454,15 @@ class UnitOfWork:
             case _:
                 pass  # publishing, waking and counting are the runner's
 
-    def _take_offer(self, effect: effects.GiveOffer | effects.RedeemOffer) -> None:
+    def _take_offer(
+        self, effect: effects.GiveOffer | effects.RedeemOffer | effects.SetCampaign
+    ) -> None:
         match effect:
+            case effects.SetCampaign():
+                self.add("campaign", (effect.campaign, effect.section, effect.ends_at_ms))
+                self.add("campaign_over", (effect.at_ms,))
+                self._state.put_campaign(effect)
+                return
             case effects.GiveOffer():
                 self.add("offer", rows.offer_row(effect.offer))
             case effects.RedeemOffer():

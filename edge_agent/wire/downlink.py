@@ -98,12 +98,17 @@ class ComplaintBody(Message):
 
 
 class CampaignBody(Message):
-    """A campaign with its offer, limited in time and number."""
+    """A campaign with its offer, limited in time and number.
+
+    Attributes:
+        definition: All else that a section `[campaigns.NAME]` of a `policy.toml` may say, in its
+            words. One whose `ends_at` is past takes the campaign back.
+    """
 
     campaign: Name
     starts_at: Instant
     ends_at: Instant
-    products: Annotated[tuple[Name, ...], Field(min_length=1, max_length=5_000)]
+    products: Annotated[tuple[Name, ...], Field(max_length=5_000)] = ()
     text: Text
     value: Amount | None = None
     currency: Currency | None = None

@@ -17,6 +17,7 @@ from edge_agent.domain.effects import (
     GiveOffer,
     RecordContact,
     RedeemOffer,
+    SetCampaign,
     SetFact,
     Step,
 )
@@ -412,6 +413,22 @@ def test_a_campaigns_uses_are_counted_by_day(heard: World, kind: str) -> None:
     assert (uses.given_on("2017-12-02"), uses.redeemed_on("2017-12-02")) == (3, 1)
     assert uses.given_on("2017-12-03") == 0
     assert heard.state.campaign_uses(CampaignId("20")).given == 0
+
+
+def test_hqs_campaigns_come_back(heard: World, kind: str) -> None:
+    """The newest section of a name holds; who asks sees by the mapping that one changed."""
+    for name, section, ends_s in (("c1", "{}", 50), ("c2", '{"a":1}', 99), ("c2", '{"a":2}', 99)):
+        campaign = SetCampaign(
+            campaign=CampaignId(name), section=section, ends_at_ms=at(ends_s), at_ms=at(0)
+        )
+        apply(heard, campaign)
+    settled(heard, kind)
+    before = heard.state.hq_campaigns()
+    assert before == {"c1": "{}", "c2": '{"a":2}'}
+    apply(heard, SetCampaign(campaign=CampaignId("c3"), section="{}", ends_at_ms=0, at_ms=at(50)))
+    settled(heard, kind)
+    assert heard.state.hq_campaigns() == {"c2": '{"a":2}'}
+    assert heard.state.hq_campaigns() is not before
 
 
 def test_an_offer_is_redeemed_once_and_stays_so(heard: World, kind: str) -> None:

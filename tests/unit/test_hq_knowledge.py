@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import tomllib
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from edge_agent.decide.hq_campaigns import joined, section_text
 from edge_agent.domain.contacts import Contact
 from edge_agent.domain.effects import Confirm, Effect
-from edge_agent.domain.ids import ProductId
+from edge_agent.domain.ids import CampaignId, ProductId
 from edge_agent.domain.time import rfc3339_from_ms
 from edge_agent.engine.draft import Draft
 from edge_agent.engine.persons import circle_of
+from edge_agent.shell.rule_files import rules_of
 from tests.factories import (
     CARD,
     PHONE,
@@ -133,3 +138,81 @@ def test_an_age_of_the_catalogue_is_the_products_own() -> None:
     heard.command(command("catalogue", {"rows": rows}))
     ages = {each.id: each.minimum_age for each in heard.memory.products.values()}
     assert ages == {ProductId("w1"): 18, ProductId("m1"): 0}
+
+
+def defined(heard: World, **more: Any) -> list[str | None]:
+    """HQ defines a campaign; returns how that is confirmed."""
+    body = {
+        "campaign": "c1",
+        "starts_at": rfc3339_from_ms(at(-60)),
+        "ends_at": rfc3339_from_ms(at(600)),
+        "products": ["d0"],
+        "text": "A third off",
+        "budget": 5,
+        "value": "0.50",
+        "definition": {"per_visitor": 1, "text": "not this one"},
+    }
+    return refusals(heard.command(command("campaign", {**body, **more})))
+
+
+def test_a_campaign_of_hqs_is_the_section_of_a_policy() -> None:
+    """What its body says holds; its definition says the rest in the file's words."""
+    heard = world()
+    assert defined(heard) == [None]
+    (section,) = heard.state.hq_campaigns().values()
+    assert json.loads(section) == {
+        "budget": 5,
+        "from": "2017-12-02T14:59:00.000Z",
+        "per_visitor": 1,
+        "products": ["d0"],
+        "text": "A third off",
+        "until": "2017-12-02T15:10:00.000Z",
+        "value": 0.5,
+    }
+
+
+def test_a_campaign_that_is_over_goes_with_the_next_word() -> None:
+    """Its own, which takes it back, or another's."""
+    heard = world()
+    defined(heard)
+    assert defined(heard, ends_at=rfc3339_from_ms(at(-1))) == [None]
+    assert heard.state.hq_campaigns() == {}
+    defined(heard, campaign="c2", ends_at=rfc3339_from_ms(at(5)))
+    heard.pass_s(5)
+    defined(heard, campaign="c3")
+    assert list(heard.state.hq_campaigns()) == ["c3"]
+
+
+FILE = """
+version = "spring"   # of the chain
+[caps]
+quiet_hours = ["21:00-08:00"]
+[margins]
+"A \\"dairy\\"" = 0.2
+[campaigns.own]
+text = "of the file"
+from = 2017-12-01
+until = 2017-12-24T10:31:00-05:00
+products = ["d1"]
+when = 'hour < 12 && fact.weather == "rain"'
+[screens."dairy-1"]
+sharing = { mode = "mixed" }
+"""
+
+
+def test_a_policy_and_hqs_campaigns_are_one_text_of_a_version_of_its_own() -> None:
+    """All that the file says stays; a name that both have is the file's."""
+    section = {"text": 'HQ\'s: \\ "½" \x7f\n', "from": "2017-12-01", "until": "2017-12-03"}
+    ours = {**section, "products": ["d0"], "budget": 3, "lever": 1.5, "channels": ["screen"]}
+    campaigns = {CampaignId("hqs"): section_text(ours), CampaignId("own"): section_text(section)}
+    both = rules_of(joined(tomllib.loads(FILE), campaigns), name="both")
+    alone = rules_of(FILE, name="alone")
+    assert [each.id for each in both.campaigns] == ["hqs", "own"]
+    assert both.campaigns[0].text == section["text"]
+    assert (both.campaigns[0].budget, both.campaigns[0].lever) == (3, 1.5)
+    joined_less = replace(both, campaigns=both.campaigns[1:])
+    assert replace(joined_less, version="spring", digest=alone.digest) == alone
+    assert both.version.startswith("spring.")
+    assert both.digest != alone.digest
+    fewer = rules_of(joined(tomllib.loads(FILE), dict([*campaigns.items()][1:])), name="fewer")
+    assert fewer.version != both.version

@@ -1,0 +1,90 @@
+"""Campaigns that HQ defines: as the sections of a `policy.toml` that they would be.
+
+HQ's command says what a campaign offers, from when to when; its `definition` says the rest in the
+words of the policy file (`channels`, `when`, `per_visitor`, `redeem_within_s`, …). They are joined
+with the chain's file into one text, so that there is one form, one check and one record of both.
+What the file says of a campaign holds against HQ's of the same name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import date
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_agent.domain.time import ms_from_datetime, rfc3339_from_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edge_agent.domain.ids import CampaignId
+    from edge_agent.wire.downlink import CampaignBody
+
+# What a file would say that holds nothing but HQ's campaigns.
+NO_FILE: Final[Mapping[str, Any]] = {"version": "hq"}
+_CAMPAIGNS: Final = "campaigns"
+_VERSION_MAX: Final = 48
+_DIGEST_DIGITS: Final = 12
+
+
+def section_of(body: CampaignBody) -> dict[str, Any]:
+    """Returns HQ's campaign as its section of a policy file; what the body itself says holds."""
+    section: dict[str, Any] = {
+        **body.definition,
+        "text": body.text,
+        "from": rfc3339_from_ms(ms_from_datetime(body.starts_at)),
+        "until": rfc3339_from_ms(ms_from_datetime(body.ends_at)),
+    }
+    if body.products:
+        section["products"] = list(body.products)
+    if body.value is not None:
+        section["value"] = float(body.value)
+    if body.budget is not None:
+        section["budget"] = body.budget
+    return section
+
+
+def section_text(section: Mapping[str, Any]) -> str:
+    """Returns a section as canonical JSON: equal sections, equal bytes."""
+    return json.dumps(section, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def joined(file: Mapping[str, Any], campaigns: Mapping[CampaignId, str]) -> str:
+    """Returns a policy's text with HQ's campaigns in it, under a version that names both.
+
+    Args:
+        file: The chain's policy as its TOML says, or `NO_FILE`.
+        campaigns: HQ's sections as JSON.
+    """
+    own = dict(file.get(_CAMPAIGNS, {}))
+    texts = {name: campaigns[name] for name in sorted(campaigns) if name not in own}
+    told = json.dumps(texts, sort_keys=True, ensure_ascii=False)
+    digest = hashlib.sha256(told.encode()).hexdigest()[:_DIGEST_DIGITS]
+    version = str(file.get("version", ""))[:_VERSION_MAX]
+    document = {
+        **file,
+        "version": f"{version}.{digest}",
+        _CAMPAIGNS: {**own, **{name: json.loads(text) for name, text in texts.items()}},
+    }
+    return "".join(f"{_key(key)} = {_value(each)}\n" for key, each in document.items())
+
+
+def _key(key: str) -> str:
+    return json.dumps(key)
+
+
+def _value(value: Any) -> str:
+    """Returns a value as TOML 1.0 writes it, tables in line."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        # JSON's escapes are TOML's; the one control character that JSON leaves is escaped here.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, dict):
+        return (
+            "{" + ", ".join(f"{_key(key)} = {_value(each)}" for key, each in value.items()) + "}"
+        )
+    if isinstance(value, list):
+        return "[" + ", ".join(_value(each) for each in value) + "]"
+    return value.isoformat() if isinstance(value, date) else repr(value)
