@@ -10,8 +10,8 @@ for two contents.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
