@@ -193,6 +193,7 @@ def answered(draft: Draft, call: Call, given: StaffAnswered) -> None:
         _end(draft, call, outcome, status="closed")
         return
     draft.add(RecordOutcome(decision=call.id, kind=outcome, at_ms=given.at_ms))
+    draft.touch_summaries(call.opened_at_ms)
     _put(draft, call)
     for team in call.teams:
         tell(draft, call, team, status="acknowledged")
@@ -272,6 +273,7 @@ def _end(draft: Draft, call: Call, outcome: str, *, status: AlertStatus) -> None
     draft.add(
         RecordOutcome(decision=call.id, kind=outcome, at_ms=now_ms), Count(f"call_{outcome}")
     )
+    draft.touch_summaries(call.opened_at_ms)
     for team in call.teams:
         tell(draft, call, team, status=status)
 
@@ -326,7 +328,7 @@ def _customer(draft: Draft, call: Call) -> AlertCustomer | None:
     if not call.is_signed or call.visitor is None:
         return None
     visitor: Visitor | None = draft.visitor(call.visitor)
-    if visitor is None or not visitor.is_identified or persons.refuses_help(draft, visitor):
+    if visitor is None or persons.refuses_help(draft, visitor):
         return None
     now_ms = draft.context.now_ms
     if not may_use(visitor, STAFF_ASSISTANCE, "staff", now_ms=now_ms):

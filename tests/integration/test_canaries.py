@@ -43,6 +43,16 @@ PLAIN: Final[dict[str, Any]] = {
     "screen": "dairy-1", "decision": "d1", "campaign": "c1", "channel": "till",
 }  # fmt: skip
 
+# Staff are called for all that they may be called for, and to a second team.
+RULES: Final = """version = "v1"
+[help]
+lifts_and_returns = 1
+queue_length = 1
+[teams.floor]
+acknowledge_within_s = 30
+escalate_to = "office"
+[teams.office]
+"""
 # Told on and kept nowhere, whatever stands in them.
 UNKEPT: Final = frozenset({
     "instance", "lot", "business_step", "disposition", "read_point", "business_location",
@@ -198,7 +208,9 @@ def test_no_identifier_is_found_anywhere_in_any_form(
     planted = canaries(N_CANARIES_SOAK if soak else N_CANARIES)
     caplog.set_level(logging.DEBUG)
     folder = tmp_path / "state"
-    with driven_agent(folder) as agent:
+    rules = tmp_path / "policy.toml"
+    rules.write_text(RULES, encoding="utf-8")
+    with driven_agent(folder, rules=rules) as agent:
         n_events = live(agent, planted[:3], every_field=True)
         n_events += live(agent, planted[3:], every_field=False)
         hq: Any = agent.agent._hq_link
@@ -206,6 +218,7 @@ def test_no_identifier_is_found_anywhere_in_any_form(
         to_hq = [b" ".join((topic.encode(), payload)) for topic, payload, _ in hq.published]
         waiting = [json.dumps(each).encode() for each in agent.for_hq()]
         counters = agent.road.counters
+        n_calls = agent.rows("SELECT count(*) FROM help_call")[0][0]
         dead = agent.rows("SELECT reason, count(*) FROM dead_letter GROUP BY reason")
         files = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
     files += [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
@@ -216,6 +229,7 @@ def test_no_identifier_is_found_anywhere_in_any_form(
     # Silence would pass as well: events were taken, refused, told and sent.
     assert counters["accepted"] > n_events / 3
     assert dict(dead)["personal"] > 50
+    assert n_calls
     assert sent
     assert to_hq
     assert counters["egress_refused"] == 0

@@ -10,7 +10,7 @@ import pytest
 
 from edge_agent.decide.calls import chain_from, team_for
 from edge_agent.domain.calls import Call
-from edge_agent.domain.effects import Count, Effect
+from edge_agent.domain.effects import Count, Effect, SummaryTouched
 from edge_agent.domain.ids import TeamId
 from edge_agent.domain.inputs import Forgotten, StaffAnswered
 from edge_agent.domain.rules import Help, Rules, Team
@@ -208,11 +208,15 @@ def test_an_older_measurement_says_nothing_of_now() -> None:
     assert alerts(heard) == []
 
 
-def test_a_queue_that_cooled_down_is_told_when_it_may_be() -> None:
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_a_queue_that_cooled_down_is_told_when_it_may_be(*, is_restarted: bool) -> None:
     """A sensor that tells of changes alone is silent while nobody moves on."""
     heard = store(queue=6)
     heard.take(queued(7, 1), queued(1, 5), queued(7, 10))
     assert len(said(heard)) == 2
+    if is_restarted:
+        heard.wakes.due(2**62)
+        assert said(heard, heard.restart()) == []
     found = heard.pass_s(heard.policy.alert_cooldown_s)
     assert said(heard, found) == [("floor", "open")]
 
@@ -323,6 +327,17 @@ def test_what_is_closed_stays_closed(outcome: str) -> None:
     assert call_of(heard) == before
     kinds = {kind for _, kind, _ in heard.memory.outcomes}
     assert kinds == {outcome}
+
+
+def test_an_answer_after_the_period_was_summed_up_has_it_told_again() -> None:
+    """HQ's counts of a team take in what came of its calls later."""
+    heard = store()
+    heard.take(pressed(0))
+    heard.closed_until_ms = heard.now_ms + 1
+    asked = call_of(heard).opened_at_ms
+    heard.pass_s(30)
+    assert SummaryTouched(at_ms=asked) in answer(heard, "acknowledged")
+    assert SummaryTouched(at_ms=asked) in answer(heard, "helped")
 
 
 def test_a_team_that_was_not_asked_answers_nothing() -> None:
