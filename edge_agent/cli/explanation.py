@@ -9,6 +9,7 @@ from edge_agent.domain.time import SECOND_MS, rfc3339_from_ms
 
 EVERYTHING: Final = "*"
 _DIGEST_SHOWN: Final = 12
+_PEOPLE: Final = {0: "nobody knows how many", 1: "1 person"}
 _FACTORS: Final = ("propensity", "value", "context", "lever")
 
 
@@ -78,9 +79,10 @@ def _before(record: dict[str, Any]) -> list[str]:
     if company is None:
         return []
     n_people, held = company["people"], company.get("held")
-    people = "1 person" if n_people == 1 else f"{n_people} people"
+    people = _PEOPLE.get(n_people, f"{n_people} people")
     heeded = f", an answer to {len(held)} of them together" if held is not None else ""
-    shared = f"at a {company['audience']} screen (shared by {company['mode']})"
+    what = "screen" if record["place"]["channel"] == "screen" else "device"
+    shared = f"at a {company['audience']} {what} (shared by {company['mode']})"
     return [f"  before     {people} {shared}{heeded}"]
 
 

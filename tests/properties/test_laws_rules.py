@@ -17,8 +17,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from edge_agent.decide.control import arm_of
 from edge_agent.domain.decisions import Decision
 from edge_agent.domain.effects import Confirm, Publish
-from edge_agent.domain.ids import ProductId
-from edge_agent.domain.rules import Campaign, Caps, Exploration, Rule, Rules
+from edge_agent.domain.ids import ProductId, ScreenId
+from edge_agent.domain.rules import (
+    SHARING_MODES,
+    Campaign,
+    Caps,
+    Exploration,
+    Rule,
+    Rules,
+    Sharing,
+)
+from edge_agent.domain.store import AUDIENCES
 from edge_agent.domain.time import (
     DAY_MS,
     HOUR_MS,
@@ -130,6 +139,9 @@ def all_rules(draw: Any) -> Rules:
         sensitive_departments=draw(st.sampled_from((frozenset(), frozenset({"PHARMACY"})))),
         margins=draw(st.sampled_from(({}, {"DAIRY": 0.2}))),
         hurry_ms=(20, 5),
+        sharing={
+            ScreenId("dairy-1"): Sharing(mode=draw(st.sampled_from(SHARING_MODES)), turn_s=30)
+        },
     )
 
 
@@ -162,6 +174,8 @@ class Book:
             self._judge_campaign(name, decision, rules, day)
         if moment.visitor is not None and (decision.chosen or decision.campaigns):
             self._judge_caps(decision, rules, day)
+        if moment.visitor is not None or moment.kind == "company":
+            self._judge_hours(decision, rules)
         self._write(decision, day)
 
     def _judge_products(self, decision: Decision, rules: Rules, day: str) -> None:
@@ -210,11 +224,13 @@ class Book:
         most = rules.caps.per_visitor_day
         mailed = self.mailed[day] if moment.member == moment.visitor else 0
         assert most is None or self.told[visitor, day] + mailed < most
+
+    def _judge_hours(self, decision: Decision, rules: Rules) -> None:
         local = local_time(self.heard.now_ms, NEW_YORK)
         minute = local.hour * 60 + self.heard.now_ms // MINUTE_MS % 60
         for begin, end in rules.caps.quiet_hours:
             within = begin <= minute < end if begin <= end else not end <= minute < begin
-            assert moment.kind == "request" or not within
+            assert decision.moment.kind == "request" or not within
 
     def _facts(self, decision: Decision) -> dict[str, Any]:
         facts: dict[str, Any] = json.loads(decision.record)["rules"]["known"].get("facts", {})
@@ -237,7 +253,7 @@ class Book:
 class AnyDay(RuleBasedStateMachine):
     """A day in which anything happens, under rules that anybody may have written."""
 
-    @initialize(rules=all_rules(), audience=st.sampled_from(("public", "private")))
+    @initialize(rules=all_rules(), audience=st.sampled_from(AUDIENCES))
     def begin(self, rules: Rules, audience: str) -> None:
         """Opens the store."""
         self.n = 0

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from edge_agent.cli.explanation import explanation
 from edge_agent.domain.decisions import Decision
 from edge_agent.domain.ids import ProductId, ScreenId, SourceId, VisitorId
 from edge_agent.domain.inputs import Forgotten
@@ -151,6 +152,19 @@ def test_company_that_asks_for_nothing_gives_the_zone_its_own(how: str) -> None:
     (decision,) = heard.decisions(heard.take(COMPANY[how]()))
     assert decision.moment.kind == "store_default"
     assert decision.moment.place.audience == "public"
+
+
+@pytest.mark.parametrize(("tighter", "gives_way"), [("semi_private", True), ("private", False)])
+def test_a_policy_that_lets_more_people_see_a_screen_is_heeded(
+    tighter: str, *, gives_way: bool
+) -> None:
+    """What the chain says of a private screen counts from the next event on."""
+    heard = known_alone("private")
+    heard.layout = heard.layout.tightened({DAIRY: tighter})
+    heard.take(entered("dairy", 5))
+    heard.tick(at(6))
+    heard.take(COMPANY["is detected"]())
+    assert is_default(heard) is gives_way
 
 
 def test_whom_a_shelf_alone_saw_has_company_too() -> None:
@@ -352,6 +366,19 @@ def test_a_mixed_answer_rests_on_what_all_of_them_hold() -> None:
     assert (record["moment"], record["visitor"], record["member"]) == ("company", None, None)
     assert not {"d0", "d1"} & set(record["chosen"])
     assert verified(heard, decision) == []
+
+
+def test_people_before_a_screen_are_told_in_words() -> None:
+    """How many there were, whose screen it is, how they share it, how many were heeded."""
+    heard = sharing(world(audience="semi_private"), "mixed")
+    heard.take(entered("dairy", 0), lifted("d0", 1))
+    alone = explanation(json.loads(now_shown(heard).record), [])
+    assert "  before     1 person at a semi_private screen (shared by mixed)" in alone
+    heard.take(lifted("d1", 2, who=OTHER))
+    assert (
+        "  before     2 people at a semi_private screen (shared by mixed), an answer to 2 of them"
+        " together" in explanation(json.loads(now_shown(heard).record), [])
+    )
 
 
 @pytest.mark.parametrize(
