@@ -74,6 +74,12 @@ class Scorer(Protocol):
         """Returns the best products, best first."""
         ...
 
+    def reasons(
+        self, request: ScoringRequest, products: tuple[ProductId, ...]
+    ) -> dict[ProductId, str]:
+        """Returns why it ranks products as it does, those of its answer to the same request."""
+        ...
+
     def popular(self, request: ScoringRequest) -> tuple[ScoredProduct, ...]:
         """Returns the most popular products of this store and hour, best first."""
         ...
@@ -184,6 +190,10 @@ class State(Protocol):
 
     def departments(self) -> Mapping[ProductId, str]:
         """Returns the department of each product of the catalogue."""
+        ...
+
+    def minimum_ages(self) -> Mapping[ProductId, int]:
+        """Returns the years from which somebody may be sold them, of products that have any."""
         ...
 
     def facts(self, now_ms: int) -> Mapping[str, FactValue]:

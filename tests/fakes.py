@@ -215,6 +215,10 @@ class MemoryState:
         """Returns the department of each product of the catalogue."""
         return self._departments
 
+    def minimum_ages(self) -> Mapping[ProductId, int]:
+        """Returns the years from which somebody may be sold them, of products that have any."""
+        return {each.id: each.minimum_age for each in self.products.values() if each.minimum_age}
+
     def facts(self, now_ms: int) -> Mapping[str, FactValue]:
         """Returns what HQ says of the day and is still true at an instant."""
         return {key: each.value for key, each in self.told.items() if each.valid_until_ms > now_ms}
@@ -463,6 +467,13 @@ class TinyScorer:
         ]
         scored.sort(key=lambda each: (-each.propensity, each.product))
         return tuple(scored[: request.limit])
+
+    def reasons(
+        self, request: ScoringRequest, products: tuple[ProductId, ...]
+    ) -> dict[ProductId, str]:
+        """Returns the reasons that its ranking says already."""
+        said = {each.product: each.reason for each in self.rank(request)}
+        return {product: said[product] for product in products}
 
     def popular(self, request: ScoringRequest) -> tuple[ScoredProduct, ...]:
         """Returns the products in their own order."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,7 +13,7 @@ from edge_agent.domain.store import Product
 from edge_agent.errors import BundleError, ConfigError, StoreError
 from edge_agent.replay.again import Knowledge
 from edge_agent.shell.bundles import Bundle, load_bundle
-from edge_agent.shell.catalogue import BundleDepartments, StoreCatalogue
+from edge_agent.shell.catalogue import BundleDepartments, StoreCatalogue, StoreDepartments
 from edge_agent.shell.model_store import CONFIGURED, ModelStore
 from edge_agent.shell.scorers import ModelScorer
 
@@ -98,13 +97,16 @@ def known_of(day: RecordedDay, connection: sqlite3.Connection, bundle: Bundle) -
             layout=layout_of(day.config),
             currency=day.config.currency,
         ),
-        departments=ChainMap(departments, BundleDepartments(bundle.catalogue)),  # type: ignore[arg-type]  # nothing is written
+        departments=StoreDepartments(departments, BundleDepartments(bundle.catalogue)),
         policy=day.config.policy,
+        minimum_ages={key: each.minimum_age for key, each in fed.items() if each.minimum_age},
     )
 
 
 def _fed(connection: sqlite3.Connection) -> dict[ProductId, Product]:
-    rows = connection.execute("SELECT product, title, price, currency, department FROM catalogue")
+    rows = connection.execute(
+        "SELECT product, title, price, currency, department, brand, minimum_age FROM catalogue"
+    )
     return {
         ProductId(product): Product(
             id=ProductId(product),
@@ -112,6 +114,8 @@ def _fed(connection: sqlite3.Connection) -> dict[ProductId, Product]:
             price=price,
             currency=currency,
             department=department,
+            brand=brand,
+            minimum_age=minimum_age,
         )
-        for product, title, price, currency, department in rows
+        for product, title, price, currency, department, brand, minimum_age in rows
     }

@@ -17,6 +17,7 @@ from edge_agent.domain.identity import once_each
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from edge_agent.decide.offers import Entry
     from edge_agent.domain.decisions import Candidate
     from edge_agent.domain.ids import ProductId
 
@@ -31,40 +32,41 @@ def arbitrated(candidates: tuple[Candidate, ...], *, limit: int) -> tuple[Candid
     return _ordered(candidates)[:limit]
 
 
-def ranked(candidates: list[Candidate]) -> tuple[Candidate, ...]:
+def ranked(entries: list[Entry]) -> list[Entry]:
     """Returns candidates best first, each product once: recommended, or offered by a campaign."""
-    found: dict[ProductId, Candidate] = {}
-    for each in sorted(candidates, key=_rank):
+    # What orders them is different of any two, so that nothing else is compared.
+    entries.sort()
+    found: dict[ProductId, Entry] = {}
+    for each in entries:
         found.setdefault(each.scored.product, each)
-    return tuple(found.values())
+    return list(found.values())
 
 
 def slate(
-    candidates: tuple[Candidate, ...], *, limit: int, departments: Mapping[ProductId, str]
-) -> tuple[Candidate, ...]:
+    entries: list[Entry], *, limit: int, departments: Mapping[ProductId, str | None]
+) -> list[Entry]:
     """Returns what is shown of ranked candidates: the first, then the best that vary.
 
     Args:
-        candidates: Best first; what stands first stays first.
+        entries: Best first; what stands first stays first.
         limit: How many at most.
         departments: Of each product.
     """
-    left = list(candidates)
-    taken: list[Candidate] = []
+    left = list(entries)
+    taken: list[Entry] = []
     counts: dict[str | None, int] = {}
     while left and len(taken) < limit:
-        index = _next(left, counts, departments)
-        chosen = left.pop(index)
+        chosen = left.pop(_next(left, counts, departments))
         taken.append(chosen)
         department = departments.get(chosen.scored.product)
         counts[department] = counts.get(department, 0) + 1
-    return tuple(taken)
+    return taken
 
 
 def _next(
-    left: list[Candidate],
+    left: list[Entry],
     counts: dict[str | None, int],
-    departments: Mapping[ProductId, str],
+    departments: Mapping[ProductId, str | None],
 ) -> int:
     best = left[0]
     if counts.get(departments.get(best.scored.product), 0) < SAME_DEPARTMENT:
@@ -76,13 +78,6 @@ def _next(
         if counts.get(departments.get(each.scored.product), 0) < SAME_DEPARTMENT:
             return index
     return 0
-
-
-def _rank(candidate: Candidate) -> tuple[float, str, bool, str]:
-    campaign = candidate.campaign
-    is_plain = campaign is None
-    name = "" if campaign is None else campaign.id
-    return (-candidate.score, candidate.scored.product, is_plain, name)
 
 
 @once_each(KEPT_ORDERS)

@@ -53,8 +53,9 @@ def opened(
     """Returns the campaigns that are for a moment, and those that are not with the reason."""
     kept: list[Campaign] = []
     shut: list[Shut] = []
+    meant = book.meant(known.facts)
     for each in rules.campaigns:
-        found = _closed(each, book, saying, moment, known, now_ms=now_ms)
+        found = _closed(each, each.id in meant, saying, moment, known, now_ms=now_ms)
         if found is None:
             kept.append(each)
         else:
@@ -94,7 +95,7 @@ def withheld(assignments: Iterable[Assignment]) -> tuple[Shut, ...]:
 
 def _closed(
     campaign: Campaign,
-    book: RuleBook,
+    is_meant: bool,  # noqa: FBT001 - one of a row of gates
     saying: Saying,
     moment: Moment,
     known: Known,
@@ -105,12 +106,13 @@ def _closed(
         return "window", "not begun" if now_ms < campaign.starts_at_ms else "over"
     if moment.place.channel not in campaign.channels:
         return "channel", f"it is not said on {moment.place.channel}"
-    if not book.is_meant(campaign, known.facts):
+    if not is_meant:
         return "when", "its condition does not hold"
-    forbidden = saying.of(None, campaign=campaign.id).forbidden
-    if forbidden is not None:
-        return "rule", forbidden
-    return age_gate(campaign.minimum_age, known)
+    if not saying.forbids_nothing:
+        forbidden = saying.of(None, campaign=campaign.id).forbidden
+        if forbidden is not None:
+            return "rule", forbidden
+    return age_gate(campaign.minimum_age, known) if campaign.minimum_age > 0 else None
 
 
 def age_gate(minimum_age: int, known: Known) -> tuple[str, str] | None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from edge_agent.decide.campaigns import age_gate
 from edge_agent.decide.eligibility import refusal_of
 from edge_agent.domain.decisions import Suppression
+from edge_agent.domain.ids import ProductId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from edge_agent.decide.known import Known
     from edge_agent.decide.rule_book import Said, Saying
     from edge_agent.domain.decisions import Moment
-    from edge_agent.domain.ids import CampaignId, ProductId
+    from edge_agent.domain.ids import CampaignId
     from edge_agent.domain.policy import Policy
     from edge_agent.domain.store import Product
 
@@ -33,11 +34,13 @@ class Shelf:
     """What the store says of its products.
 
     Attributes:
-        product: A product as it is shown; its least age stands there.
+        minimum_ages: Years from which somebody may be told of them, of those that have any.
+        product: A product as it is shown; its brand stands there.
     """
 
     out_of_stock: frozenset[ProductId]
     departments: Mapping[ProductId, str]
+    minimum_ages: Mapping[ProductId, int]
     product: Callable[[ProductId], Product | None]
 
     def brand(self, product: ProductId) -> str | None:
@@ -45,49 +48,90 @@ class Shelf:
         found = self.product(product)
         return None if found is None else found.brand
 
-    def minimum_age(self, product: ProductId) -> int:
-        """Returns the years from which somebody may be told of a product; 0 for anybody."""
-        found = self.product(product)
-        return 0 if found is None else found.minimum_age
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """What candidates are weighed against, the same for all of them."""
+
+    moment: Moment
+    known: Known
+    saying: Saying
+    policy: Policy
+    shelf: Shelf
 
 
-def said_of(
-    product: ProductId, saying: Saying, shelf: Shelf, *, campaign: CampaignId | None = None
-) -> Said:
-    """Returns what the rules that hold say of a product, or of an offer on it."""
-    return saying.of(
-        product,
-        department=shelf.departments.get(product),
-        brand=shelf.brand(product) if saying.names_brands else None,
-        campaign=campaign,
-    )
+class Gates:
+    """The gates of one decision: each product is looked at once.
 
+    Attributes:
+        departments: Of every product that was looked at.
+        refused: What was refused, in the order in which it was looked at.
+    """
 
-def gate_of(
-    product: ProductId,
-    moment: Moment,
-    known: Known,
-    saying: Saying,
-    *,
-    shelf: Shelf,
-    policy: Policy,
-) -> Suppression | None:
-    """Returns the first gate that rules a product out; None when it may be shown."""
-    forbidden = said_of(product, saying, shelf).forbidden
-    if forbidden is not None:
-        return Suppression(product=product, gate="rule", reason=forbidden)
-    refusal = refusal_of(
-        product,
-        moment,
-        out_of_stock=shelf.out_of_stock,
-        departments=shelf.departments,
-        policy=policy,
-    )
-    if refusal is not None:
-        return refusal
-    if product in known.bought:
-        return Suppression(product=product, gate="bought", reason="bought today or in this visit")
-    too_young = age_gate(shelf.minimum_age(product), known)
-    if too_young is not None:
-        return Suppression(product=product, gate=too_young[0], reason=too_young[1])
-    return None
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        moment, known, shelf = scene.moment, scene.known, scene.shelf
+        self._suspects = frozenset[ProductId]().union(
+            shelf.out_of_stock, moment.in_basket, known.bought, shelf.minimum_ages
+        )
+        is_public = moment.place.audience == "public"
+        # A product without a department has no title either.
+        self._unshown = frozenset(scene.policy.sensitive_departments if is_public else ()) | {""}
+        self._department_of = shelf.departments.get
+        self._brand_of = shelf.brand if scene.saying.names_brands else None
+        self._saying = scene.saying
+        self._found: dict[ProductId, Said | None] = {}
+        self.departments: dict[ProductId, str | None] = {}
+        self.refused: list[Suppression] = []
+
+    def passed(self, product: ProductId) -> Said | None:
+        """Returns what the rules say of a product; None when a gate refuses it."""
+        try:
+            return self._found[product]
+        except KeyError:
+            said = self._found[product] = self._look(product)
+            return said
+
+    def said_of_offer(self, product: ProductId, campaign: CampaignId) -> Said:
+        """Returns what the rules say of a campaign's offer on a product that was looked at."""
+        return self._saying.of(
+            product,
+            department=self.departments[product],
+            brand=None if self._brand_of is None else self._brand_of(product),
+            campaign=campaign,
+        )
+
+    def _look(self, product: ProductId) -> Said | None:
+        department = self.departments[product] = self._department_of(product)
+        brand = None if self._brand_of is None else self._brand_of(product)
+        said = self._saying.of(product, department=department, brand=brand)
+        is_suspect = product in self._suspects or department in self._unshown
+        # Most products are of no interest to any gate.
+        if not is_suspect and said.forbidden is None:
+            return said
+        refusal = self._refusal(product, said)
+        if refusal is None:
+            return said
+        self.refused.append(refusal)
+        return None
+
+    def _refusal(self, product: ProductId, said: Said) -> Suppression | None:
+        scene = self._scene
+        if said.forbidden is not None:
+            return Suppression(product=product, gate="rule", reason=said.forbidden)
+        refusal = refusal_of(
+            product,
+            scene.moment,
+            out_of_stock=scene.shelf.out_of_stock,
+            departments=scene.shelf.departments,
+            policy=scene.policy,
+        )
+        if refusal is not None:
+            return refusal
+        if product in scene.known.bought:
+            reason = "bought today or in this visit"
+            return Suppression(product=product, gate="bought", reason=reason)
+        too_young = age_gate(scene.shelf.minimum_ages.get(product, 0), scene.known)
+        if too_young is not None:
+            return Suppression(product=product, gate=too_young[0], reason=too_young[1])
+        return None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from edge_agent.domain.ids import CampaignId, ProductId
     from edge_agent.domain.policy import Policy
-    from edge_agent.domain.rules import Campaign, Condition, Rule, Rules
+    from edge_agent.domain.rules import Condition, Rule, Rules
 
 _KEPT_BOOKS: Final = 4
 # Answers of one condition, and sayings of one set of rules, that are kept.
@@ -49,7 +49,10 @@ class Saying:
         self.rules = rules
         self.of_all = _said([each for each in rules if _names_all(each)])
         self.names_brands = any(each.brands for each in rules)
-        self._some = tuple(each for each in rules if not _names_all(each))
+        self.names_campaigns = any(each.campaigns for each in rules)
+        self.forbids_nothing = not any(each.is_forbidden for each in rules)
+        # Whether everything is said the same of.
+        self.says_all = all(_names_all(each) for each in rules)
         self._known: dict[tuple[str | None, ...], Said] = {}
 
     def of(
@@ -61,7 +64,7 @@ class Saying:
         campaign: CampaignId | None = None,
     ) -> Said:
         """Returns what is said of a product, an offer on it, or a campaign without one."""
-        if not self._some:
+        if self.says_all:
             return self.of_all
         key = (product, department, brand, campaign)
         known = self._known.get(key)
@@ -87,6 +90,7 @@ class RuleBook:
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules.rules
+        self._campaigns = rules.campaigns
         self._sensitive = rules.sensitive_departments
         self._policies: dict[int, tuple[Policy, Policy]] = {}
         whens = (*(each.when for each in rules.rules), *(each.when for each in rules.campaigns))
@@ -101,7 +105,8 @@ class RuleBook:
 
     def saying(self, facts: Mapping[str, object]) -> Saying:
         """Returns what the rules say that hold at a moment."""
-        held = tuple([self._holds(each.when, facts) for each in self._rules])
+        seen = _plain_facts(facts)
+        held = tuple([self._holds(each.when, facts, seen) for each in self._rules])
         known = self._sayings.get(held)
         if known is None:
             if len(self._sayings) >= _KEPT_SAYINGS:
@@ -123,12 +128,17 @@ class RuleBook:
             self._policies[id(policy)] = known
         return known[1]
 
-    def is_meant(self, campaign: Campaign, facts: Mapping[str, object]) -> bool:
-        """Returns whether a campaign is for a moment."""
-        return self._holds(campaign.when, facts)
+    def meant(self, facts: Mapping[str, object]) -> frozenset[CampaignId]:
+        """Returns the campaigns that are for a moment, as far as their conditions say."""
+        seen = _plain_facts(facts)
+        return frozenset(
+            [each.id for each in self._campaigns if self._holds(each.when, facts, seen)]
+        )
 
-    def _holds(self, condition: Condition | None, facts: Mapping[str, object]) -> bool:
-        return condition is None or self._answers[condition.text].holds(facts)
+    def _holds(
+        self, condition: Condition | None, facts: Mapping[str, object], seen: dict[str, object]
+    ) -> bool:
+        return condition is None or self._answers[condition.text].holds(facts, seen)
 
 
 class _Remembered:
@@ -139,8 +149,8 @@ class _Remembered:
         self._names = tuple(sorted(condition.names))
         self._known: dict[Any, bool] = {}
 
-    def holds(self, facts: Mapping[str, object]) -> bool:
-        key = tuple([_plain(facts.get(name)) for name in self._names])
+    def holds(self, facts: Mapping[str, object], seen: dict[str, object]) -> bool:
+        key = tuple(map(seen.get, self._names))
         known = self._known.get(key)
         if known is None:
             if len(self._known) >= _KEPT_ANSWERS:
@@ -155,9 +165,12 @@ def book_of(rules: Rules) -> RuleBook:
     return RuleBook(rules)
 
 
-def _plain(value: object) -> object:
-    """Returns a fact as what can be looked up; numbers of different kinds stay different."""
-    return value if isinstance(value, str | int) or value is None else repr(value)
+def _plain_facts(facts: Mapping[str, object]) -> dict[str, object]:
+    """Returns facts as what can be looked up; numbers of different kinds stay different."""
+    return {
+        name: value if isinstance(value, str | int) else repr(value)
+        for name, value in facts.items()
+    }
 
 
 def _names_all(rule: Rule) -> bool:

@@ -18,6 +18,7 @@ from edge_agent.decide.arbitration import ranked, slate
 from edge_agent.decide.control import assignments_of
 from edge_agent.decide.eligibility import refusal_of
 from edge_agent.decide.exploration import Action, explored
+from edge_agent.decide.gates import Gates, Scene
 from edge_agent.decide.known import document_of as known_document
 from edge_agent.decide.pressure import silence_by_caps
 from edge_agent.decide.rule_book import book_of
@@ -25,9 +26,12 @@ from edge_agent.decide.trace import PROPENSITY_DIGITS, record_of
 from edge_agent.domain.decisions import CONTROL, TREATED, Suppression
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edge_agent.decide.campaigns import Shut
     from edge_agent.decide.gates import Shelf
     from edge_agent.decide.known import Known
+    from edge_agent.decide.offers import Entry
     from edge_agent.decide.rule_book import Saying
     from edge_agent.domain.decisions import Assignment, Candidate, Moment, Notice
     from edge_agent.domain.ids import CampaignId, DecisionId, ProductId
@@ -156,35 +160,60 @@ def ruled(question: Question, outlook: Outlook, shelf: Shelf) -> Ruling:
     allowed, capped = campaigns.within_caps(
         outlook.campaigns, known, rules.caps, now_ms=question.now_ms
     )
-    scene = offers.Scene(
+    scene = Scene(
         moment=question.moment,
         known=known,
         saying=outlook.saying,
-        rules=rules,
         policy=book_of(rules).policy(question.policy),
         shelf=shelf,
     )
-    refusals = offers.Refusals(scene)
-    plain = offers.plain(_in_order(question, shelf), refusals, scene)
-    offered, empty = offers.offered(allowed, question.scored, question.popular, refusals, scene)
+    gates = Gates(scene)
+    plain = offers.plain(_in_order(question, shelf), gates, known, rules)
+    scored, popular = question.scored, question.popular
+    by_campaign = scene.saying.names_campaigns
+    offered, empty = offers.offered(
+        allowed, scored, popular, gates, known, rules, by_campaign=by_campaign
+    )
     assignments = _assignments(allowed, empty, known)
     withheld = campaigns.withheld(assignments)
     left_out = {each.campaign for each in withheld}
-    best = _ranked(plain, [each for each in offered if _name(each) not in left_out], known)
-    pick = _picked(best, question, shelf)
-    notices = offers.notices([each for each in allowed if each.id not in left_out], scene)
+    best = _ranked(plain, [each for each in offered if each.name not in left_out], known)
+    pick = _picked(best, question, gates)
+    notices = offers.notices([each for each in allowed if each.id not in left_out], scene.saying)
     may_notice = pick.chosen or question.moment.place.channel != "receipt"
     return Ruling(
         outlook=outlook,
         pick=pick,
         notices=notices,
         notice=notices[0] if notices and may_notice else None,
-        refused=refusals.refused,
+        refused=tuple(gates.refused),
         shut=(*outlook.shut, *capped, *campaigns.without_products(empty), *withheld),
         assignments=assignments,
         n_candidates=len(best),
         popular=_popular(question, scene),
     )
+
+
+def unexplained(ruling: Ruling) -> tuple[ProductId, ...]:
+    """Returns the products of an answer whose reason the scorer has not said yet."""
+    chosen = ruling.pick.chosen
+    return tuple(each.scored.product for each in chosen if not each.scored.reason)
+
+
+def explained(ruling: Ruling, reasons: Mapping[ProductId, str]) -> Ruling:
+    """Returns a ruling with the reasons of what it says."""
+    if not reasons:
+        return ruling
+    known: dict[int, Candidate] = {}
+    for each in ruling.pick.chosen:
+        reason = each.scored.reason or reasons[each.scored.product]
+        known[id(each)] = replace(each, scored=replace(each.scored, reason=reason))
+    pick = replace(
+        ruling.pick,
+        chosen=tuple(known[id(each)] for each in ruling.pick.chosen),
+        logged=tuple(known.get(id(each), each) for each in ruling.pick.logged),
+    )
+    return replace(ruling, pick=pick)
 
 
 def level_of(ruling: Ruling, moment: Moment, known: Known, *, scored_by: str) -> str:
@@ -201,7 +230,7 @@ def looked_at(question: Question, outlook: Outlook) -> frozenset[ProductId]:
     return found.union(*(each.products for each in outlook.campaigns))
 
 
-def _popular(question: Question, scene: offers.Scene) -> tuple[ProductId, ...]:
+def _popular(question: Question, scene: Scene) -> tuple[ProductId, ...]:
     moment, shelf = question.moment, scene.shelf
     if moment.visitor is None:
         return ()
@@ -229,15 +258,9 @@ def _assignments(
     return assignments_of(known.unit, (each for each in allowed if each.id not in nothing))
 
 
-def _ranked(
-    plain: list[Candidate], offered: list[Candidate], known: Known
-) -> tuple[Candidate, ...]:
+def _ranked(plain: list[Entry], offered: list[Entry], known: Known) -> list[Entry]:
     # Below the rungs that weigh, the order is that of what sells best.
-    return ranked([*plain, *offered]) if known.rung in ladder.WEIGHED else tuple(plain)
-
-
-def _name(candidate: Candidate) -> CampaignId | None:
-    return None if candidate.campaign is None else candidate.campaign.id
+    return ranked([*plain, *offered]) if known.rung in ladder.WEIGHED else plain
 
 
 def _in_order(question: Question, shelf: Shelf) -> tuple[ScoredProduct, ...]:
@@ -247,7 +270,7 @@ def _in_order(question: Question, shelf: Shelf) -> tuple[ScoredProduct, ...]:
     return ladder.preferred_first(question.scored, known.preferred, shelf.departments)
 
 
-def _picked(best: tuple[Candidate, ...], question: Question, shelf: Shelf) -> Pick:
+def _picked(best: list[Entry], question: Question, gates: Gates) -> Pick:
     limit = question.moment.limit
     logged = best[: question.policy.n_logged_candidates]
     # Where nobody is, nobody answers, and nothing is to be learnt.
@@ -260,12 +283,14 @@ def _picked(best: tuple[Candidate, ...], question: Question, shelf: Shelf) -> Pi
         seed=question.seed,
     )
     if found is not None:
-        best = (best[found.taken], *best[: found.taken], *best[found.taken + 1 :])
-    chosen = slate(best, limit=limit, departments=shelf.departments)
+        best = [best[found.taken], *best[: found.taken], *best[found.taken + 1 :]]
+    shown = slate(best, limit=limit, departments=gates.departments)
+    made = {id(each): each.candidate() for each in (*logged, *shown)}
     is_logged = {id(each) for each in logged}
+    beyond = (each for each in shown if id(each) not in is_logged)
     return Pick(
-        logged=(*logged, *(each for each in chosen if id(each) not in is_logged)),
-        chosen=chosen,
+        logged=tuple(made[id(each)] for each in (*logged, *beyond)),
+        chosen=tuple(made[id(each)] for each in shown),
         probability=1.0 if found is None else found.probability,
         probabilities=() if found is None else found.probabilities,
     )
@@ -354,17 +379,17 @@ def _grouped(shut: tuple[Shut, ...]) -> list[list[Any]]:
     return [[gate, reason, named] for (gate, reason), named in found.items()]
 
 
-def _action(candidate: Candidate, question: Question) -> Action:
-    shown, answered = question.known.tried.get(action_of(candidate), (0, 0))
+def _action(entry: Entry, question: Question) -> Action:
+    shown, answered = question.known.tried.get(action_of(entry), (0, 0))
     return Action(
-        propensity=candidate.scored.propensity,
-        worth=candidate.value * candidate.context * candidate.lever,
+        propensity=entry.scored.propensity,
+        worth=entry.value * entry.context * entry.lever,
         shown=shown,
         answered=answered,
     )
 
 
-def action_of(candidate: Candidate) -> str:
+def action_of(candidate: Entry | Candidate) -> str:
     """Returns the name of an action: the product, and the campaign that offers it."""
     product, campaign = candidate.scored.product, candidate.campaign
     return product if campaign is None else f"{product} {campaign.id}"

@@ -40,6 +40,8 @@ class ScoringRequest:
         zone_products: Products that the asking screen's zone sells; None means the whole store.
         exclude: Products that may not be answered.
         limit: How many scored products to answer at most.
+        with_reasons: Whether each is to say why. Reasons cost more than the ranking: who asks for
+            many and shows few asks `Scorer.reasons` for those.
     """
 
     now: datetime
@@ -52,6 +54,7 @@ class ScoringRequest:
     zone_products: frozenset[ProductId] | None = None
     exclude: frozenset[ProductId] = frozenset()
     limit: int = 20
+    with_reasons: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +65,7 @@ class ScoredProduct:
         product: The product.
         propensity: Probability of purchase in this visit, 0..1.
         reason: Code of the strongest reason: one of `bought_together`, `you_often_buy`,
-            `on_offer`, `popular_now`, `popular`.
+            `on_offer`, `popular_now`, `popular`; empty where it was not asked for.
     """
 
     product: ProductId

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from edge_agent.decide.facts import Sources
     from edge_agent.domain.contacts import Contact
     from edge_agent.domain.decisions import Moment
-    from edge_agent.domain.ids import CampaignId, ProductId, ZoneId
+    from edge_agent.domain.ids import CampaignId, ProductId, UnitId, ZoneId
     from edge_agent.domain.rules import Campaign
     from edge_agent.domain.visitor import Visitor
     from edge_agent.engine.draft import Draft
@@ -109,18 +109,18 @@ def with_campaigns(
     has_controls = any(each.control_share > 0 for each in campaigns)
     if not limited and not has_controls:
         return known
+    uses = {each.id: _uses(draft, each.id, contacts) for each in limited}
+    return replace(known, uses=uses, unit=_unit(draft, moment) if has_controls else None)
+
+
+def _unit(draft: Draft, moment: Moment) -> UnitId:
     context = draft.context
-    unit = unit_of(
+    return unit_of(
         moment,
         held=draft.unit_of(moment.visitor),
         now_ms=context.now_ms,
         slot_s=context.rules.slot_s,
         key=context.unit_key,
-    )
-    return replace(
-        known,
-        uses={each.id: _uses(draft, each.id, contacts) for each in limited},
-        unit=unit if has_controls else None,
     )
 
 

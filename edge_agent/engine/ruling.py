@@ -18,12 +18,14 @@ from edge_agent.decide.under_rules import (
     Question,
     Ruling,
     action_of,
+    explained,
     level_of,
     looked_at,
     outlook_of,
     record_under,
     ruled,
     silent_document,
+    unexplained,
 )
 from edge_agent.domain.decisions import Decision
 from edge_agent.engine import gathering
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from edge_agent.decide.known import Known
     from edge_agent.decide.under_rules import Outlook
     from edge_agent.domain.decisions import Moment, Suppression
-    from edge_agent.domain.ids import DecisionId
+    from edge_agent.domain.ids import DecisionId, ProductId
     from edge_agent.domain.scoring import ScoringRequest
     from edge_agent.engine.draft import Draft
 
@@ -68,9 +70,11 @@ def decision_under_rules(draft: Draft, frame: Frame) -> Decision:
     shelf = Shelf(
         out_of_stock=question.known.out_of_stock,
         departments=draft.state.departments(),
+        minimum_ages=draft.state.minimum_ages(),
         product=context.catalogue.product,
     )
     ruling = ruled(question, outlook, shelf)
+    ruling = explained(ruling, _reasons(draft, request, ruling))
     return _answered(draft, frame, question, request, ruling)
 
 
@@ -85,13 +89,16 @@ def _request(draft: Draft, moment: Moment) -> ScoringRequest:
     context = draft.context
     zone = moment.place.zone if moment.kind == STORE_DEFAULT else None
     member = gathering.usable_member(draft, moment)
-    return request_for(
-        moment,
-        now_ms=context.now_ms,
-        local=context.local,
-        history=() if member is None else member.profile.history,
-        zone_products=None if zone is None else context.catalogue.products_in(zone),
-        n_logged=RANKED,
+    return replace(
+        request_for(
+            moment,
+            now_ms=context.now_ms,
+            local=context.local,
+            history=() if member is None else member.profile.history,
+            zone_products=None if zone is None else context.catalogue.products_in(zone),
+            n_logged=RANKED,
+        ),
+        with_reasons=False,
     )
 
 
@@ -118,6 +125,11 @@ def _question(
         return question
     gone = looked_at(question, outlook) & gone
     return replace(question, known=replace(known, out_of_stock=gone))
+
+
+def _reasons(draft: Draft, request: ScoringRequest, ruling: Ruling) -> dict[ProductId, str]:
+    unsaid = unexplained(ruling)
+    return draft.context.scorer.reasons(request, unsaid) if unsaid else {}
 
 
 def _id(draft: Draft, moment: Moment) -> DecisionId:

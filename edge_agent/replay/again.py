@@ -8,7 +8,8 @@ lack of stock) is the record's own. The stages are those that decided: scorer, g
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.decide import ladder
@@ -21,11 +22,13 @@ from edge_agent.decide.known import known_from
 from edge_agent.decide.trace import concern_from, decision_id_from, record_of, request_from
 from edge_agent.decide.under_rules import (
     Question,
+    explained,
     level_of,
     outlook_of,
     record_under,
     ruled,
     silent_document,
+    unexplained,
 )
 from edge_agent.domain.decisions import Candidate, Cause, Moment, Place, Suppression
 from edge_agent.domain.ids import CampaignId, ProductId
@@ -57,6 +60,7 @@ class Knowledge:
         departments: Of each product.
         policy: The numbers that it was decided by, or others.
         rules: The chain's rules that it was decided under, or others.
+        minimum_ages: Years from which somebody may be told of products, of those that have any.
     """
 
     scorer: Scorer
@@ -64,6 +68,7 @@ class Knowledge:
     departments: Mapping[ProductId, str]
     policy: Policy
     rules: Rules = NEUTRAL
+    minimum_ages: Mapping[ProductId, int] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +163,8 @@ def _under_rules(told: dict[str, Any], known: Knowledge) -> Taken:
     hq_silent_days = told.get("hq_silent_days")
     was_known = told["rules"].get("known")
     request = _request(told, known.catalogue)
+    if request is not None:
+        request = replace(request, with_reasons=False)
     if is_unheard(hq_silent_days, known.policy):
         was_known, request = None, None
     moment = _moment(told, request, known.policy)
@@ -203,9 +210,12 @@ def _answered(
     shelf = Shelf(
         out_of_stock=question.known.out_of_stock,
         departments=known.departments,
+        minimum_ages=known.minimum_ages,
         product=known.catalogue.product,
     )
     ruling = ruled(question, outlook, shelf)
+    unsaid = unexplained(ruling)
+    ruling = explained(ruling, known.scorer.reasons(request, unsaid) if unsaid else {})
     level = level_of(ruling, question.moment, question.known, scored_by=known.scorer.level)
     model = known.scorer.version
     return Taken(

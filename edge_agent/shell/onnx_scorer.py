@@ -127,6 +127,8 @@ class OnnxScorer:
         self._kept: OrderedDict[tuple[int | None, int | None, int, int], Surroundings]
         self._kept = OrderedDict()
         self._last: tuple[ScoringRequest | None, Situation | None] = (None, None)
+        self._last_scored: tuple[ScoringRequest | None, Description | None, Floats | None]
+        self._last_scored = (None, None, None)
         self._zones: OrderedDict[frozenset[ProductId], NDArray[np.bool_]] = OrderedDict()
         self._columns = {
             reason: [
@@ -139,14 +141,50 @@ class OnnxScorer:
 
     def rank(self, request: ScoringRequest) -> tuple[ScoredProduct, ...]:
         """Returns the likeliest products, best first, ties by product id."""
-        description = self.describe(request)
+        description, scores = self._scored(request)
         if not len(description.items) or request.limit < 1:
             return ()
-        scores = self.score(description.matrix)
         top = np.argsort(-scores, kind="stable")[: request.limit]
         top = top[scores[top] > 0.0]
-        reasons = self._reasons(description.matrix[top], scores[top])
+        if request.with_reasons:
+            reasons = self._reasons(description.matrix[top], scores[top])
+        else:
+            reasons = [""] * len(top)
         return self._answer(description.items[top], scores[top], reasons)
+
+    def reasons(
+        self, request: ScoringRequest, products: tuple[ProductId, ...]
+    ) -> dict[ProductId, str]:
+        """Returns why products stand where they do in the answer to a request."""
+        description, scores = self._scored(request)
+        found = dict.fromkeys(products, FALLBACK_REASON)
+        known = self._ids.position
+        named = [each for each in products if each in known]
+        # Items stand in ascending order.
+        rows = np.searchsorted(description.items, [known[each] for each in named])
+        is_there = [
+            row < len(description.items) and description.items[row] == known[each]
+            for row, each in zip(rows.tolist(), named, strict=True)
+        ]
+        rows, named = (
+            rows[is_there],
+            [n for n, is_in in zip(named, is_there, strict=True) if is_in],
+        )
+        if named:
+            reasons = self._reasons(description.matrix[rows], scores[rows])
+            found.update(zip(named, reasons, strict=True))
+        return found
+
+    def _scored(self, request: ScoringRequest) -> tuple[Description, Floats]:
+        """Returns the candidates of a request and their scores; kept until the next request."""
+        asked, description, scores = self._last_scored
+        if asked is request and description is not None and scores is not None:
+            return description, scores
+        description = self.describe(request)
+        is_empty = not len(description.items) or request.limit < 1
+        scores = np.zeros(0, dtype=np.float32) if is_empty else self.score(description.matrix)
+        self._last_scored = (request, description, scores)
+        return description, scores
 
     @property
     def tables(self) -> RankerTables:

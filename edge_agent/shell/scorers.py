@@ -33,12 +33,27 @@ class ModelScorer:
         self.version = bundle.version
         self._ranked: OrderedDict[_Key, tuple[ScoredProduct, ...]] = OrderedDict()
         self._popular: OrderedDict[_Key, tuple[ScoredProduct, ...]] = OrderedDict()
+        self._reasons: OrderedDict[_Key, dict[ProductId, str]] = OrderedDict()
 
     def rank(self, request: ScoringRequest) -> tuple[ScoredProduct, ...]:
         """Returns what the model finds likeliest, best first."""
         if request.history:
             return self._scorer.rank(request)
         return _remembered(self._ranked, request, self._scorer.rank)
+
+    def reasons(
+        self, request: ScoringRequest, products: tuple[ProductId, ...]
+    ) -> dict[ProductId, str]:
+        """Returns why the model ranks products as it does."""
+        if request.history:
+            return self._scorer.reasons(request, products)
+        key = (*_key(request), products)
+        known = self._reasons.get(key)
+        if known is None:
+            known = self._reasons[key] = self._scorer.reasons(request, products)
+            if len(self._reasons) > REMEMBERED_ANSWERS:
+                self._reasons.popitem(last=False)
+        return known
 
     def popular(self, request: ScoringRequest) -> tuple[ScoredProduct, ...]:
         """Returns what sells best in this store and hour, best first."""
@@ -50,9 +65,21 @@ def _remembered(
     request: ScoringRequest,
     ask: Callable[[ScoringRequest], tuple[ScoredProduct, ...]],
 ) -> tuple[ScoredProduct, ...]:
+    key = _key(request)
+    known = answers.get(key)
+    if known is None:
+        known = answers[key] = ask(request)
+        if len(answers) > REMEMBERED_ANSWERS:
+            answers.popitem(last=False)
+    else:
+        answers.move_to_end(key)
+    return known
+
+
+def _key(request: ScoringRequest) -> _Key:
     # Without a history, all who come in this hour with the same things in hand get one answer;
     # the instant itself counts only for how long ago something was bought.
-    key = (
+    return (
         request.now.date(),
         request.hour,
         request.weekday,
@@ -62,15 +89,8 @@ def _remembered(
         request.zone_products,
         request.exclude,
         request.limit,
+        request.with_reasons,
     )
-    known = answers.get(key)
-    if known is None:
-        known = answers[key] = ask(request)
-        if len(answers) > REMEMBERED_ANSWERS:
-            answers.popitem(last=False)
-    else:
-        answers.move_to_end(key)
-    return known
 
 
 class PopularityScorer:
@@ -91,6 +111,13 @@ class PopularityScorer:
     def rank(self, request: ScoringRequest) -> tuple[ScoredProduct, ...]:
         """Returns the same as `popular`: popularity knows no person."""
         return self.popular(request)
+
+    def reasons(
+        self, request: ScoringRequest, products: tuple[ProductId, ...]
+    ) -> dict[ProductId, str]:
+        """Returns why products are popular; its ranking says so by itself already."""
+        said = {each.product: each.reason for each in self.popular(request)}
+        return {product: said.get(product, "popular") for product in products}
 
     def popular(self, request: ScoringRequest) -> tuple[ScoredProduct, ...]:
         """Returns what sold most often around this hour, then at any hour, ties by product."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import ChainMap, OrderedDict
+from collections import OrderedDict
 from contextlib import closing
 from dataclasses import replace
 from datetime import date, timedelta
@@ -43,6 +43,7 @@ from edge_agent.domain.visitor import Link, Visitor
 from edge_agent.errors import StoreCorrupt
 from edge_agent.shell import rows
 from edge_agent.shell.call_rows import call_from
+from edge_agent.shell.catalogue import StoreDepartments
 from edge_agent.shell.contact_book import ContactBook
 from edge_agent.shell.register_stays import RegisterStays
 from edge_agent.state.visits import follows, in_order_of_coming, one_visit
@@ -415,6 +416,10 @@ class StateStore:
         """Returns the department of each product of the catalogue."""
         return self._departments
 
+    def minimum_ages(self) -> Mapping[ProductId, int]:
+        """Returns the years from which somebody may be sold them, of products that have any."""
+        return self._minimum_ages
+
     def facts(self, now_ms: int) -> Mapping[str, FactValue]:
         """Returns what HQ says of the day and is still true at an instant."""
         from_ms, until_ms = self._facts_hold
@@ -586,8 +591,11 @@ class StateStore:
         """Adds or changes products."""
         for product in products:
             self.products[product.id] = product
+            self._minimum_ages.pop(product.id, None)
+            if product.minimum_age > 0:
+                self._minimum_ages[product.id] = product.minimum_age
             if product.department is not None:
-                self._departments[product.id] = product.department
+                self._departments.fed[product.id] = product.department
 
     def open_visits(self) -> tuple[Visit, ...]:
         """Returns every open visit, in a fixed order."""
@@ -819,10 +827,11 @@ class StateStore:
                 " FROM catalogue"
             )
         }
-        self._departments = ChainMap[ProductId, str]({}, self._bundle_departments)  # type: ignore[arg-type]  # only the first map is written
-        for known in self.products.values():
-            if known.department is not None:
-                self._departments[known.id] = known.department
+        named = ((key, each.department) for key, each in self.products.items())
+        fed = {key: department for key, department in named if department is not None}
+        self._departments = StoreDepartments(fed, self._bundle_departments)
+        ages = ((key, each.minimum_age) for key, each in self.products.items())
+        self._minimum_ages = {product: age for product, age in ages if age > 0}
 
     def _load_open_visits(self) -> None:
         self._unsaved: dict[VisitorId, tuple[Visit, ...]] = {}

@@ -29,6 +29,7 @@ NAMES: Final = (
     "memory",
     "disk",
     "scored",
+    "deciding",
     "mapping",
     "people",
 )

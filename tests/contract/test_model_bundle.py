@@ -177,6 +177,22 @@ def test_rank_is_deterministic_and_best_first(bundle: Bundle) -> None:
     assert all(0.0 <= s.propensity <= 1.0 and s.reason in REASONS for s in answer)
 
 
+def test_reasons_asked_for_later_are_those_of_the_ranking(bundle: Bundle) -> None:
+    """Whoever asks for many and shows few is told of those what all would have been told."""
+    first = tuple(bundle.catalogue)[:2]
+    for basket in ((), first):
+        whole = bundle.scorer.rank(ask(basket=basket))
+        asked = ask(basket=basket, with_reasons=False)
+        bare = bundle.scorer.rank(asked)
+        assert [(each.product, each.propensity) for each in bare] == [
+            (each.product, each.propensity) for each in whole
+        ]
+        assert {each.reason for each in bare} == {""}
+        shown = tuple(each.product for each in bare[2:5])
+        told = bundle.scorer.reasons(asked, shown)
+        assert told == {each.product: each.reason for each in whole if each.product in shown}
+
+
 @pytest.mark.parametrize("method", ["rank", "popular"])
 def test_zone_exclude_limit_and_basket_are_honoured(bundle: Bundle, method: str) -> None:
     """No answer leaves the zone, is excluded, is in the basket or exceeds the limit."""
