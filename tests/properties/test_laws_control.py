@@ -1,0 +1,168 @@
+"""Laws of control groups: one unit for each carrier, one arm for each unit, nothing in control."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_agent.decide.control import PERSON, SLOT, arm_of
+from edge_agent.domain.decisions import CONTROL, Decision
+from edge_agent.domain.ids import CampaignId, ProductId
+from edge_agent.domain.rules import Campaign, Rules
+from edge_agent.domain.time import DAY_MS
+from tests.factories import (
+    CARD,
+    T0,
+    entered,
+    granted,
+    left,
+    lifted,
+    presence,
+    ref,
+    sale,
+    scanned_card,
+    till,
+    world,
+)
+from tests.fakes import World
+from tests.properties.test_laws_state_store import DiskWorld
+
+PHONES = ("AC:23:3F:A0:11:22", "AC:23:3F:A0:11:33", "AC:23:3F:A0:11:44")
+ZONES = ("dairy", "bakery", "checkout")
+SLOT_S = 120
+
+
+def tried(name: str, *products: str, share: float) -> Campaign:
+    """Returns a campaign of these days with a control group."""
+    return Campaign(
+        id=CampaignId(name),
+        kind="offer" if products else "service",
+        starts_at_ms=T0 - DAY_MS,
+        ends_at_ms=T0 + DAY_MS,
+        products=frozenset(ProductId(each) for each in products),
+        text=name,
+        control_share=share,
+    )
+
+
+RULES = Rules(
+    version="trial",
+    slot_s=SLOT_S,
+    campaigns=(tried("milk", "d0", "d1", share=0.5), tried("bags", share=0.3)),
+)
+
+
+def happenings() -> st.SearchStrategy[Any]:
+    """One thing that happens to one of three people, at a second that it is told."""
+    who = st.sampled_from(PHONES)
+    return st.one_of(
+        st.builds(lambda z, w: lambda s: entered(z, s, who=w), st.sampled_from(ZONES), who),
+        st.builds(lambda z, w: lambda s: left(z, s, who=w), st.sampled_from(ZONES), who),
+        st.builds(lambda w: lambda s: lifted("d2", s, who=w), who),
+        st.builds(lambda w: lambda s: presence("visit.ended", s, who=w), who),
+        st.builds(lambda w: lambda s: till("basket.opened", s, visitor=ref("ble", w)), who),
+        st.just(lambda s: till("basket.item_added", s, product="d2")),
+        st.just(lambda s: till("basket.opened", s, basket="own", visitor=ref("loyalty", CARD))),
+        st.just(lambda s: till("basket.item_added", s, basket="own", product="d2")),
+        st.just(scanned_card),
+        st.just(granted),
+        st.just(lambda s: sale(s, "d0")),
+    )
+
+
+# Seconds to the next one, how late it is told, and whether the agent starts anew before it.
+stories = st.lists(
+    st.tuples(
+        happenings(), st.integers(1, 200), st.sampled_from((0, 0, 0, 40, 900)), st.booleans()
+    ),
+    min_size=3,
+    max_size=25,
+)
+
+
+def told(story: list[tuple[Any, int, int, bool]], heard: World) -> list[Decision]:
+    """Tells a story to a store and returns what was decided."""
+    heard.rules = RULES
+    found: list[Decision] = []
+    after_s = 0
+    heard.take(granted(-60))
+    for happening, gap_s, late_s, starts_anew in story:
+        after_s += gap_s
+        heard.tick(T0 + after_s * 1_000)
+        if starts_anew and isinstance(heard, DiskWorld):
+            heard.unit.commit()
+            heard.connection.close()
+            heard.connect(heard.layout, heard)
+        found += heard.decisions(heard.take(happening(after_s - late_s)))
+    return found
+
+
+def drawn(found: list[Decision]) -> list[Decision]:
+    """Returns the decisions for somebody that drew arms."""
+    return [each for each in found if each.assignments and each.moment.visitor is not None]
+
+
+@given(stories)
+def test_a_carriers_unit_never_changes(story: list[tuple[Any, int, int, bool]]) -> None:
+    """Whatever is told, late or not, known or not, started anew or not: its first unit holds."""
+    folder = Path(tempfile.mkdtemp(prefix="edge-agent-law-"))
+    heard = DiskWorld(folder / "state.db", world())
+    try:
+        units = defaultdict(set)
+        for each in drawn(told(story, heard)):
+            units[each.moment.visitor].add(each.unit)
+        assert all(len(his) == 1 for his in units.values())
+    finally:
+        heard.connection.close()
+        shutil.rmtree(folder)
+
+
+@given(stories)
+def test_an_arm_follows_from_unit_and_campaign_alone(
+    story: list[tuple[Any, int, int, bool]],
+) -> None:
+    """Every decision of a unit is in the same arm of a campaign, and of it alone."""
+    for each in drawn(told(story, world())):
+        assert each.unit is not None
+        assert each.unit[0] in {PERSON, SLOT}
+        for one in each.assignments:
+            assert one.arm == arm_of(each.unit, one.campaign, share=one.share)
+
+
+@given(stories)
+def test_control_is_left_without_and_may_be_decided_for(
+    story: list[tuple[Any, int, int, bool]],
+) -> None:
+    """What is withheld from a unit is not among what is said to it, in offers or in words."""
+    for each in told(story, world()):
+        withheld = {one.campaign for one in each.assignments if one.arm == CONTROL}
+        said = {c.campaign.id for c in each.chosen if c.campaign is not None}
+        if each.notice is not None:
+            said.add(each.notice.campaign.id)
+        assert not withheld & (said | set(each.campaigns))
+
+
+def test_such_days_hold_what_the_laws_are_about() -> None:
+    """Both kinds of unit and both arms occur, so that the laws are not about nothing."""
+    heard = world()
+    story: list[tuple[Any, int, int, bool]] = []
+    for number in range(12):
+        phone = PHONES[number % 3]
+        story += [
+            (lambda s, w=phone, z=ZONES[number % 2]: entered(z, s, who=w), 150, 0, False),
+            (lambda s, w=phone: presence("visit.ended", s, who=w), 5, 0, False),
+        ]
+    opened = {"basket": "own", "visitor": ref("loyalty", CARD)}
+    story += [
+        (lambda s: till("basket.opened", s, **opened), 30, 0, False),
+        (lambda s: till("basket.item_added", s, basket="own", product="d2"), 5, 0, False),
+    ]
+    found = drawn(told(story, heard))
+    assert {each.unit[0] for each in found if each.unit} == {PERSON, SLOT}
+    assert len({(one.campaign, one.arm) for each in found for one in each.assignments}) >= 3
