@@ -21,6 +21,10 @@ would be if both arms varied alike (the variance of both pooled), and there is n
 `UNITS_MIN` units an arm. So held, at most 4 of 100 were wrong in every mix that was tried
 (`tests/unit/test_uplift_simulated.py`).
 
+Units fall into the arms by chance alone, so that their numbers must agree with the share. Where
+they are further from it than `UNBALANCED_ERRORS` standard errors, something decides who is counted
+in which arm, and the difference may be its doing: that is told beside it (`is_balanced`).
+
 Where the share of the control group differs, the arms are compared within each share and the
 differences weighted by their units: a day with a larger share and better sales is no effect.
 
@@ -46,6 +50,8 @@ BEST_AT_UNITS: Final = 1_000
 # Fewer in an arm say nothing of how it varies.
 UNITS_MIN: Final = 30
 MEASURES: Final = ("bought", "spend")
+# Chance goes so far in fewer than one of a million looks: an alarm is no chance.
+UNBALANCED_ERRORS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,12 +126,14 @@ class Uplift:
         n_treated: Units in the treated arm.
         n_control: Units in the other.
         effects: By measure: `bought` (share of visitors who bought) and `spend` (a visitor).
+        is_balanced: Whether the arms are as large as the share of control makes them.
     """
 
     campaign: str
     n_treated: int
     n_control: int
     effects: dict[str, Effect]
+    is_balanced: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,10 +225,32 @@ def _uplift(campaign: str, arms: dict[tuple[str, str], dict[str, ArmTotals]]) ->
     if not effects:
         return None
     first = next(iter(effects))
-    counted = [(t[first].n, c[first].n) for t, c in pairs if first in t and first in c]
+    counted = [
+        (share, t[first].n, c[first].n)
+        for share, (t, c) in zip(shares, pairs, strict=True)
+        if first in t and first in c
+    ]
     return Uplift(
         campaign=campaign,
-        n_treated=sum(n for n, _ in counted),
-        n_control=sum(n for _, n in counted),
+        n_treated=sum(n for _, n, _ in counted),
+        n_control=sum(n for _, _, n in counted),
         effects=effects,
+        is_balanced=all(is_balanced(n1, n0, share=float(share)) for share, n1, n0 in counted),
     )
+
+
+def is_balanced(n_treated: int, n_control: int, *, share: float) -> bool:
+    """Returns whether two arms are as large as chance makes them.
+
+    Args:
+        n_treated: Units in the treated arm.
+        n_control: Units in the control group.
+        share: Share of control that they were drawn with, 0..1.
+
+    Example:
+        >>> is_balanced(900, 100, share=0.1), is_balanced(900, 200, share=0.1)
+        (True, False)
+    """
+    n = n_treated + n_control
+    error = math.sqrt(n * share * (1 - share))
+    return abs(n_control - n * share) <= UNBALANCED_ERRORS * error

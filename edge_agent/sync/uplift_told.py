@@ -26,6 +26,8 @@ NOTE: Final = (
     f"Units are people or time slots; in brackets the {LEVEL:.0%} interval, to be looked at"
     f" any time, for each campaign alone; none under {UNITS_MIN} units an arm or without a sale."
 )
+# Nobody should act on the difference.
+UNBALANCED: Final = "arms do not match the share"
 _WORDS: Final = {
     "more": "more",
     "less": "less",
@@ -41,6 +43,7 @@ def document_of(uplift: Uplift) -> dict[str, Any]:
         "campaign": uplift.campaign,
         "n_treated": uplift.n_treated,
         "n_control": uplift.n_control,
+        "is_balanced": uplift.is_balanced,
         "level": LEVEL,
         "effects": {name: _effect(effect) for name, effect in uplift.effects.items()},
     }
@@ -52,8 +55,8 @@ def texts_of(uplift: Uplift) -> tuple[str, ...]:
     return (
         f"{uplift.n_treated:,}",
         f"{uplift.n_control:,}",
-        *_texts(bought, scale=100, unit=" %"),
-        *_texts(spend, scale=1, unit=""),
+        *_texts(bought, scale=100, unit=" %", is_balanced=uplift.is_balanced),
+        *_texts(spend, scale=1, unit="", is_balanced=uplift.is_balanced),
     )
 
 
@@ -68,7 +71,9 @@ def _effect(effect: Effect) -> dict[str, Any]:
     }
 
 
-def _texts(effect: Effect | None, *, scale: float, unit: str) -> tuple[str, str, str, str]:
+def _texts(
+    effect: Effect | None, *, scale: float, unit: str, is_balanced: bool
+) -> tuple[str, str, str, str]:
     if effect is None:
         return "-", "-", "-", "-"
     found = f"{scale * effect.difference:+.2f}"
@@ -78,5 +83,5 @@ def _texts(effect: Effect | None, *, scale: float, unit: str) -> tuple[str, str,
         f"{scale * effect.treated:.2f}{unit}",
         f"{scale * effect.control:.2f}{unit}",
         found,
-        _WORDS[effect.verdict],
+        _WORDS[effect.verdict] if is_balanced else UNBALANCED,
     )

@@ -158,9 +158,9 @@ def test_such_days_hold_what_the_laws_are_about() -> None:
             (lambda s, w=phone, z=ZONES[number % 2]: entered(z, s, who=w), 150, 0, False),
             (lambda s, w=phone: presence("visit.ended", s, who=w), 5, 0, False),
         ]
-    opened = {"basket": "own", "visitor": ref("loyalty", CARD)}
+    card = ref("loyalty", CARD)
     story += [
-        (lambda s: till("basket.opened", s, **opened), 30, 0, False),
+        (lambda s: till("basket.opened", s, basket="own", visitor=card), 30, 0, False),
         (lambda s: till("basket.item_added", s, basket="own", product="d2"), 5, 0, False),
     ]
     found = drawn(told(story, heard))

@@ -17,6 +17,7 @@ from edge_agent.domain.uplift import (
     uplifts_of,
     variance_of,
 )
+from edge_agent.sync.uplift_told import UNBALANCED, document_of, texts_of
 
 
 def totals(n: int, n_buyers: int, each: str = "1") -> ArmTotals:
@@ -94,6 +95,16 @@ def test_a_share_hardly_met_yet_takes_no_interval_away() -> None:
     after = [figures(TREATED, 5, 1, share="0.2"), figures(CONTROL, 2, 0, share="0.2")]
     (found,) = uplifts_of(before + after)
     assert found.effects["bought"].verdict == "unsure"
+
+
+def test_arms_that_chance_does_not_make_are_told_as_such() -> None:
+    """What decides who is counted may be all of the difference; a few units off it is not."""
+    for n_control, is_well in ((500, True), (430, True), (300, False)):
+        (found,) = uplifts_of([figures(TREATED, 500, 80), figures(CONTROL, n_control, 20)])
+        assert found.is_balanced is is_well
+        words = {texts_of(found)[5], texts_of(found)[9]} - {"-"}
+        assert (words == {UNBALANCED}) is not is_well
+        assert document_of(found)["is_balanced"] is is_well
 
 
 def test_without_a_control_group_there_is_no_uplift() -> None:
