@@ -53,6 +53,8 @@ SENT_ROWS_PER_COMMIT: Final = 200
 # Messages that are decoded and looked up together.
 LOOK_AHEAD: Final = 200
 META_EVERY_S: Final = 60.0
+DECIDE_WITHIN_MS: Final = 1_000
+"""The time budget of an answer, from when its event came: what a screen may take at most."""
 
 Message = tuple[str, Any]
 
@@ -100,11 +102,13 @@ class Loop:
         self._on_trouble = on_trouble
         self._stopping = stopping
         self._state_of = state_of
-        self._queue: SimpleQueue[Message] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[str, Any, float | None]] = SimpleQueue()
+        # When messages came that wait, by identity, where that matters.
+        self._came_s: dict[int, float] = {}
         # Taken off the queue and looked at together, not yet in a batch.
         self._ready: deque[Message] = deque()
         # A message that asks for nothing wakes this thread when it sleeps.
-        self.calls = Calls(wake=partial(self._queue.put, ("call", None)))
+        self.calls = Calls(wake=partial(self._queue.put, ("call", None, None)))
         self._is_paused = False
         self._next_tick_ms = 0
         self._next_meta_s = 0.0
@@ -117,7 +121,9 @@ class Loop:
 
     def put(self, link: str, delivery: Delivery) -> None:
         """Queues a message; called in a network thread. `link` is `store` or `hq`."""
-        self._queue.put((link, delivery))
+        # When it came matters only where the chain says what is too late.
+        came_s = self._clock.monotonic_s() if self._road.hurry_ms else None
+        self._queue.put((link, delivery, came_s))
         if self._queue.qsize() > self._settings.queue_messages and not self._is_paused:
             self._is_paused = True
             self._store_link.pause()
@@ -154,6 +160,8 @@ class Loop:
         first = self._next(IDLE_S)
         self._pass_time()
         if first is None:
+            # What was set aside meanwhile, or is held back, is not waited for by anybody.
+            self._came_s.clear()
             return messages
         deadline_s = self._clock.monotonic_s() + self._settings.quiet_wait_ms / SECOND_MS
         n_events = company = 0
@@ -187,7 +195,18 @@ class Loop:
             now_ms = self._clock.now_ms()
             if now_ms != self._road.now_ms:
                 self._road.set_now(now_ms)
-        return self._road.take(delivery)
+        self._road.hurry(self._left_ms(delivery))
+        n_events = self._road.take(delivery)
+        self._road.hurry(None)
+        return n_events
+
+    def _left_ms(self, delivery: Delivery) -> float | None:
+        """Returns what is left of the time for an answer to a message; None for enough."""
+        came_s = self._came_s.pop(id(delivery), None) if self._came_s else None
+        if came_s is None:
+            return None
+        left_ms = DECIDE_WITHIN_MS - (self._clock.monotonic_s() - came_s) * SECOND_MS
+        return left_ms if left_ms < self._road.hurry_ms else None
 
     def _next(self, wait_s: float) -> Message | None:
         if not self._ready:
@@ -212,7 +231,7 @@ class Loop:
         came = [] if first is None else [first]
         while came and len(came) <= LOOK_AHEAD:
             try:
-                came.append(self._queue.get_nowait())
+                came.append(self._noted(self._queue.get_nowait()))
             except Empty:
                 break
         return came
@@ -230,10 +249,17 @@ class Loop:
     def _wait(self, wait_s: float) -> Message | None:
         try:
             if wait_s > 0:
-                return self._queue.get(timeout=wait_s)
-            return self._queue.get_nowait()
+                return self._noted(self._queue.get(timeout=wait_s))
+            return self._noted(self._queue.get_nowait())
         except Empty:
             return None
+
+    def _noted(self, queued: tuple[str, Any, float | None]) -> Message:
+        """Returns a message that was queued, and notes when it came."""
+        link, delivery, came_s = queued
+        if came_s is not None and link == "store":
+            self._came_s[id(delivery)] = came_s
+        return link, delivery
 
     def _begin(self) -> None:
         self._road.begin_batch()

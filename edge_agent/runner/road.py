@@ -7,6 +7,7 @@ spares its neighbours, because a step that fails has changed nothing yet.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.domain import effects
@@ -213,6 +214,16 @@ class Road:
             rules=self._rules,
             offer_key=self._people.offer_key,
         )
+
+    @property
+    def hurry_ms(self) -> int:
+        """Left of the time budget, below which a decision is made more simply; 0 is never."""
+        return 0 if self._settings.is_replay else max(self._rules.hurry_ms)
+
+    def hurry(self, left_ms: float | None) -> None:
+        """Says how much time is left for what is taken in next; None for enough."""
+        if left_ms != self._context.left_ms:
+            self._context = replace(self._context, left_ms=left_ms)
 
     @property
     def is_hq_unheard(self) -> bool:
