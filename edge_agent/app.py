@@ -74,7 +74,7 @@ from edge_agent.shell.scorers import ModelScorer, PopularityScorer
 from edge_agent.shell.second_copy import SecondCopy
 from edge_agent.shell.shadow import Shadow
 from edge_agent.shell.signing import verify_command
-from edge_agent.shell.sqlite_db import store_error
+from edge_agent.shell.sqlite_db import reading_own_rows, rot_of, store_error
 from edge_agent.shell.state_store import StateStore
 from edge_agent.shell.systemd import ServiceManager
 from edge_agent.shell.unit_of_work import UnitOfWork
@@ -211,15 +211,20 @@ class Agent:
     def _build_on_what_is_there(self) -> None:
         try:
             self._build()
-        except (StoreCorrupt, sqlite3.DatabaseError) as error:
+        except StoreCorrupt as error:
+            self._build_anew(error.message)
+        except sqlite3.DatabaseError as error:
             path = self.config.database
-            found = store_error(error, path) if isinstance(error, sqlite3.Error) else error
-            if not isinstance(found, StoreCorrupt):
-                raise found from error
-            # SQLite's check passes over what only shows when it is read.
-            self._db.close()
-            self._db = self._opening.begin_anew(found.message)
-            self._build()
+            rot = rot_of(error, path)
+            if rot is None:
+                raise store_error(error, path) from error
+            self._build_anew(rot.message)
+
+    def _build_anew(self, why: str) -> None:
+        # SQLite's check passes over what only shows when it is read.
+        self._db.close()
+        self._db = self._opening.begin_anew(why)
+        self._build()
 
     def _build(self) -> None:
         config = self.config
@@ -255,10 +260,7 @@ class Agent:
         self._make_people()
         secret = secret_of(self._keys.store_key())
         self._label_key = secret
-        self._desk = MappingDesk(config, self._path, secret=secret)
-        self._desk.start(self._unit, now_ms=self._clock.now_ms() or last_now_ms)
-        self._rule_desk = RuleDesk(config, self._path)
-        self._rule_desk.start(self._unit, now_ms=self._clock.now_ms() or last_now_ms)
+        self._start_desks(secret, last_now_ms)
         self._memory = memory = MappingMemory(
             self._unit, DayCipher(), secret, today_key=self._people.today_key
         )
@@ -287,9 +289,18 @@ class Agent:
         self._loop = self._make_loop()
         self._control = ControlServer(config.control_socket, self._asked)
         self._model_switch = ModelSwitch(self._models, self._shadow, use=self._use_bundle)
-        self._model_switch.begin(saved=self._meta_text("shadow"))
+        with reading_own_rows(config.database):
+            self._model_switch.begin(saved=self._meta_text("shadow"))
         self._rights = self._make_rights_desk(period_ms)
         self._queue_waiting()
+
+    def _start_desks(self, secret: bytes, last_now_ms: int) -> None:
+        now_ms = self._clock.now_ms() or last_now_ms
+        self._desk = MappingDesk(self.config, self._path, secret=secret)
+        self._rule_desk = RuleDesk(self.config, self._path)
+        with reading_own_rows(self.config.database):
+            self._desk.start(self._unit, now_ms=now_ms)
+            self._rule_desk.start(self._unit, now_ms=now_ms)
 
     def _make_hq_outbox(self, layout: Layout) -> None:
         config = self.config
@@ -306,13 +317,14 @@ class Agent:
             zones=frozenset(layout.zones),
             is_product=lambda each: self._catalogue.product(ProductId(each)) is not None,
         )
-        return HqGate(
-            link,
-            names,
-            self.config.zone_info,
-            counters=self._mapper.counters,
-            saved=self._meta_text(EGRESS),
-        )
+        with reading_own_rows(self.config.database):
+            return HqGate(
+                link,
+                names,
+                self.config.zone_info,
+                counters=self._mapper.counters,
+                saved=self._meta_text(EGRESS),
+            )
 
     def _make_people(self) -> None:
         self._people = People(self._keys, self.config.zone_info)
@@ -322,6 +334,11 @@ class Agent:
     def _make_road(self, last_now_ms: int) -> Road:
         now_ms = self._clock.now_ms() or last_now_ms
         keys = {} if self.config.hq is None else _public_keys(self.config.hq.keys)
+        with reading_own_rows(self.config.database):
+            wakes, hq_heard = self._wakes(now_ms), self._make_hq_heard(now_ms)
+            devices = Devices(
+                self._unit, self.config.zone_info, now_ms=now_ms, tolerances=self._tolerances()
+            )
         return Road(
             settings=self._settings,
             state=self._state,
@@ -331,13 +348,11 @@ class Agent:
             scorer=self._make_scorer(),
             dead_letters=self._dead_letters,
             mapper=self._mapper,
-            devices=Devices(
-                self._unit, self.config.zone_info, now_ms=now_ms, tolerances=self._tolerances()
-            ),
-            wakes=self._wakes(now_ms),
+            devices=devices,
+            wakes=wakes,
             guard=NameGuard(self._is_known, secrets.token_bytes(GUARD_KEY_BYTES)),
             tombstones=self._tombstones,
-            hq_heard=self._make_hq_heard(now_ms),
+            hq_heard=hq_heard,
             verify=partial(verify_command, keys=keys),
             now_ms=now_ms,
             watermark_ms=self._meta("watermark_ms"),
@@ -788,7 +803,8 @@ class Agent:
         return tuple(told_of(each, k=self.config.policy.k, key=self._label_key) for each in found)
 
     def _meta(self, key: str) -> int:
-        return int(self._meta_text(key) or 0)
+        with reading_own_rows(self.config.database):
+            return int(self._meta_text(key) or 0)
 
     def _meta_text(self, key: str) -> str | None:
         row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
@@ -800,7 +816,8 @@ class Agent:
 
     def _saved_counters(self) -> dict[str, int]:
         rows = self._db.execute("SELECT key, value FROM meta WHERE key LIKE 'counter.%'")
-        return {key.partition(".")[2]: int(value) for key, value in rows}
+        with reading_own_rows(self.config.database):
+            return {key.partition(".")[2]: int(value) for key, value in rows}
 
     def _save_counters(self) -> None:
         rows = [(f"counter.{name}", str(n)) for name, n in self._road.counters.items()]

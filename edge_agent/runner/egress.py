@@ -51,12 +51,15 @@ class HqGate:
             zone: The store's, for the day.
             counters: Where refusals are counted.
             saved: The day's account as it was saved last.
+
+        Raises:
+            ValueError, KeyError, TypeError: What was saved is no account.
         """
         self._link = link
         self._names = names
         self._zone = zone
         self._counters = counters
-        self._day: dict[str, Any] = json.loads(saved) if saved else {"day": "", "kinds": {}}
+        self._day = _account_in(saved)
         self._texts: deque[dict[str, str]] = deque(maxlen=TEXTS_KEPT)
         self._refused: deque[str] = deque(maxlen=REFUSED_KEPT)
         self._is_changed = False
@@ -118,3 +121,13 @@ class HqGate:
 
     def _day_of(self, now_ms: int) -> str:
         return local_time(now_ms, self._zone).day
+
+
+def _account_in(saved: str | None) -> dict[str, Any]:
+    """Returns the account that was saved; an empty one where none was."""
+    found: dict[str, Any] = json.loads(saved) if saved else {"day": "", "kinds": {}}
+    fields = {"sent", "bytes", "refused", "fields"}
+    is_whole = isinstance(found["day"], str) and isinstance(found["kinds"], dict)
+    if not is_whole or any(not fields <= set(each) for each in found["kinds"].values()):
+        raise ValueError("this is no account of what left")
+    return found

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.errors import SchemaTooNew, StoreBusy, StoreCorrupt, StoreError, StoreFull
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 # The newest of `shell.schema`'s migrations; a database of a higher version is refused.
@@ -45,10 +46,8 @@ def open_for_writing(path: Path, *, durability: str = "power-loss") -> sqlite3.C
             _check(connection, path)
         _migrate(connection, path, is_new=is_new)
     except sqlite3.Error as error:
-        found = store_error(error, path)
-        if not is_new and _is_of_rot(error):
-            raise StoreCorrupt(found.message, hint=_SET_ASIDE) from error
-        raise found from error
+        rot = None if is_new else rot_of(error, path)
+        raise rot or store_error(error, path) from error
     except ValueError as error:
         # Its own tables' text is not text any more, or its version no number.
         raise StoreCorrupt(f"{path}: {error}", hint=_SET_ASIDE) from error
@@ -89,9 +88,28 @@ def store_error(error: sqlite3.Error, path: Path) -> StoreError:
     return StoreError(f"{path}: {error}", hint="see edge-agent doctor")
 
 
-def _is_of_rot(error: sqlite3.Error) -> bool:
+def rot_of(error: sqlite3.Error, path: Path) -> StoreCorrupt | None:
+    """Returns what an error says of a database that was ours once; None if it is sound."""
+    found = store_error(error, path)
+    if isinstance(found, StoreCorrupt):
+        return found
     # SQL of ours that was never wrong is wrong now: a table or a column has lost its name.
-    return getattr(error, "sqlite_errorname", "") == "SQLITE_ERROR"
+    is_our_sql = getattr(error, "sqlite_errorname", "") == "SQLITE_ERROR"
+    return StoreCorrupt(found.message, hint=_SET_ASIDE) if is_our_sql else None
+
+
+@contextmanager
+def reading_own_rows(path: Path) -> Iterator[None]:
+    """Takes rows of ours that make no sense for a damaged database.
+
+    Raises:
+        StoreCorrupt: A text, number or key in them is not what the agent ever wrote.
+    """
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, ArithmeticError) as error:
+        what = f"{path}: it holds a row that cannot be read ({type(error).__name__})"
+        raise StoreCorrupt(what, hint=_SET_ASIDE) from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:
