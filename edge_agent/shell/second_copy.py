@@ -262,8 +262,10 @@ class SecondCopy:
         self._put_back(restored)
         for visitor in differences.strange:
             self._db.execute(_REFUSE, (visitor,))
-        suppressed = filter(statements.is_suppressed, restored)
-        self._require_found([*differences.suppressed, *suppressed], may_mend=True)
+        suppressed = [*differences.suppressed, *filter(statements.is_suppressed, restored)]
+        self._require_found(suppressed, may_mend=True)
+        if restored and differences.n_seals:
+            self._require_same(suppressed)
         self.lost_at_ms = found.lost_at_ms
         if self.lost_at_ms is not None and _number(self._meta(LOST_AT)) != self.lost_at_ms:
             self._lose(self.lost_at_ms)
@@ -324,6 +326,18 @@ class SecondCopy:
             lost = [text for text in lost if not statements.is_found(self._db, text)]
         if lost:
             raise StoreCorrupt("identifiers do not lead to their people", hint=_HINT)
+
+    def _require_same(self, texts: Iterable[bytes]) -> None:
+        """Requires that a database into which something was put back says all of these texts.
+
+        Where its rows have lost their order, one that was put back can hide another: it must not
+        be what the file is written anew from.
+        """
+        expected = {statements.visitor_of(text): text for text in texts}
+        stated = statements.stated_by(self._db, expected)
+        found = {each.visitor.decode(): each.text for each in stated}
+        if any(found.get(visitor) != text for visitor, text in expected.items()):
+            raise StoreCorrupt("rows hide what was put back beside them", hint=_HINT)
 
     def _restore_tombstones(self, tombstones: Mapping[str, int]) -> None:
         if self._has_tombstones():
