@@ -657,6 +657,13 @@ def m020_campaigns(database: Database) -> None:
     database.execute("UPDATE meta SET value = '20' WHERE key = 'schema_version'")
 
 
+@migrations()
+def m021_checksums(database: Database) -> None:
+    """Adds a checksum to each mark of an open visit; 0 is none, of before."""
+    database.execute("ALTER TABLE mark ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0")
+    database.execute("UPDATE meta SET value = '21' WHERE key = 'schema_version'")
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is not applied yet, each migration in one transaction with its record."""
     migrations.apply(Database(connection))

@@ -839,10 +839,12 @@ class StateStore:
         self.journal = {}
         marks: dict[VisitId, list[Mark]] = {}
         self.next_mark_id = 1
-        for row_id, visit, *mark in self._db.execute(
-            "SELECT id, visit, at_ms, tie, kind, zone, product, dwell_ms FROM mark ORDER BY id"
+        for row in self._db.execute(
+            "SELECT id, visit, at_ms, tie, kind, zone, product, dwell_ms, checksum FROM mark"
+            " ORDER BY id"
         ):
-            marks.setdefault(VisitId(visit), []).append(rows.mark_from(tuple(mark)))
+            row_id, visit, *_ = row
+            marks.setdefault(VisitId(visit), []).append(rows.journal_mark(row))
             self.journal.setdefault(VisitId(visit), []).append(row_id)
             self.next_mark_id = row_id + 1
         for visit_id, visitor, started_at_ms in self._db.execute(

@@ -73,8 +73,8 @@ _SQL: Final = {
         " ended_by = excluded.ended_by, has_paid = excluded.has_paid, trail = excluded.trail"
     ),
     "mark": (
-        "INSERT INTO mark (id, visit, at_ms, tie, kind, zone, product, dwell_ms)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        "INSERT INTO mark (id, visit, at_ms, tie, kind, zone, product, dwell_ms, checksum)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
     ),
     "stay": (
         "INSERT OR REPLACE INTO zone_stay (visit, entered_at_ms, zone, left_at_ms, visitor)"
