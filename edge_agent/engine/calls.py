@@ -235,9 +235,13 @@ def settle(draft: Draft) -> None:
     for call in draft.calls():
         if not call.is_open or call.visitor is None:
             continue
-        if not (draft.has_restated or draft.has_moved(call.visitor)):
+        visitor, parts = draft.visitor(call.visitor), {call.visitor}
+        if visitor is not None and call.is_asked_for:
+            # Who asked by his card walks about as his telephone.
+            parts = persons.parts_of(draft, visitor)
+        if not (draft.has_restated or any(draft.has_moved(each) for each in parts)):
             continue
-        if _is_gone(draft, call, call.visitor):
+        if _has_left(draft, call, parts) if call.is_asked_for else _is_away(draft, call, visitor):
             withdraw(draft, call)
 
 
@@ -255,14 +259,19 @@ def end_queue(draft: Draft, call: Call) -> None:
         draft.put_call(replace(call, is_lasting=False))
 
 
-def _is_gone(draft: Draft, call: Call, visitor_id: VisitorId) -> bool:
-    visit = draft.visit_of(visitor_id)
-    if call.is_asked_for:
-        # Whoever asked is helped wherever he stands; only who has left since is not there.
-        return visit is not None and not visit.is_open and visit.last_at_ms >= call.opened_at_ms
+def _has_left(draft: Draft, call: Call, parts: set[VisitorId]) -> bool:
+    """Whether somebody who asked has left since; wherever in the store he stands he is helped."""
+    visits = [draft.visit_of(each) for each in sorted(parts)]
+    since = [each for each in visits if each and each.last_at_ms >= call.opened_at_ms]
+    is_here = any(each is not None and each.is_open for each in visits)
+    return bool(since) and not is_here
+
+
+def _is_away(draft: Draft, call: Call, visitor: Visitor | None) -> bool:
+    """Whether somebody who asked for nothing is not where he was noticed, or wants no notice."""
+    visit = None if call.visitor is None else draft.visit_of(call.visitor)
     if visit is None or not visit.is_open or visit.has_paid or visit.zone != call.zone:
         return True
-    visitor = draft.visitor(visitor_id)
     return visitor is not None and not persons.may_be_noticed(draft, visitor)
 
 

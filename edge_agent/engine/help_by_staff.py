@@ -193,9 +193,7 @@ def tell_story(draft: Draft, visitor: Visitor, story: str | None, *, cause: Caus
 
 
 def _zone_of(draft: Draft, visitor: Visitor) -> Zone | None:
-    links = (*visitor.links, *(draft.links_to(visitor.id) if visitor.is_identified else ()))
-    near = {visitor.id, *(link.of for link in links if link.is_claim)}
-    visits = [draft.visit_of(each) for each in sorted(near)]
+    visits = [draft.visit_of(each) for each in sorted(persons.parts_of(draft, visitor))]
     here = [each for each in visits if each is not None and each.is_open and each.zone is not None]
     newest = max(here, key=lambda each: each.last_order, default=None)
     known = draft.context.layout.zones

@@ -43,6 +43,12 @@ def member_of(draft: Draft, visitor: Visitor) -> VisitorId | None:
     return visitor.id if visitor.is_identified else person_behind(draft, visitor)
 
 
+def parts_of(draft: Draft, visitor: Visitor) -> set[VisitorId]:
+    """Returns all that somebody walks about as: he, and whoever was taken for him."""
+    links = (*visitor.links, *(draft.links_to(visitor.id) if visitor.is_identified else ()))
+    return {visitor.id, *(link.of for link in links if link.is_claim)}
+
+
 def circle_of(draft: Draft, visitors: Iterable[Visitor]) -> tuple[Visitor, ...]:
     """Returns everybody whose complaint silences these visitors, they themselves first.
 

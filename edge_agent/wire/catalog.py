@@ -241,7 +241,10 @@ def _store_outward() -> tuple[Channel, ...]:
             direction="send",
             messages=(StaffAlert,),
             expires=True,
-            about="Somebody may want help from a person.",
+            about=(
+                "Somebody may want help from a person. A call that is followed up is told again "
+                "under the same decision as it moves on, until it is closed or withdrawn."
+            ),
             peers=("staff", "pages"),
         ),
         Channel(

@@ -27,6 +27,7 @@ from tests.factories import (
     presence,
     ref,
     sale,
+    scanned_card,
     till,
     withdrawn,
     world,
@@ -486,6 +487,26 @@ def test_who_asks_is_told_only_of_who_asked_in_his_name_and_allows_it() -> None:
     assert customer_of() is None
     both = granted(0, purposes=("staff_assistance",)), withdrawn(2, purposes=("staff_assistance",))
     assert customer_of(*both) is None
+
+
+def test_who_asked_by_his_card_is_not_looked_for_after_his_phone_left() -> None:
+    """While he is in the store he is helped wherever he stands; then the call is withdrawn."""
+    heard = store()
+    heard.take(granted(-60, purposes=("profiling", "staff_assistance")))
+    heard.take(till("basket.opened", 0, visitor=ref()), scanned_card(1))
+    heard.take(entered("wine", 4), pressed(5, visitor=ref("loyalty", CARD)))
+    assert said(heard, heard.take(entered("dairy", 8))) == []
+    found = heard.take(presence("visit.ended", 20))
+    assert said(heard, found) == [("cellar", "withdrawn")]
+
+
+def test_who_asked_and_was_never_sensed_is_helped() -> None:
+    """That no sensor knows him is no sign that he left."""
+    heard = store()
+    heard.take(granted(-60, purposes=("staff_assistance",)))
+    heard.take(pressed(5, visitor=ref("loyalty", CARD)))
+    assert said(heard, heard.take(granted(6))) == []
+    assert call_of(heard).is_open
 
 
 def test_no_call_that_nobody_asked_for_names_anybody() -> None:
