@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from edge_agent.wire import topics
 from edge_agent.wire.notices import AgentState, ClockTick
-from edge_agent.wire.screens import Recommendation
+from edge_agent.wire.screens import Notice, Recommendation
 from edge_agent.wire.staff import StaffAlert
 
 if TYPE_CHECKING:
@@ -296,3 +296,10 @@ def items_at(recommendation: Recommendation, now: datetime | None) -> tuple[Reco
         else item
         for item in recommendation.items
     )
+
+
+def notice_at(recommendation: Recommendation, now: datetime | None) -> Notice | None:
+    """Returns the text beside the items if it may be shown now."""
+    notice = recommendation.notice
+    is_over = notice is not None and now is not None and notice.valid_until <= now
+    return None if is_over else notice

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_agent.web.board import AGENT_KEY, STORE_KEY, items_at, screen_key, team_key
+from edge_agent.web.board import (
+    AGENT_KEY,
+    STORE_KEY,
+    items_at,
+    notice_at,
+    screen_key,
+    team_key,
+)
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -50,11 +57,13 @@ def _time_left(board: Board, current: Content | None) -> dict[str, JsonValue]:
 
 
 def _content(board: Board, recommendation: Recommendation) -> dict[str, JsonValue]:
+    notice = notice_at(recommendation, board.clock.now())
     return {
         "decision": recommendation.decision,
         "audience": recommendation.audience,
         "locale": recommendation.locale,
         "items": [_item(each) for each in items_at(recommendation, board.clock.now())],
+        "notice": None if notice is None else {"kind": notice.kind, "text": notice.text},
     }
 
 

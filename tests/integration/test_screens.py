@@ -129,7 +129,7 @@ def recommendation(screen: str, title: str, **more: Any) -> dict[str, Any]:
     code = more.pop("code", "bought_together")
     at = more.pop("at", datetime.now(tz=UTC))
     reason = more.pop("reason", "Goes with your basket")
-    offer = more.pop("offer", None)
+    offer, notice = more.pop("offer", None), more.pop("notice", None)
     ends = (at + timedelta(seconds=life_s)).isoformat()
     item = {
         "rank": 1,
@@ -149,6 +149,8 @@ def recommendation(screen: str, title: str, **more: Any) -> dict[str, Any]:
         "schema_version": 1,
         "locale": "en",
         "items": [item],
+        "notice": notice
+        and {"campaign": "19", "kind": "service", "text": notice, "valid_until": ends},
         "model": "ranker-1",
         "policy": "nba-1",
         **more,
@@ -222,13 +224,15 @@ GREETING = "Nice to have you here"
 
 def test_screen_shows_retained_content_then_each_new_one(store: Store, browser: Chromium) -> None:
     """Title, reason, price, offer and time left are there at once, and change with the topic."""
-    store.show("dairy-1", "Oat drink", offer="2 for 1 until tonight")
+    service = "Warm bread at four"
+    store.show("dairy-1", "Oat drink", offer="2 for 1 until tonight", notice=service)
     store.until(lambda figures: figures["recommendations"] == 1)
     page = browser.open(store.url("/screen/dairy-1"), width=1920, height=1080)
     page.wait(title_is("Oat drink"))
     text = page.text()
     assert "Goes with your basket" in text
     assert "2 for 1 until tonight" in text
+    assert service in text
     assert "5 min left" in text
     label = "document.querySelector('.price').getAttribute('aria-label')"
     assert page.value(label) == "€1.29"
@@ -244,10 +248,13 @@ def test_nothing_is_cut_off_on_any_screen(
 ) -> None:
     """A long name, reason and offer stay inside the screen, and the name stays large."""
     title = "Seafood salmon farm raised fillets, value pack with lemon and dill, 1.2 kg"
-    store.show("s1", title, offer="Second one at half the price, this week only")
+    offer = "Second one at half the price, this week only"
+    store.show("s1", title, offer=offer, notice="Ask us for a recipe that goes with it")
     page = browser.open(store.url("/screen/s1"), width=width, height=height)
     page.wait(title_is(title))
-    inside = """[...document.querySelectorAll('.title, .reason, .offer, .tag')].every((each) => {
+    inside = """[
+      ...document.querySelectorAll('.title, .reason, .offer, .notice, .tag')
+    ].every((each) => {
       const box = each.getBoundingClientRect();
       return box.left >= 0 && box.top >= 0 && box.right <= innerWidth && box.bottom <= innerHeight;
     })"""
@@ -476,6 +483,7 @@ def _publish_injections(store: Store) -> list[tuple[str, str]]:
         decision = f"{number} {_clean(evil)}"[:128]
         more: dict[str, Any] = {
             "offer": evil,
+            "notice": evil,
             "reason": evil,
             "product": _clean(evil),
             "model": _clean(evil),
@@ -494,7 +502,7 @@ def test_injected_text_stays_text_on_screens(store: Store, browser: Chromium) ->
     for number, (name, evil) in enumerate(_publish_injections(store)):
         page.go(store.url(f"/screen/{quote(name, safe='')}"))
         page.wait(title_is(evil))
-        for selector in (".reason span", ".offer span"):
+        for selector in (".reason span", ".offer span", ".notice span"):
             _wait_text(page, selector, evil)
         _assert_unhurt(page, store)
         topic, payload = store.wait_heard(number + 1)[number]

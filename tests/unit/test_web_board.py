@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edge_agent.web import board as boards
-from edge_agent.web.board import Board, items_at
+from edge_agent.web.board import Board, items_at, notice_at
 from edge_agent.web.store_clock import StoreClock
 from edge_agent.wire import topics
 
@@ -147,6 +147,20 @@ def test_offer_that_is_over_leaves_its_item(board: Board, hands: Hands) -> None:
     assert items_at(shown, START)[0].offer is not None
     hands.move(90)
     assert items_at(shown, hands.wall)[0].offer is None
+
+
+def test_notice_that_is_over_is_not_shown(board: Board, hands: Hands) -> None:
+    """Its campaign has ended; the items stay."""
+    ends = (START + timedelta(seconds=30)).isoformat()
+    notice = {"campaign": "2", "kind": "service", "text": "Warm bread", "valid_until": ends}
+    take(board, recommendation(notice=notice))
+    shown = board.contents("dairy-1")[0]
+    found = notice_at(shown, START)
+    assert found is not None
+    assert found.text == "Warm bread"
+    hands.move(30)
+    assert notice_at(shown, hands.wall) is None
+    assert titles(board) == ["Milk"]
 
 
 def test_message_for_another_screen_is_refused(board: Board) -> None:

@@ -82,6 +82,7 @@ function recommendation(content) {
   copy.type = "button";
   copy.append(line("reason", hero.reason.text), element("h1", "title", hero.title));
   if (hero.offer) copy.append(line("offer", hero.offer.text));
+  if (content.notice) copy.append(line(`notice ${content.notice.kind}`, content.notice.text));
   copy.addEventListener("click", () => tell("tapped", content.decision, hero.product));
   const art = element("div", "art");
   art.append(scene(hero.product));
