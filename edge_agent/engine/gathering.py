@@ -182,6 +182,8 @@ def _bought(
     if moment.visitor is not None:
         visit = draft.visit_of(moment.visitor)
         from_ms = since_ms if visit is None else min(since_ms, visit.started_at_ms)
+        if not may_use_history(moment.place.audience) and _is_known_beyond_today(draft, moment):
+            from_ms = draft.context.now_ms if visit is None else visit.started_at_ms
         for basket in draft.baskets_of(moment.visitor):
             if basket.sale is not None and basket.sale.completed_at_ms >= from_ms:
                 found.update(basket.products)
@@ -189,6 +191,11 @@ def _bought(
         if purchase.at_ms >= since_ms:
             found.update(purchase.products)
     return frozenset(found)
+
+
+def _is_known_beyond_today(draft: Draft, moment: Moment) -> bool:
+    visitor = draft.visitor(moment.visitor)
+    return visitor is not None and visitor.is_identified
 
 
 def _preferred(draft: Draft, moment: Moment, member: Visitor | None) -> tuple[str, ...]:

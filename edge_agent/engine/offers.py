@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edge_agent.decide.eligibility import may_use_history
 from edge_agent.domain.effects import (
     Count,
     CountCampaign,
@@ -47,7 +48,7 @@ def given_with(draft: Draft, decision: Decision) -> dict[CampaignId, GivenOffer]
     key, now_ms = draft.context.offer_key, decision.decided_at_ms
     found: dict[CampaignId, GivenOffer] = {}
     for campaign, products in _limited(decision).items():
-        known = draft.offers_of(visitor)
+        known = _known_there(draft, decision, draft.offers_of(visitor))
         again = said_again(known, campaign.id, now_ms=now_ms, key=key)
         given = again or offer_from(
             campaign,
@@ -62,6 +63,16 @@ def given_with(draft: Draft, decision: Decision) -> dict[CampaignId, GivenOffer]
             if again is None:
                 draft.add(GiveOffer(offer=given.offer))
     return found
+
+
+def _known_there(draft: Draft, decision: Decision, offers: tuple[Offer, ...]) -> tuple[Offer, ...]:
+    """Returns the offers that may be said again; before the public only those of this visit."""
+    moment = decision.moment
+    if may_use_history(moment.place.audience) or moment.visitor is None:
+        return offers
+    visit = draft.visit_of(moment.visitor)
+    from_ms = decision.decided_at_ms if visit is None else visit.started_at_ms
+    return tuple(each for each in offers if each.given_at_ms >= from_ms)
 
 
 def _limited(decision: Decision) -> dict[Campaign, tuple[ProductId, ...]]:

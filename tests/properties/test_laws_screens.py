@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -139,7 +139,6 @@ def with_campaigns(heard: World, mode: str) -> World:
         ends_at_ms=T0 + DAY_MS,
         products=frozenset({ProductId("d2"), ProductId("k1")}),
         text="For everybody",
-        redeem_within_s=3_600,
     )
     weight = Rule(id="gold", when=IsGold(), products=frozenset({ProductId("k2")}), weight=5.0)
     caps = Caps(ignored_after=2)
@@ -200,6 +199,53 @@ def test_who_somebody_is_changes_no_byte_of_a_public_screen(
             found = heard.tick(at(5 * n))
             if heard is known or kind == "seen":
                 found += heard.take(made)
+            told.append(screen_bytes(heard, found))
+        assert told[0] == told[1]
+
+
+APP: Final = ref("app", "token-1")
+
+
+def app_steps(basket: str) -> st.SearchStrategy[Made]:
+    """One thing that somebody does who is known by his app, or another before the same screens."""
+    zones, products = st.sampled_from(ZONES[:2]), st.sampled_from(PRODUCTS)
+    return st.one_of(
+        zones.map(lambda z: lambda s: event("zone.entered", s, visitor=APP, zone=z)),
+        zones.map(lambda z: lambda s: event("zone.left", s, visitor=APP, zone=z)),
+        st.tuples(zones, products).map(
+            lambda x: lambda s: event("item.lifted", s, visitor=APP, zone=x[0], product=x[1])
+        ),
+        products.map(
+            lambda p: lambda s: till("basket.item_added", s, basket=basket, product=p, visitor=APP)
+        ),
+        products.map(lambda p: lambda s: sale(s, p, basket=f"{basket}-paid", visitor=APP)),
+        zones.map(lambda z: lambda s: entered(z, s, who=PEOPLE[1])),
+    )
+
+
+@given(
+    st.lists(app_steps("b-earlier"), max_size=8),
+    st.lists(app_steps("b-now"), max_size=10),
+    modes,
+    st.sampled_from((shared, with_campaigns)),
+)
+def test_what_he_did_in_earlier_visits_changes_no_byte_of_a_public_screen(
+    earlier: list[Made], story: list[Made], mode: str, ruled: Callable[..., World]
+) -> None:
+    """Goods left in a basket, bought, shown and ignored, offers given: all of that is history."""
+    fresh, known = (ruled(world(), mode) for _ in range(2))
+    began_s = -7_200
+    known.now_ms = at(began_s)
+    known.take(granted(began_s, card=CARD))
+    for n, make in enumerate(earlier):
+        known.tick(at(began_s + 5 * n))
+        known.take(make(began_s + 5 * n))
+    known.tick(at(-10))
+    for n, make in enumerate(story):
+        made = make(5 * n)
+        told = []
+        for heard in (fresh, known):
+            found = heard.tick(at(5 * n)) + heard.take(made)
             told.append(screen_bytes(heard, found))
         assert told[0] == told[1]
 

@@ -23,6 +23,7 @@ from tests.factories import (
     PHONE,
     T0,
     at,
+    campaign,
     complained,
     entered,
     event,
@@ -342,6 +343,45 @@ def test_a_kiosk_that_one_may_read_is_personal_to_who_is_alone(
     (decision,) = heard.decisions(heard.ask(asked))
     assert tells_his_history(decision) is is_personal
     assert verified(heard, decision) == []
+
+
+def said_code(heard: World, seconds: float) -> str | None:
+    """Returns the code that the dairy's screen says when the app's owner comes."""
+    heard.tick(at(seconds))
+    heard.take(event("zone.entered", seconds, visitor=ref("app", "token-1"), zone="dairy"))
+    offer = shown(heard)["items"][0]["offer"]
+    return None if offer is None else str(offer["code"])
+
+
+@pytest.mark.parametrize(("audience", "is_same"), [("public", False), ("private", True)])
+def test_an_offer_of_an_earlier_visit_is_not_said_again_in_public(
+    audience: str, *, is_same: bool
+) -> None:
+    """Within a visit it is the same one; what he holds from before is nobody else's business."""
+    heard = world(audience=audience)
+    limited = campaign("c1", "d1", value=9.0, redeem_within_s=86_400)
+    heard.rules = Rules(version="offers", campaigns=(limited,))
+    first = said_code(heard, 0)
+    assert first is not None
+    assert said_code(heard, 30) == first
+    heard.settle()
+    later = said_code(heard, 30_000)
+    assert later is not None
+    assert (later == first) is is_same
+
+
+@pytest.mark.parametrize("audience", ["public", "private"])
+def test_what_a_known_person_bought_this_morning_is_history_in_public(audience: str) -> None:
+    """On a screen of his own it steps back, because he has it already."""
+    heard = world(audience=audience)
+    heard.rules = Rules(version="any")
+    app = ref("app", "token-1")
+    heard.take(till("basket.opened", 0, visitor=app), sale(5, "d0", visitor=app))
+    heard.settle()
+    later_s = (heard.now_ms - T0) / 1_000
+    heard.take(event("zone.entered", later_s, visitor=app, zone="dairy"))
+    chosen = json.loads(now_shown(heard).record)["chosen"]
+    assert ("d0" in chosen) is (audience == "public")
 
 
 # --- several before one screen -----------------------------------------------------------------
