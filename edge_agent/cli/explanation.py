@@ -131,15 +131,14 @@ def _candidates(record: dict[str, Any]) -> list[str]:
         product, *factors, score, reason = candidate[:7]
         campaign = candidate[7] if len(candidate) > 7 else None  # noqa: PLR2004 - the record's form
         offer = "" if campaign is None else f", offer of {campaign}"
-        chance = (
-            f", probability {probabilities[rank - 1]:.6f}" if rank <= len(probabilities) else ""
-        )
+        is_tried = rank <= len(probabilities)
+        chance = f" probability {probabilities[rank - 1]:.6f}" if is_tried else ""
+        told = f"   ({reason}{offer}{chance})" if reason or chance else ""
         mark = "chosen" if _is_chosen(record, product, campaign) else "lower "
         propensity, value, context, lever = factors
         lines.append(
             f"  {mark} {rank:>3}. {product:<12} score {score:.6f} = propensity {propensity:.6f}"
-            f" x value {value:g} x context {context:g} x lever {lever:g}"
-            f"   ({reason}{offer}{chance})"
+            f" x value {value:g} x context {context:g} x lever {lever:g}{told}"
         )
     return lines
 
