@@ -76,12 +76,25 @@ def first_team(
     return next((each for each in chain[1:] if has_room(each, teams, calls)), chain[0])
 
 
+def still_to_ask(call: Call, teams: Mapping[TeamId, Team]) -> tuple[TeamId, ...]:
+    """Returns who may be called after a call's last team: the rest of the chain it began with.
+
+    Where the rules have changed since, and that chain does not lead to its last team any more,
+    it goes on from there.
+    """
+    chain = chain_from(call.teams[0], teams)
+    if call.team not in chain:
+        chain = chain_from(call.team, teams)
+    rest = chain[chain.index(call.team) + 1 :]
+    return tuple(each for each in rest if each not in call.teams)
+
+
 def next_team(call: Call, teams: Mapping[TeamId, Team], calls: tuple[Call, ...]) -> TeamId | None:
     """Returns who is called when a call stays unanswered; None when nobody new may be."""
-    chain = [each for each in chain_from(call.team, teams) if each not in call.teams]
+    rest = still_to_ask(call, teams)
     if call.is_asked_for:
-        return chain[0] if chain else None
-    return next((each for each in chain if has_room(each, teams, calls)), None)
+        return rest[0] if rest else None
+    return next((each for each in rest if has_room(each, teams, calls)), None)
 
 
 def same_call(calls: Iterable[Call], *, zone: ZoneId, visitor: VisitorId | None) -> Call | None:

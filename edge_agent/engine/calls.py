@@ -14,7 +14,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.decide.calls import chain_from, first_team, next_team, same_call, team_for
+from edge_agent.decide.calls import (
+    chain_from,
+    first_team,
+    next_team,
+    same_call,
+    still_to_ask,
+    team_for,
+)
 from edge_agent.domain.calls import (
     CALL_WAKE,
     COMPLAINT,
@@ -143,7 +150,7 @@ def _asked(draft: Draft, call: Call) -> Call:
     rules, now_ms = context.rules, context.now_ms
     team = rules.teams.get(call.team)
     ends_at_ms = now_ms + context.policy.alert_valid_s * SECOND_MS
-    rest = [each for each in chain_from(call.team, rules.teams) if each not in call.teams]
+    rest = still_to_ask(call, rules.teams)
     if team is None or team.acknowledge_within_s == 0 or not rest:
         return replace(call, ends_at_ms=ends_at_ms, escalates_at_ms=None)
     within_ms = team.acknowledge_within_s * SECOND_MS

@@ -267,6 +267,19 @@ def test_a_chain_that_closes_on_itself_ends() -> None:
     assert chain_from(TeamId("a"), teams(team("a", to="a"))) == ("a",)
 
 
+def test_who_was_passed_over_is_not_come_back_to() -> None:
+    """A chain goes upwards alone: not even one that closes on itself leads back."""
+    ring = (team("floor", to="cellar"), team("cellar", to="office", most=1))
+    heard = store(*ring, team("office", to="floor"), queue=2)
+    heard.take(pressed(0), queued(2, 0))
+    heard.pass_s(1)
+    answer(heard, "acknowledged", call=int(call_of(heard).kind == "long_queue"))
+    assert said(heard, heard.pass_s(WITHIN_S - 1)) == [("floor", "escalated"), ("office", "open")]
+    for _ in range(10):
+        heard.pass_s(WITHIN_S)
+    assert {each.team for each in heard.memory.calls.values()} == {"cellar", "office"}
+
+
 def test_what_nobody_acknowledges_goes_along_the_chain_and_ends() -> None:
     """Each team has its time; the one before is told; after the last one it expires."""
     heard = store()
