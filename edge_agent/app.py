@@ -89,6 +89,7 @@ if TYPE_CHECKING:
 
     from edge_agent.config import Config
     from edge_agent.domain.ids import VisitorId
+    from edge_agent.domain.scoring import PromotionPlan
     from edge_agent.domain.store import Layout
     from edge_agent.shell.bundles import Bundle
     from edge_agent.state.devices import Standing
@@ -288,7 +289,12 @@ class Agent:
         )
         self._loop = self._make_loop()
         self._control = ControlServer(config.control_socket, self._asked)
-        self._model_switch = ModelSwitch(self._models, self._shadow, use=self._use_bundle)
+        self._model_switch = ModelSwitch(
+            self._models,
+            self._shadow,
+            use=self._use_bundle,
+            prepare=lambda bundle: bundle.scorer.use_plans(self._state.plans()),
+        )
         with reading_own_rows(config.database):
             self._model_switch.begin(saved=self._meta_text("shadow"))
         self._rights = self._make_rights_desk(period_ms)
@@ -358,6 +364,7 @@ class Agent:
             watermark_ms=self._meta("watermark_ms"),
             observer=self._shadow,
             rule_book=self._rule_desk,
+            use_plans=self._use_plans,
         )
 
     def _make_hq_heard(self, now_ms: int) -> HqHeard | None:
@@ -664,8 +671,15 @@ class Agent:
         catalogue = None if bundle is None else bundle.catalogue
         self._departments.use(catalogue)
         self._catalogue.use(catalogue, may_rank=_may_rank(bundle))
+        self._use_plans(self._state.plans())
         self._road.use_scorer(self._make_scorer())
         return {}
+
+    def _use_plans(self, plans: tuple[PromotionPlan, ...]) -> None:
+        """Has every model that scores know HQ's plans of promotions."""
+        for bundle in (self._bundle, self._models.in_use.other):
+            if bundle is not None:
+                bundle.scorer.use_plans(plans)
 
     def _store_connection(self, up: bool) -> None:  # noqa: FBT001 - a callback's signature
         if up:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     )
     from edge_agent.domain.offers import Offer
     from edge_agent.domain.rules import FactValue, Rules
-    from edge_agent.domain.scoring import ScoredProduct, ScoringRequest
+    from edge_agent.domain.scoring import PromotionPlan, ScoredProduct, ScoringRequest
     from edge_agent.domain.store import AtRegister, Level, Product, Showing
     from edge_agent.domain.visitor import Link as VisitorLink
     from edge_agent.domain.visitor import Subject, Visit, Visitor
@@ -219,6 +219,10 @@ class State(Protocol):
 
     def hq_campaigns(self) -> Mapping[CampaignId, str]:
         """Returns HQ's campaigns as sections of a policy; another mapping once one changes."""
+        ...
+
+    def plans(self) -> tuple[PromotionPlan, ...]:
+        """Returns HQ's plans of promotions, oldest first; another tuple once one is added."""
         ...
 
     def offer(self, mark: str) -> Offer | None:

@@ -45,7 +45,7 @@ from edge_agent.domain.inputs import (
 from edge_agent.domain.offers import Offer
 from edge_agent.domain.policy import Policy
 from edge_agent.domain.rules import NEUTRAL, FactValue, Rules
-from edge_agent.domain.scoring import ScoredProduct, ScoringRequest
+from edge_agent.domain.scoring import PromotionPlan, ScoredProduct, ScoringRequest
 from edge_agent.domain.store import AtRegister, Fact, Layout, Level, Product, Showing
 from edge_agent.domain.time import DAY_MS, SECOND_MS, local_time, ms_from_datetime
 from edge_agent.domain.visitor import Link, Subject, Visit, Visitor
@@ -90,6 +90,7 @@ class MemoryState:
         self.told: dict[str, Fact] = {}
         self.reported: dict[tuple[VisitorId, str], Contact] = {}
         self.offers: dict[str, Offer] = {}
+        self.promotions: tuple[PromotionPlan, ...] = ()
         self.campaigns: dict[CampaignId, effects.SetCampaign] = {}
         self.uses: dict[tuple[CampaignId, str], tuple[int, int]] = {}
 
@@ -246,6 +247,10 @@ class MemoryState:
         """Returns HQ's campaigns as sections of a policy."""
         return {key: each.section for key, each in self.campaigns.items()}
 
+    def plans(self) -> tuple[PromotionPlan, ...]:
+        """Returns HQ's plans of promotions."""
+        return self.promotions
+
     def offer(self, mark: str) -> Offer | None:
         """Returns the limited offer whose code has this digest."""
         return self.offers.get(mark)
@@ -319,6 +324,8 @@ class MemoryState:
 
     def _take_told(self, effect: Effect) -> None:  # noqa: C901 - one case an effect
         match effect:
+            case effects.AddPlan():
+                self.promotions = (*self.promotions, effect.plan)
             case effects.SetCampaign():
                 told = {**self.campaigns, effect.campaign: effect}
                 self.campaigns = {k: c for k, c in told.items() if c.ends_at_ms > effect.at_ms}

@@ -15,6 +15,7 @@ from edge_agent.replay.again import Knowledge
 from edge_agent.shell.bundles import Bundle, load_bundle
 from edge_agent.shell.catalogue import BundleDepartments, StoreCatalogue, StoreDepartments
 from edge_agent.shell.model_store import CONFIGURED, ModelStore
+from edge_agent.shell.rows import stored_plans
 from edge_agent.shell.scorers import ModelScorer
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def known_of(day: RecordedDay, connection: sqlite3.Connection, bundle: Bundle) -
     """
     try:
         fed = _fed(connection)
+        bundle.scorer.use_plans(stored_plans(connection))
     except connection.Error as error:
         raise StoreError(f"the database cannot be read: {error}", hint=HINT) from error
     departments = {key: each.department for key, each in fed.items() if each.department}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edge_agent.domain.decisions import Moment, Suppression
     from edge_agent.domain.ids import ProductId
     from edge_agent.domain.policy import Policy
-    from edge_agent.domain.scoring import PastBasket, ScoredProduct
+    from edge_agent.domain.scoring import PastBasket, PromotionPlan, ScoredProduct
     from edge_agent.domain.time import LocalTime
 
 # Asked beyond what is shown, so that gates may rule some out and places are still filled.
@@ -33,17 +33,25 @@ def request_for(
     history: tuple[PastBasket, ...],
     zone_products: frozenset[ProductId] | None,
     n_logged: int,
+    plans: tuple[PromotionPlan, ...] = (),
 ) -> ScoringRequest:
     """Returns the scoring request of a moment; history only where its audience may see it."""
     return ScoringRequest(
         now=datetime_from_ms(now_ms),
         hour=local.hour,
         weekday=local.weekday,
+        week=plan_on(local.day, plans) if plans else None,
         basket=moment.in_basket,
         history=history if may_use_history(moment.place.audience) else (),
         zone_products=zone_products,
         limit=max(n_logged, moment.limit + CANDIDATES_BEYOND + len(moment.in_basket)),
     )
+
+
+def plan_on(day: str, plans: tuple[PromotionPlan, ...]) -> int | None:
+    """Returns the number of the newest plan of promotions for a store-local day."""
+    there = (each.number for each in plans if each.from_day <= day < each.until_day)
+    return max(there, default=None)
 
 
 def gated(

@@ -17,6 +17,7 @@ from edge_agent.domain.ids import (
     ZoneId,
 )
 from edge_agent.domain.offers import Offer, Redemption
+from edge_agent.domain.scoring import PromotionPlan
 from edge_agent.domain.store import Fact, Product, Showing
 from edge_agent.domain.visitor import Mark, Visit, Visitor
 
@@ -205,6 +206,13 @@ class SetCampaign:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AddPlan:
+    """Adds a week's plan of promotions; the newest of a day holds."""
+
+    plan: PromotionPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GiveOffer:
     """Writes a limited offer that was given; the same again changes nothing."""
 
@@ -252,6 +260,7 @@ Effect = (
     | ForgetContacts
     | CountCampaign
     | SetCampaign
+    | AddPlan
     | GiveOffer
     | RedeemOffer
     | Confirm

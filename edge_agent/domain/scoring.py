@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from edge_agent.domain.ids import ProductId
 
@@ -25,6 +26,29 @@ class PastBasket:
     products: tuple[ProductId, ...]
 
 
+# Plans of promotions that HQ sent are numbered from here; calendars of training end before it.
+FIRST_PLAN: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromotionPlan:
+    """What is displayed and mailed in one week, as HQ said once; it is never changed.
+
+    Attributes:
+        number: From `FIRST_PLAN` on, higher for a later word; a request names it as its `week`.
+        from_day: First store-local day, ISO 8601.
+        until_day: The day from which it is over.
+        displayed: Products on display.
+        mailed: Products in the mailer.
+    """
+
+    number: int
+    from_day: str
+    until_day: str
+    displayed: frozenset[ProductId] = frozenset()
+    mailed: frozenset[ProductId] = frozenset()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoringRequest:
     """Everything a score may rest on.
@@ -33,7 +57,8 @@ class ScoringRequest:
         now: The decision's instant (aware, UTC).
         hour: Store-local hour, 0..23.
         weekday: Store-local day of the week, Monday is 0.
-        week: Week number in the catalogue's promotion calendar; None when there is none.
+        week: Week number in the catalogue's promotion calendar, or of a plan of HQ's; None when
+            there is none.
         store: The store as the model's training data names it; None when it has no such name.
         basket: What this visit shows so far (lifted, scanned, in the basket), oldest first.
         history: Earlier baskets, oldest first; empty for an unidentified visitor.

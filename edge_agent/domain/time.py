@@ -15,6 +15,8 @@ MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
 
+WEEK: Final = timedelta(days=7)
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
@@ -27,6 +29,25 @@ def ms_from_datetime(instant: datetime) -> int:
         1512209703120
     """
     return (instant - _EPOCH) // _MILLISECOND
+
+
+def monday_of(week: int, *, near: date) -> date | None:
+    """Returns the Monday of an ISO week, of the year that brings it nearest; None if it has none.
+
+    Source: ISO 8601, week dates.
+
+    Example:
+        >>> monday_of(1, near=date(2017, 12, 28))
+        datetime.date(2018, 1, 1)
+    """
+    found = []
+    for year in (near.year - 1, near.year, near.year + 1):
+        try:
+            found.append(date.fromisocalendar(year, week, 1))
+        except ValueError:
+            # Most years have 52.
+            continue
+    return min(found, key=lambda monday: abs(monday - near), default=None)
 
 
 def datetime_from_ms(instant_ms: int) -> datetime:

@@ -8,12 +8,13 @@ and why.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 from edge_agent.decide.hq_campaigns import section_of, section_text
 from edge_agent.domain.contacts import HQ_PREFIX, IGNORED, Contact
 from edge_agent.domain.decisions import Cause
 from edge_agent.domain.effects import (
+    AddPlan,
     Confirm,
     RecordContact,
     SetCampaign,
@@ -22,8 +23,9 @@ from edge_agent.domain.effects import (
     SetStock,
 )
 from edge_agent.domain.ids import CampaignId, ProductId
+from edge_agent.domain.scoring import FIRST_PLAN, PromotionPlan
 from edge_agent.domain.store import Fact, Product
-from edge_agent.domain.time import SECOND_MS, ms_from_datetime
+from edge_agent.domain.time import SECOND_MS, WEEK, monday_of, ms_from_datetime
 from edge_agent.domain.visitor import CONSENT_BASIS, ConsentStatement
 from edge_agent.engine.help_by_staff import tell_story
 from edge_agent.engine.persons import circle_of
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from edge_agent.engine.draft import Draft
 
 HQ_SOURCE = "hq"
+# More than a year has weeks.
+PLANS_A_COMMAND: Final = 64
 
 
 def obey(draft: Draft, commanded: Commanded) -> None:
@@ -58,6 +62,8 @@ def obey(draft: Draft, commanded: Commanded) -> None:
             reason = _of_person(draft, commanded, command)
         case downlink.StockCommand() | downlink.CatalogueCommand() | downlink.FactCommand():
             reason = _of_store(draft, command)
+        case downlink.PromotionCommand():
+            reason = _promotion(draft, command)
         case downlink.CampaignCommand():
             reason = commanded.problem
             if reason is None:
@@ -66,7 +72,6 @@ def obey(draft: Draft, commanded: Commanded) -> None:
             downlink.JourneyCommand()
             | downlink.SegmentCommand()
             | downlink.ConfigCommand()
-            | downlink.PromotionCommand()
             | downlink.ModelCommand()
         ):
             reason = f"this version of the agent does not carry out {command.kind} commands"
@@ -208,6 +213,30 @@ def _campaign(draft: Draft, body: downlink.CampaignBody) -> SetCampaign:
         ends_at_ms=ms_from_datetime(body.ends_at),
         at_ms=draft.context.now_ms,
     )
+
+
+def _promotion(draft: Draft, command: downlink.PromotionCommand) -> str | None:
+    """Adds a plan for each week that is named; a week is one of ISO 8601."""
+    rows = command.body.rows
+    day = command.issued_at.astimezone(draft.context.zone).date()
+    plans = []
+    for week in sorted({each.week for each in rows}):
+        monday = monday_of(week, near=day)
+        if monday is None:
+            return f"{week} is no week of ISO 8601 about the time of this command"
+        plan = PromotionPlan(
+            # The command's own: a batch that is rolled back leaves no number for another plan.
+            number=FIRST_PLAN + command.version * PLANS_A_COMMAND + week,
+            from_day=monday.isoformat(),
+            until_day=(monday + WEEK).isoformat(),
+            displayed=frozenset(
+                ProductId(r.product) for r in rows if r.week == week and r.display
+            ),
+            mailed=frozenset(ProductId(r.product) for r in rows if r.week == week and r.mailer),
+        )
+        plans.append(AddPlan(plan=plan))
+    draft.add(*plans)
+    return None
 
 
 def _contacts(draft: Draft, commanded: Commanded, body: downlink.ContactBody) -> str | None:

@@ -81,6 +81,7 @@ def decision_on(draft: Draft, moment: Moment) -> Decision:
         history=() if member is None else member.profile.history,
         zone_products=None if zone is None else context.catalogue.products_in(zone),
         n_logged=context.policy.n_logged_candidates,
+        plans=draft.state.plans(),
     )
     scorer = context.scorer
     is_default = moment.kind == "store_default"

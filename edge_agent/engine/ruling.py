@@ -97,6 +97,7 @@ def _request(draft: Draft, moment: Moment) -> ScoringRequest:
             history=() if member is None else member.profile.history,
             zone_products=None if zone is None else context.catalogue.products_in(zone),
             n_logged=RANKED,
+            plans=draft.state.plans(),
         ),
         with_reasons=False,
     )

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge_agent.domain.inputs import Input
+    from edge_agent.domain.scoring import PromotionPlan
     from edge_agent.ingest.device_mapping import DeviceMapping
     from edge_agent.ports import (
         Catalogue,
@@ -108,6 +109,7 @@ class Road:
         watermark_ms: int,
         observer: Observer | None = None,
         rule_book: RuleBook | None = None,
+        use_plans: Callable[[tuple[PromotionPlan, ...]], None] = lambda _plans: None,
     ) -> None:
         self._settings = settings
         self._observer = observer
@@ -136,6 +138,8 @@ class Road:
         self._rules = NEUTRAL
         self._rule_book = rule_book
         self._campaigns = state.hq_campaigns()
+        self._plans: tuple[PromotionPlan, ...] | None = None
+        self._use_plans = use_plans
         layout = self._layout = settings.layout
         self._exits = frozenset(zone.id for zone in layout.zones.values() if zone.is_exit)
         self._register_zones = frozenset(
@@ -154,7 +158,7 @@ class Road:
     def begin_batch(self) -> None:
         """Starts a batch: nothing of it is on the disk yet."""
         self._marks.clear()
-        self._heed_campaigns()
+        self._heed_hq()
         if self._hq_heard is not None:
             self._hq_heard.begin_batch(self.now_ms)
         self.mapper.begin_batch(self.now_ms)
@@ -245,8 +249,11 @@ class Road:
         self._layout = self._settings.layout.tightened(rules.audiences)
         self.set_now(self.now_ms)
 
-    def _heed_campaigns(self) -> None:
-        """Joins HQ's campaigns anew where they changed, were it that a batch was rolled back."""
+    def _heed_hq(self) -> None:
+        """Takes up HQ's campaigns and plans where they changed, by a rolled back batch too."""
+        if self._state.plans() is not self._plans:
+            self._plans = self._state.plans()
+            self._use_plans(self._plans)
         if self._rule_book is not None and self._state.hq_campaigns() is not self._campaigns:
             self.use_rules(self._rule_book.rules)
 
@@ -363,7 +370,7 @@ class Road:
                 problem=problem,
             )
         )
-        self._heed_campaigns()
+        self._heed_hq()
 
     def _hear_hq(self, command: AnyCommand) -> None:
         heard = self._hq_heard

@@ -33,6 +33,7 @@ class ModelSwitch:
         shadow: Shadow,
         *,
         use: Callable[[Bundle | None], None],
+        prepare: Callable[[Bundle], None],
     ) -> None:
         """Sets up the switch.
 
@@ -40,10 +41,12 @@ class ModelSwitch:
             models: The bundles in use.
             shadow: Compares the live one with another.
             use: Has the core thread decide with another bundle; returns when it does.
+            prepare: Tells a bundle that is compared what HQ plans to promote.
         """
         self._models = models
         self._shadow = shadow
         self._use = use
+        self._prepare = prepare
         self._live = models.in_use.live
         self.answers: dict[str, Callable[[Answer], Answer]] = {
             SHOW_MODEL: self._show,
@@ -77,6 +80,7 @@ class ModelSwitch:
         if in_use.other is None:
             self._shadow.watch(None)
             return
+        self._prepare(in_use.other)
         watch = Watch(
             name=in_use.other_name,
             role=in_use.role,

@@ -17,7 +17,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edge_agent.domain.ids import ProductId
-from edge_agent.domain.scoring import ScoredProduct, ScoringRequest
+from edge_agent.domain.scoring import PromotionPlan, ScoredProduct, ScoringRequest
 from edge_agent.state.features import (
     FEATURES,
     FINALISTS,
@@ -89,6 +89,8 @@ REASONS: Final[Mapping[str, Mapping[str, float]]] = {
 }
 """Reason code -> the features it rests on, with their values when nothing is known."""
 
+EVERY_STORE: Final = 255
+"""Of the chain's stores, as a share in 1/255, those that promote what HQ's plan names."""
 FALLBACK_REASON: Final = "popular"
 MIN_EFFECT: Final = 0.02
 """An ablation that changes the score by less than this share of it is no reason."""
@@ -205,6 +207,19 @@ class OnnxScorer:
         now = around.hour_lift[top] + around.weekday_lift[top] + around.store_lift[top] > 0
         reasons = ["popular_now" if is_now else FALLBACK_REASON for is_now in now]
         return self._answer(top, scores, reasons)
+
+    def use_plans(self, plans: Iterable[PromotionPlan]) -> None:
+        """Takes up HQ's plans of promotions: each as a week in which every store promotes so.
+
+        A number never stands for two plans, so what is kept of one stays right.
+        """
+        known = self._tables.chain_plans
+        for plan in plans:
+            if plan.number not in known:
+                shares = np.zeros((2, self._tables.n_items), dtype=np.uint8)
+                for row, products in enumerate((plan.displayed, plan.mailed)):
+                    shares[row, self._positions(products)] = EVERY_STORE
+                known[plan.number] = shares
 
     def knows(self, product: ProductId) -> bool:
         """Returns whether a product can be ranked at all."""

@@ -205,6 +205,14 @@ KEPT: Final = (
         oldest="SELECT min(strftime('%s', substr(what, 1, 10)) * 1000) FROM tried",
     ),
     Kept(
+        tables=("promotion_plan",),
+        holds="what HQ plans to display and mail in a week",
+        period="decisions_days",
+        since="the week's end",
+        rows="SELECT count(*) FROM promotion_plan",
+        oldest="SELECT min(strftime('%s', until_day) * 1000) FROM promotion_plan",
+    ),
+    Kept(
         tables=("fact",),
         holds="what HQ says of the day, such as the weather",
         period="decisions_days",

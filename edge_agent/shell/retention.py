@@ -107,6 +107,13 @@ RULES: Final = (
         "counts_days",
         "DELETE FROM tried WHERE what < strftime('%Y-%m-%d', :before_ms / 1000, 'unixepoch')",
     ),
+    (
+        # Plans of the future stay, and those that a decision still kept was taken under.
+        "promotion_plan",
+        "decisions_days",
+        "DELETE FROM promotion_plan WHERE until_day"
+        " < strftime('%Y-%m-%d', :before_ms / 1000, 'unixepoch')",
+    ),
     ("fact", "decisions_days", "DELETE FROM fact WHERE valid_until_ms < :before_ms"),
     (
         "exposure",

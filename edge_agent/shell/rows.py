@@ -6,7 +6,7 @@ import json
 from decimal import Decimal
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
 from edge_agent.domain.basket import Basket, CardReading, Line, LineChange, Sale
@@ -23,7 +23,7 @@ from edge_agent.domain.ids import (
     ZoneId,
 )
 from edge_agent.domain.offers import Offer, Redemption
-from edge_agent.domain.scoring import PastBasket
+from edge_agent.domain.scoring import PastBasket, PromotionPlan
 from edge_agent.domain.time import datetime_from_ms, ms_from_datetime
 from edge_agent.domain.visitor import (
     Complaint,
@@ -37,6 +37,9 @@ from edge_agent.domain.visitor import (
     Visitor,
     ZoneStay,
 )
+
+if TYPE_CHECKING:
+    import sqlite3
 
 Row = tuple[Any, ...]
 
@@ -111,6 +114,29 @@ def offer_from(row: Row) -> Offer:
         decision=decision,
         visitor=visitor,
         redeemed=redeemed,
+    )
+
+
+def plan_row(plan: PromotionPlan) -> Row:
+    """Returns a plan as (number, from_day, until_day, displayed, mailed)."""
+    products = (canonical_json(sorted(each)) for each in (plan.displayed, plan.mailed))
+    return (plan.number, plan.from_day, plan.until_day, *products)
+
+
+def stored_plans(connection: sqlite3.Connection) -> tuple[PromotionPlan, ...]:
+    """Returns HQ's plans of promotions, oldest first."""
+    found = connection.execute(
+        "SELECT number, from_day, until_day, displayed, mailed FROM promotion_plan ORDER BY number"
+    )
+    return tuple(
+        PromotionPlan(
+            number=number,
+            from_day=from_day,
+            until_day=until_day,
+            displayed=frozenset(json.loads(displayed)),
+            mailed=frozenset(json.loads(mailed)),
+        )
+        for number, from_day, until_day, displayed, mailed in found
     )
 
 

@@ -127,12 +127,13 @@ class RuleDesk:
         """Returns the policy in force with HQ's campaigns in it; kept like any that decides."""
         if not campaigns:
             return self.rules
-        text = joined(self._document, campaigns)
         try:
+            text = joined(self._document, campaigns)
             rules = self._joined_of(text)
-        except ConfigError as error:
-            # Another release of the agent may read them no more.
-            fields = {"problem": _told(error)}
+        except (ConfigError, ValueError, TypeError) as error:
+            # Another release of the agent may read them no more, or the disk has rotted.
+            problem = _told(error) if isinstance(error, ConfigError) else type(error).__name__
+            fields = {"problem": problem}
             log.error("hq_campaigns_refused", extra={"fields": fields})  # noqa: TRY400 - told in our words
             return self.rules
         self._keep(rules, text, unit, now_ms)

@@ -664,6 +664,16 @@ def m021_checksums(database: Database) -> None:
     database.execute("UPDATE meta SET value = '21' WHERE key = 'schema_version'")
 
 
+@migrations()
+def m022_promotion_plans(database: Database) -> None:
+    """Adds HQ's plans of promotions; one is never changed, so that records keep their meaning."""
+    database.execute(
+        "CREATE TABLE promotion_plan (number INTEGER PRIMARY KEY, from_day TEXT NOT NULL,"
+        " until_day TEXT NOT NULL, displayed TEXT NOT NULL, mailed TEXT NOT NULL) STRICT"
+    )
+    database.execute("UPDATE meta SET value = '22' WHERE key = 'schema_version'")
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is not applied yet, each migration in one transaction with its record."""
     migrations.apply(Database(connection))

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from edge_agent.domain.offers import Offer
     from edge_agent.domain.policy import Policy
     from edge_agent.domain.rules import FactValue
+    from edge_agent.domain.scoring import PromotionPlan
     from edge_agent.domain.store import Layout
     from edge_agent.domain.visitor import Mark, Subject, Visit
 
@@ -131,6 +132,7 @@ class StateStore:
         self._true_facts: Mapping[str, FactValue] = MappingProxyType({})
         self._facts_hold: tuple[int, int] = NEVER
         self._hq_campaigns: Mapping[CampaignId, str] = MappingProxyType({})
+        self._plans: tuple[PromotionPlan, ...] = ()
         self.reload()
 
     def reload(self) -> None:
@@ -443,6 +445,10 @@ class StateStore:
         """Returns HQ's campaigns as sections of a policy; another mapping once one changes."""
         return self._hq_campaigns
 
+    def plans(self) -> tuple[PromotionPlan, ...]:
+        """Returns HQ's plans of promotions, oldest first; another tuple once one is added."""
+        return self._plans
+
     def offer(self, mark: str) -> Offer | None:
         """Returns the limited offer whose code has this digest."""
         if mark in self._offers:
@@ -531,6 +537,10 @@ class StateStore:
     def forget_contacts(self, visitor: VisitorId) -> None:
         """Forgets what HQ told of a visitor."""
         self._contacts.forget_reported(visitor)
+
+    def add_plan(self, plan: PromotionPlan) -> None:
+        """Adds a plan of promotions."""
+        self._plans = (*self._plans, plan)
 
     def put_campaign(self, effect: SetCampaign) -> None:
         """Sets a campaign of HQ's; those that are over by now go."""
@@ -788,6 +798,7 @@ class StateStore:
                 "SELECT kind, zone, value, at_ms FROM zone_level"
             )
         }
+        self._plans = rows.stored_plans(self._db)
         told = self._db.execute("SELECT id, section, ends_at_ms FROM campaign ORDER BY id")
         sections = {CampaignId(key): (section, ends_at_ms) for key, section, ends_at_ms in told}
         self._campaign_ends = {key: ends_at_ms for key, (_, ends_at_ms) in sections.items()}

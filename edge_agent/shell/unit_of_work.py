@@ -162,6 +162,10 @@ _SQL: Final = {
         "UPDATE offer SET redeemed_at_ms = ?, redeemed_by = ?, basket = ?"
         " WHERE mark = ? AND redeemed_at_ms IS NULL"
     ),
+    "promotion_plan": (
+        "INSERT OR REPLACE INTO promotion_plan (number, from_day, until_day, displayed, mailed)"
+        " VALUES (?, ?, ?, ?, ?)"
+    ),
     "campaign_over": "DELETE FROM campaign WHERE ends_at_ms <= ?",
     "campaign": "INSERT OR REPLACE INTO campaign (id, section, ends_at_ms) VALUES (?, ?, ?)",
     "campaign_use": (
@@ -273,6 +277,7 @@ _ORDER: Final = (
     "outcome",
     "contacts_delete",
     "contact",
+    "promotion_plan",
     "campaign",
     "campaign_over",
     "offer",
@@ -419,6 +424,9 @@ class UnitOfWork:
             case effects.JoinPurchases():
                 self._joins.append(effect)
                 self._state.note(effect)
+            case effects.AddPlan():
+                self.add("promotion_plan", rows.plan_row(effect.plan))
+                self._state.add_plan(effect.plan)
             case effects.GiveOffer() | effects.RedeemOffer() | effects.SetCampaign():
                 self._take_offer(effect)
             case (

@@ -156,7 +156,10 @@ class StockBody(Message):
 
 
 class PromotionRow(Message):
-    """A product that is displayed or mailed in a week."""
+    """A product that is displayed or mailed in a week of ISO 8601, the one nearest to the command.
+
+    A row says that the product is in the plan of its week; what is not named is in neither.
+    """
 
     product: Name
     week: Annotated[int, Field(ge=0, le=10_000)]
@@ -165,7 +168,7 @@ class PromotionRow(Message):
 
 
 class PromotionBody(Message):
-    """The promotion plan."""
+    """The promotion plan: all of it for each week that it names; the newest word of one holds."""
 
     rows: Annotated[tuple[PromotionRow, ...], Field(max_length=ROWS_MAX)]
 

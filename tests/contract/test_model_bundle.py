@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from edge_agent.domain.ids import ProductId
-from edge_agent.domain.scoring import PastBasket, ScoringRequest
+from edge_agent.domain.scoring import FIRST_PLAN, PastBasket, PromotionPlan, ScoringRequest
 from edge_agent.errors import BundleError
 from edge_agent.shell.bundles import MANIFEST, PARTS, SIGNATURE, Bundle, canonical, load_bundle
 
@@ -255,3 +255,27 @@ def test_answer_does_not_depend_on_what_was_asked_before(bundle: Bundle) -> None
     bundle.scorer.rank(first)
     assert bundle.scorer.popular(second) == alone
     assert bundle.scorer.popular(first) != alone
+
+
+def test_hqs_plan_of_promotions_moves_what_it_names(bundle: Bundle) -> None:
+    """What it names is likelier than without it, and says why; its number alone says nothing."""
+    plain = bundle.scorer.rank(ask(week=None, limit=300))
+    unknown = bundle.scorer.rank(ask(week=FIRST_PLAN, limit=300))
+    assert unknown == plain
+    named = frozenset(each.product for each in plain[20:60])
+    plan = PromotionPlan(
+        number=FIRST_PLAN + 1,
+        from_day="2017-11-27",
+        until_day="2017-12-04",
+        displayed=named,
+        mailed=named,
+    )
+    bundle.scorer.use_plans((plan,))
+    planned = bundle.scorer.rank(ask(week=plan.number, limit=300))
+    before = {each.product: each.propensity for each in plain}
+    after = {each.product: each for each in planned}
+    both = [product for product in named if product in after]
+    likelier = [product for product in both if after[product].propensity > before[product]]
+    assert len(likelier) > 0.9 * len(named)
+    assert "on_offer" in {after[product].reason for product in both}
+    assert bundle.scorer.rank(ask(week=None, limit=300)) == plain

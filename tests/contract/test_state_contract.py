@@ -12,6 +12,7 @@ import pytest
 
 from edge_agent.domain.contacts import Contact
 from edge_agent.domain.effects import (
+    AddPlan,
     CountCampaign,
     Effect,
     GiveOffer,
@@ -34,6 +35,7 @@ from edge_agent.domain.inputs import StaffAnswered
 from edge_agent.domain.offers import Offer, Redemption
 from edge_agent.domain.policy import Retention
 from edge_agent.domain.rules import Exploration, Help, Rules, Sharing, Team
+from edge_agent.domain.scoring import FIRST_PLAN, PromotionPlan
 from edge_agent.domain.store import Fact, Level
 from edge_agent.domain.time import DAY_MS
 from edge_agent.domain.visitor import Visit
@@ -429,6 +431,24 @@ def test_hqs_campaigns_come_back(heard: World, kind: str) -> None:
     settled(heard, kind)
     assert heard.state.hq_campaigns() == {"c2": '{"a":2}'}
     assert heard.state.hq_campaigns() is not before
+
+
+def test_plans_of_promotions_come_back(heard: World, kind: str) -> None:
+    """Each as it was told, oldest first, also after a newer one of the same week."""
+    plans = tuple(
+        PromotionPlan(
+            number=FIRST_PLAN + n,
+            from_day="2017-11-27",
+            until_day="2017-12-04",
+            displayed=frozenset({ProductId("d0"), ProductId(f"d{n}")}),
+            mailed=frozenset({ProductId("k0")}) if n else frozenset(),
+        )
+        for n in range(2)
+    )
+    for each in plans:
+        apply(heard, AddPlan(plan=each))
+    settled(heard, kind)
+    assert heard.state.plans() == plans
 
 
 def test_an_offer_is_redeemed_once_and_stays_so(heard: World, kind: str) -> None:

@@ -163,6 +163,23 @@ def test_a_campaign_is_replaced_kept_and_taken_back(chain: Chain) -> None:
     assert ruled <= {(version, each.digest) for version, each in kept.items()}
 
 
+def test_a_plan_of_promotions_is_taken_and_kept(chain: Chain) -> None:
+    """This week's rows; a week that is none is refused; a killed agent starts with it."""
+    week = datetime.now(UTC).isocalendar().week
+    rows = [{"product": MILK, "week": week, "display": True, "mailer": True}]
+    assert tell(chain, "promotion", {"rows": rows}) == ("taken", "")
+    assert tell(chain, "promotion", {"rows": [{**rows[0], "week": 99}]})[0] == "refused"
+    chain.agent.kill()
+    chain.agent.start()
+    come = event("ble-1", "zone.entered", visitor=visitor("ble", PHONE), zone="dairy")
+    chain.send(come)
+    shown = chain.till.answer(DAIRY, come["id"])["decision"]
+    record = json.loads(chain.rows("SELECT record FROM decision WHERE id = ?", shown)[0][0])
+    ((number, kept),) = chain.rows("SELECT number, displayed FROM promotion_plan")
+    assert record["request"]["week"] == number
+    assert json.loads(kept) == [MILK]
+
+
 def test_facts_and_contacts_come_down_and_stand_in_an_export(chain: Chain, tmp_path: Path) -> None:
     """HQ hears what was taken; he is told what was said to him elsewhere."""
     number = visitor("loyalty", CARD)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from edge_agent.decide.hq_campaigns import joined, section_text
 from edge_agent.domain.contacts import Contact
 from edge_agent.domain.effects import Confirm, Effect
 from edge_agent.domain.ids import CampaignId, ProductId
-from edge_agent.domain.time import rfc3339_from_ms
+from edge_agent.domain.scoring import FIRST_PLAN
+from edge_agent.domain.time import monday_of, rfc3339_from_ms
 from edge_agent.engine.draft import Draft
 from edge_agent.engine.persons import circle_of
 from edge_agent.shell.rule_files import rules_of
@@ -24,6 +26,7 @@ from tests.factories import (
     command,
     entered,
     granted,
+    lifted,
     ref,
     scanned_card,
     till,
@@ -216,3 +219,62 @@ def test_a_policy_and_hqs_campaigns_are_one_text_of_a_version_of_its_own() -> No
     assert both.digest != alone.digest
     fewer = rules_of(joined(tomllib.loads(FILE), dict([*campaigns.items()][1:])), name="fewer")
     assert fewer.version != both.version
+
+
+def planned(heard: World, *rows: dict[str, Any], version: int = 1) -> list[str | None]:
+    """HQ plans promotions; returns how that is confirmed."""
+    body = {"rows": list(rows)}
+    return refusals(heard.command(command("promotion", body, version=version)))
+
+
+def asked_week(heard: World) -> int | None:
+    """Returns the week that the scorer is asked about next."""
+    heard.pass_s(1)
+    heard.take(lifted("d0", (heard.now_ms - at(0)) / 1_000))
+    week: int | None = json.loads(heard.decisions()[-1].record)["request"]["week"]
+    return week
+
+
+def test_a_plan_of_promotions_is_asked_about_in_its_week() -> None:
+    """The Saturday of week 48 of 2017; the newest word of a week holds, its record names it."""
+    heard = world()
+    assert asked_week(heard) is None
+    rows = [{"product": "d0", "week": week, "display": True} for week in (48, 49)]
+    assert planned(heard, *rows, {"product": "d1", "week": 48, "mailer": True}) == [None]
+    first, second = heard.state.plans()
+    assert (first.from_day, first.until_day) == ("2017-11-27", "2017-12-04")
+    assert (first.displayed, first.mailed) == ({"d0"}, {"d1"})
+    assert (second.from_day, second.displayed) == ("2017-12-04", {"d0"})
+    assert asked_week(heard) == first.number > FIRST_PLAN
+    planned(heard, {"product": "d2", "week": 48, "mailer": True}, version=2)
+    newest = heard.state.plans()[-1]
+    assert newest.mailed == {"d2"}
+    assert asked_week(heard) == newest.number > second.number
+    heard.pass_s(3 * 86_400)
+    assert asked_week(heard) == second.number
+
+
+def test_a_week_that_is_none_is_refused_whole() -> None:
+    """No plan of it is taken, and none of the weeks beside it."""
+    heard = world()
+    reason = "54 is no week of ISO 8601 about the time of this command"
+    rows = [{"product": "d0", "week": week, "display": True} for week in (48, 54)]
+    assert planned(heard, *rows) == [reason]
+    assert heard.state.plans() == ()
+
+
+@pytest.mark.parametrize(
+    ("week", "near", "monday"),
+    [
+        (1, date(2017, 12, 28), date(2018, 1, 1)),
+        (52, date(2018, 1, 3), date(2017, 12, 25)),
+        (53, date(2020, 12, 20), date(2020, 12, 28)),
+        (53, date(2018, 6, 1), None),
+        (0, date(2018, 6, 1), None),
+    ],
+)
+def test_a_week_is_of_the_year_that_brings_it_nearest(
+    week: int, near: date, monday: date | None
+) -> None:
+    """A plan sent in December for week 1 is of the new year."""
+    assert monday_of(week, near=near) == monday
