@@ -24,6 +24,7 @@ from edge_agent.demo.settings import DemoOptions, StateFolder
 from edge_agent.demo.stage import Live, Outcome, Stage
 from edge_agent.replay import play as playing
 from edge_agent.replay.dataset import DEFAULT_DAY, DEFAULT_TIMEZONE
+from edge_agent.shell.rule_files import load_rules
 from edge_agent.wire.downlink import ProfileCommand
 
 MAX_SPEED: Final = "max"
@@ -53,6 +54,7 @@ Examples:
   edge-agent demo --json --speed max        as fast as the agent follows
   edge-agent demo --duplicates 0.05 --shuffle
   edge-agent demo --state demo-state        keep databases and logs
+  edge-agent demo --rules policy.toml       decide under a chain's policy
 
 Ctrl-C ends the replay and reports what was played; a second one ends
 everything at once.
@@ -112,6 +114,10 @@ def demo(
             help="Keep the agent's and HQ's databases and all logs in this folder.",
         ),
     ] = None,
+    rules: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Decide under this policy.toml."),
+    ] = None,
     keep: Annotated[
         bool, typer.Option("--keep", help="Stay up after the report, until Ctrl-C.")
     ] = False,
@@ -136,7 +142,12 @@ def demo(
         baskets=baskets,
         until=None if until is None else until.time(),
     )
-    options = DemoOptions(replay=replay, host=host, port=port, identifiers=identifiers)
+    if rules is not None:
+        # The agent would go on without a policy that is wrong; here it is what was asked for.
+        load_rules(rules)
+    options = DemoOptions(
+        replay=replay, host=host, port=port, identifiers=identifiers, rules=rules
+    )
     signal.signal(signal.SIGTERM, _end_at_once)
     # A shell starts what it runs in the background with Ctrl-C ignored; the demo always heeds it.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -23,7 +23,14 @@ from edge_agent.decide.rule_book import book_of
 from edge_agent.domain.rules import Exploration
 from edge_agent.domain.time import rfc3339_from_ms
 from edge_agent.errors import ConfigError
-from edge_agent.offpolicy.evaluation import ENOUGH, TOO_FEW, TOO_LITTLE, Evaluation, evaluated
+from edge_agent.offpolicy.evaluation import (
+    ENOUGH,
+    LEAST_SUPPORTED,
+    TOO_FEW,
+    TOO_LITTLE,
+    Evaluation,
+    evaluated,
+)
 from edge_agent.offpolicy.intervals import CONFIDENCE
 from edge_agent.replay.counterfactual import Row, log_of, row_of
 from edge_agent.shell.bundles import load_bundle
@@ -52,10 +59,19 @@ SET_SHARE: Final = (
     "nothing was explored: set `share` under [exploration] in policy.toml (0.05, say), let the"
     " store run, and ask again"
 )
+MORE_CANDIDATES: Final = (
+    "most of it was not among the candidates that a decision explores: raise `n_logged_candidates`"
+    " under [policy] in the agent's file, let the store run, and ask again"
+)
+SILENT: Final = (
+    "it mostly says nothing, and what comes of that no log of answers tells: a campaign's"
+    " `control_share` does"
+)
 RAISE_SHARE: Final = (
     "raise `share` under [exploration] in policy.toml, or ask again when more is logged"
 )
 WAIT: Final = "ask again when more was answered"
+NOTHING: Final = "ask again when visits have ended that were shown something"
 DISTRUST: Final = "take decisions again with `edge-agent replay --verify`: the log may be damaged"
 
 
@@ -138,6 +154,7 @@ def evaluate(
         "left_out": {"still_open": logged.n_open, "unreadable": taken.n_unreadable},
         "never_recorded": sorted(book_of(others.default.rules).names - taken.facts),
         "explored": sum(each.is_explored for each in taken.rows),
+        "n_silent": sum(each.is_silent for each in taken.rows),
         **_told(found),
         "advice": _advice(found, taken.rows),
     }
@@ -236,9 +253,17 @@ def _told(found: Evaluation) -> dict[str, Any]:
 def _advice(found: Evaluation, rows: list[Row]) -> str:
     if found.verdict == ENOUGH:
         return ""
-    if found.verdict == TOO_LITTLE:
-        return RAISE_SHARE if any(each.is_explored for each in rows) else SET_SHARE
-    return WAIT if found.verdict == TOO_FEW else DISTRUST
+    if found.verdict != TOO_LITTLE:
+        return WAIT if found.verdict == TOO_FEW else DISTRUST
+    if not rows:
+        return NOTHING
+    explored = [each for each in rows if each.is_explored]
+    if not explored:
+        return SET_SHARE
+    if sum(each.is_silent for each in explored) > len(explored) / 2:
+        return SILENT
+    tried = sum(each.is_tried for each in explored)
+    return RAISE_SHARE if tried >= LEAST_SUPPORTED * len(explored) else MORE_CANDIDATES
 
 
 def _print(report: dict[str, Any]) -> None:
@@ -256,7 +281,8 @@ def _print(report: dict[str, Any]) -> None:
     cut = "none clipped" if clip is None else f"{report['n_clipped']} clipped at {clip:g}"
     typer.echo(
         f"same first place in {report['n_same']}; the other's had a chance in"
-        f" {report['n_supported']}; {report['explored']} explored; left out:"
+        f" {report['n_supported']}; it says nothing in {report['n_silent']};"
+        f" {report['explored']} explored; left out:"
         f" {report['left_out']['still_open']} still open,"
         f" {report['left_out']['unreadable']} unreadable"
     )

@@ -25,12 +25,14 @@ class DemoOptions:
         host: Address that the pages are served on.
         port: Their port; 0 takes a free one.
         identifiers: File for every raw identifier that was used; None writes none.
+        rules: The chain's policy; None decides without one.
     """
 
     replay: ReplayOptions
     host: str
     port: int
     identifiers: Path | None = None
+    rules: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,12 @@ class StateFolder:
 
 
 def agent_toml(
-    folder: StateFolder, options: ReplayOptions, *, store_port: int, hq_port: int
+    folder: StateFolder,
+    options: ReplayOptions,
+    *,
+    store_port: int,
+    hq_port: int,
+    rules: Path | None = None,
 ) -> str:
     """Returns the configuration of the demo's agent."""
     bundle = released_bundle()
@@ -97,6 +104,7 @@ def agent_toml(
         'currency = "USD"',
         'clock = "replay"',
         f"seed = {_text(str(options.seed))}",
+        *([] if rules is None else [f"rules = {_text(str(rules.absolute()))}"]),
         "[state]",
         f"directory = {_text(str(folder.agent_database.parent.absolute()))}",
         # A network whose disorder is known: what is late by as much is put in order first.

@@ -201,6 +201,7 @@ class Stage:
             self._options.replay,
             store_port=self._store_broker.port,
             hq_port=self._hq_broker.port,
+            rules=self._options.rules,
         )
         self._folder.config.write_text(text, encoding="utf-8")
         self._pages = self._make_pages()

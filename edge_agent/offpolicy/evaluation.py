@@ -155,6 +155,8 @@ def _verdict(log: Log, kept: Log, raw: Floats, weights: Floats) -> tuple[str, st
 
 def _untried(log: Log, kept: Log, raw: Floats) -> str:
     """Returns why too much of what the other policy takes had no chance; empty where not."""
+    if not log.n:
+        return "nothing was logged that can be counted"
     if not kept.n:
         return "in no decision was there a chance of what the other takes"
     n_untried = log.n - kept.n

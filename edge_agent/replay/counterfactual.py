@@ -44,6 +44,7 @@ class Row:
         is_same: Whether the other takes the same.
         is_tried: Whether what the other takes had a probability.
         is_explored: Whether anything else had one.
+        is_silent: Whether the other takes nothing at all.
         features: `FEATURES` of what was taken.
         other: `FEATURES` of what the other takes; nothing where that had no probability.
     """
@@ -54,6 +55,7 @@ class Row:
     is_same: bool
     is_tried: bool
     is_explored: bool
+    is_silent: bool
     features: tuple[float, ...]
     other: tuple[float, ...]
 
@@ -74,7 +76,9 @@ def row_of(
     """
     taken = _first(told)
     probabilities = _probabilities(told, taken)
-    other = _other(told, known)
+    # What conditions ask of was not recorded.
+    is_unknown = "rules" not in told and not known.rules.is_neutral
+    other = None if is_unknown else _other(told, known)
     kinds = REWARDS[reward]
     product = told["chosen"][0]
     is_answered = any(kind in kinds and named == product for kind, named in outcomes)
@@ -87,6 +91,7 @@ def row_of(
         is_same=other == taken,
         is_tried=is_tried,
         is_explored=len(probabilities) > 1,
+        is_silent=other is None and not is_unknown,
         features=_features(told, listed[taken]),
         other=_features(told, listed[other]) if is_tried and other is not None else _NOTHING,
     )
@@ -131,10 +136,7 @@ def _probabilities(told: dict[str, Any], taken: str) -> dict[str, float]:
 
 
 def _other(told: dict[str, Any], known: Knowledge) -> str | None:
-    """Returns what the other takes; None for nothing, and where that cannot be known."""
-    if "rules" not in told and not known.rules.is_neutral:
-        # What conditions ask of was not recorded.
-        return None
+    """Returns what the other takes; None for nothing."""
     chosen: tuple[Candidate, ...] = taken_again(told, known).chosen
     return action_of(chosen[0]) if chosen else None
 
