@@ -12,6 +12,9 @@ his track, his basket) for as long as that carrier's pseudonym lives, which for 
 identified is the day. So turning out to be somebody known changes no arm, a late event that
 divides or joins visits does not either, and a restart reads it again.
 
+An arm is chance, and says nothing of what is known of a person. So a public screen goes by his arm
+too: one visit in two arms of one campaign would measure neither.
+
 Arms are intent to treat: a unit is in its arm from that first moment on, whether or not the
 campaign then won against others, was seen or was redeemed. So arms must be asked for after every
 other gate, and alike for both: what an arm led to must not decide who is counted in it.
