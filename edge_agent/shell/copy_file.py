@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hmac
 import os
+from binascii import hexlify
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,11 +31,14 @@ END: Final = b"e"
 COMMITTED: Final = b"c"
 
 # 128 bits of SHA-256: nobody forges one, and rot meets one by chance never.
-MAC_HEX_DIGITS: Final = 32
+MAC_BYTES: Final = 16
+MAC_HEX_DIGITS: Final = 2 * MAC_BYTES
 OWNER_ONLY: Final = 0o600
 WRITE_BYTES: Final = 65_536
 _PURPOSE: Final = b"edge-agent second copy"
 _N_FIELDS: Final = 4
+# From where on a line is its MAC and what stands around it.
+_TAIL: Final = -(MAC_HEX_DIGITS + 2)
 
 
 class Record(NamedTuple):
@@ -100,7 +104,9 @@ class CopyFile:
 
     def mac(self, data: bytes) -> bytes:
         """Returns the MAC of anything under the newest key."""
-        return _mac(self._keyed[0], data)
+        state = self._keyed[0].copy()
+        state.update(data)
+        return state.digest()[:MAC_BYTES]
 
     def key_of(self, data: bytes, mac: bytes | None) -> int | None:
         """Returns which key made a MAC, 0 for the newest; None when none of them did."""
@@ -122,7 +128,8 @@ class CopyFile:
         reader = _Reader(self)
         with self.path.open("rb") as file:
             for raw in file:
-                reader.take(raw)
+                if not reader.is_person_of_base(raw):
+                    reader.take(raw)
         found = reader.finished()
         self.number = found.number
         self.size = found.end
@@ -228,6 +235,7 @@ class _Reader:
         self._file = file
         self._found = Reading(exists=True)
         self._n_base: int | None = None
+        self._base_person = b""
         self._n_seen = 0
         self._offset = 0
         self._is_broken = False
@@ -235,6 +243,27 @@ class _Reader:
         self._waiting: list[_Line] = []
         self.number = 0
         self.base_bytes = 0
+
+    def is_person_of_base(self, raw: bytes) -> bool:
+        """Takes in a person's line of those that were written together, where one is due.
+
+        Nearly all lines are such, and a start waits for them. What else a line is, and what may
+        be wrong with it, is for `take`.
+        """
+        start = self._base_person
+        if not start or not raw.startswith(start):
+            return False
+        body = raw[:_TAIL]
+        if raw[_TAIL:] != b"\t%b\n" % hexlify(self._file.mac(body)):
+            return False
+        found = self._found
+        whose, _, text = body[len(start) :].partition(b"\t")
+        found.people[whose] = text
+        self._n_seen += 1
+        self._offset = found.end = self._offset + len(raw)
+        if self._n_seen == self._n_base:
+            self._end_base()
+        return True
 
     def take(self, raw: bytes) -> None:
         """Takes in the next line, whatever it is."""
@@ -244,18 +273,27 @@ class _Reader:
             return
         line = self._verified(raw)
         if line is None:
-            self._is_broken = True
+            self._break()
             return
         if self._is_broken or not self._follows(line, is_first=is_first):
             # Something readable after what is not, or after a gap: that was whole once.
-            self._is_broken = self._is_damaged = True
+            self._break()
+            self._is_damaged = True
         self._keep(line)
         self._found.number = max(self._found.number, line.number)
         if not self._is_broken and not self._waiting:
             self._found.end = self._offset
             self.number = self._found.number
             if self._n_seen == self._n_base:
-                self.base_bytes = self.base_bytes or self._offset
+                self._end_base()
+
+    def _end_base(self) -> None:
+        self.base_bytes = self.base_bytes or self._offset
+        self._base_person = b""
+
+    def _break(self) -> None:
+        self._is_broken = True
+        self._base_person = b""
 
     def finished(self) -> Reading:
         """Returns what all the lines said."""
@@ -293,6 +331,8 @@ class _Reader:
     def _keep(self, line: _Line) -> None:
         if line.kind == HEAD:
             self._n_base = int(line.text)
+            if self._n_base and not self._is_broken:
+                self._base_person = b"%d\t%b\t" % (line.number, PERSON)
             return
         self._n_seen += line.kind != COMMITTED
         is_base = self._n_base is not None and self._n_seen <= self._n_base
@@ -316,7 +356,7 @@ class _Reader:
 def _mac(keyed: hmac.HMAC, data: bytes) -> bytes:
     state = keyed.copy()
     state.update(data)
-    return state.digest()[: MAC_HEX_DIGITS // 2]
+    return state.digest()[:MAC_BYTES]
 
 
 def _write_new(path: Path, data: bytes) -> None:

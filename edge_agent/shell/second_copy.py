@@ -297,11 +297,17 @@ class SecondCopy:
 
     def _differences(self, found: Reading) -> _Differences:
         differences = _Differences()
-        people = found.people
+        people, mac = found.people, self._file.mac
+        n_alike = 0
         for each in statements.all_stated(self._db):
             kept = people.pop(each.visitor, None)
-            is_sealed = self._file.mac(each.text) == each.seal
-            differences.add(each, kept, is_sealed=is_sealed)
+            is_sealed = mac(each.text) == each.seal
+            if is_sealed and kept == each.text and not each.is_suppressed:
+                # Nearly everybody.
+                n_alike += 1
+            else:
+                differences.add(each, kept, is_sealed=is_sealed)
+        differences.n_seals += n_alike
         differences.missing = list(people.values())
         return differences
 

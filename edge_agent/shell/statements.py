@@ -20,9 +20,9 @@ _IS_SUPPRESSED: Final = """(
     EXISTS (SELECT 1 FROM consent c WHERE c.visitor = v.id AND NOT c.granted)
     OR EXISTS (SELECT 1 FROM complaint p WHERE p.visitor = v.id))"""
 _LINK: Final = "kind, pseudonym, visitor, since_ms, until_ms, basis, ended_by, source, confidence"
+# Rows of one visitor come in the order of their index: putting them in order costs as much again.
 _LINKS: Final = f"""(SELECT coalesce(group_concat(json_array({_LINK})), '')
-    FROM (SELECT * FROM link WHERE visitor = v.id AND kind <> 'visitor'
-        ORDER BY kind, pseudonym, since_ms, basis))"""  # noqa: S608 - text of this file only
+    FROM link INDEXED BY link_visitor WHERE visitor = v.id AND kind <> 'visitor')"""  # noqa: S608
 # Links of his own, and all that lead to him or to whom he was taken for.
 _AROUND: Final = """SELECT * FROM link WHERE kind = 'visitor' AND pseudonym = v.id
     UNION SELECT * FROM link WHERE +kind = 'visitor' AND visitor IN (SELECT v.id
@@ -31,8 +31,9 @@ _CIRCLE: Final = f"""(SELECT coalesce(group_concat(json_array({_LINK})), '')
     FROM (SELECT * FROM ({_AROUND}) ORDER BY pseudonym, visitor, since_ms, basis))"""  # noqa: S608
 # CROSS JOIN keeps SQLite from going through every visitor there is.
 _OTHERS: Final = f"""(SELECT coalesce(group_concat(json_array(whose_kind, {_LINK})), '')
-    FROM (SELECT o.kind AS whose_kind, l.* FROM (SELECT pseudonym AS id FROM ({_AROUND})
-            UNION SELECT visitor FROM ({_AROUND})) AS i
+    FROM (SELECT o.kind AS whose_kind, l.* FROM (
+            SELECT DISTINCT iif(ends.is_of, r.pseudonym, r.visitor) AS id FROM ({_AROUND}) AS r
+                CROSS JOIN (SELECT 0 AS is_of UNION ALL SELECT 1) AS ends) AS i
         CROSS JOIN visitor o ON o.id = i.id CROSS JOIN link l ON l.visitor = o.id
         WHERE l.kind <> 'visitor' AND o.id <> v.id
         ORDER BY o.id, l.kind, l.pseudonym, l.since_ms, l.basis))"""  # noqa: S608
@@ -41,28 +42,29 @@ _STATEMENT: Final = "purpose, stated_at_ms, granted, source, text_version, chann
 # the MACs made then are good.
 _CONSENTS: Final = f"""(SELECT coalesce(group_concat(iif(basis = '{CONSENT_BASIS}'
         AND only_on = '', json_array({_STATEMENT}), json_array({_STATEMENT}, basis, only_on))), '')
-    FROM (SELECT * FROM consent WHERE visitor = v.id
-        ORDER BY purpose, stated_at_ms, granted, source, only_on))"""  # noqa: S608
+    FROM consent WHERE visitor = v.id)"""  # noqa: S608
 _COMPLAINTS: Final = """(SELECT coalesce(group_concat(
         json_array(case_hash, opened_at_ms, closed_at_ms)), '')
-    FROM (SELECT * FROM complaint WHERE visitor = v.id ORDER BY case_hash))"""
+    FROM complaint WHERE visitor = v.id)"""
 _HAS_STATED: Final = """(
     EXISTS (SELECT 1 FROM consent c WHERE c.visitor = v.id)
     OR EXISTS (SELECT 1 FROM complaint p WHERE p.visitor = v.id) OR s.visitor IS NOT NULL)"""
 # Bytes all the way: what rot made of a text need not be one any more.
 _PERSON: Final = f"""SELECT CAST(v.id AS BLOB),
     CAST('[' || json_quote(v.id) || ',' || json_quote(v.kind)
-    || ',[' || {_LINKS} || '],[' || iif({_IS_SUPPRESSED}, {_CIRCLE}, '')
-    || '],[' || iif({_IS_SUPPRESSED}, {_OTHERS}, '')
-    || '],[' || {_CONSENTS} || '],[' || {_COMPLAINTS} || ']]' AS BLOB), s.mac, {_IS_SUPPRESSED}
-FROM asked CROSS JOIN visitor v ON v.id = asked.id LEFT JOIN seal s ON s.visitor = v.id
-WHERE {_HAS_STATED} ORDER BY v.id"""  # noqa: S608
-_ALL: Final = f"""WITH asked (id) AS (SELECT visitor FROM consent
-    UNION SELECT visitor FROM complaint UNION SELECT visitor FROM seal) {_PERSON}"""  # noqa: S608
+    || ',[' || {_LINKS} || '],[' || iif(a.is_suppressed, {_CIRCLE} || '],[' || {_OTHERS}, '],[')
+    || '],[' || {_CONSENTS} || '],[' || {_COMPLAINTS} || ']]' AS BLOB), s.mac, a.is_suppressed
+FROM asked a CROSS JOIN visitor v ON v.id = a.id LEFT JOIN seal s ON s.visitor = v.id"""  # noqa: S608
+_ALL: Final = f"""WITH asked (id, is_suppressed) AS (SELECT id, max(is_suppressed) FROM (
+        SELECT visitor AS id, max(NOT granted) AS is_suppressed FROM consent GROUP BY visitor
+        UNION ALL SELECT visitor, 1 FROM complaint UNION ALL SELECT visitor, 0 FROM seal)
+    GROUP BY id ORDER BY id) {_PERSON}"""  # noqa: S608
 # A link that leads to somebody is also around all the others who were taken for him.
-_SOME: Final = f"""WITH asked (id) AS (SELECT value FROM json_each(?1)
-    UNION SELECT l.pseudonym FROM json_each(?1) j CROSS JOIN link l ON l.visitor = j.value
-        WHERE +l.kind = 'visitor') {_PERSON}"""  # noqa: S608
+_SOME: Final = f"""WITH asked (id, is_suppressed) AS MATERIALIZED (SELECT id, {_IS_SUPPRESSED}
+    FROM (SELECT value AS id FROM json_each(?1)
+        UNION SELECT l.pseudonym FROM json_each(?1) j CROSS JOIN link l ON l.visitor = j.value
+            WHERE +l.kind = 'visitor') v
+    ORDER BY id) {_PERSON} WHERE {_HAS_STATED}"""  # noqa: S608
 
 _PUT_VISITOR: Final = (
     "INSERT INTO visitor (id, kind, first_seen_at_ms, last_seen_at_ms, profile)"
@@ -102,7 +104,7 @@ def stated_by(connection: sqlite3.Connection, visitors: Iterable[str]) -> list[S
 
 def all_stated(connection: sqlite3.Connection) -> Iterable[Stated]:
     """Returns everybody who stated anything, in a fixed order."""
-    return (Stated(*row) for row in connection.execute(_ALL))
+    return map(Stated._make, connection.execute(_ALL))
 
 
 def put_back(connection: sqlite3.Connection, text: bytes, *, now_ms: int) -> None:
@@ -113,7 +115,8 @@ def put_back(connection: sqlite3.Connection, text: bytes, *, now_ms: int) -> Non
         text: His text, which a MAC vouches for.
         now_ms: When a visitor of whom no row is left was seen last, for all that is known.
     """
-    visitor, kind, _, circle, others, consents, complaints = json.loads(text)
+    told = json.loads(text)
+    visitor, kind, _, circle, others, consents, complaints = told
     put = connection.execute
     put(_PUT_VISITOR, (visitor, kind, now_ms, now_ms))
     for whose_kind, *link in others:
@@ -122,7 +125,7 @@ def put_back(connection: sqlite3.Connection, text: bytes, *, now_ms: int) -> Non
     if is_suppressed(text):
         persons = {visitor, *(link[2] for link in circle)}
         put(_DROP_CIRCLE, (visitor, json.dumps(sorted(persons))))
-    for link in _links_in(text):
+    for link in _links_in(told):
         put(_PUT_LINK, link)
     put("DELETE FROM consent WHERE visitor = ?", (visitor,))
     for row in consents:
@@ -137,12 +140,13 @@ def is_found(connection: sqlite3.Connection, text: bytes) -> bool:
 
     A page whose rows are all there may still have lost their order.
     """
-    found, expected = connection.execute, _links_in(text)
+    told = json.loads(text)
+    found, expected = connection.execute, _links_in(told)
     return all(
         (link[2],) in found(_WHOSE, (link[0], link[1])).fetchall() for link in expected
     ) and all(
         found("SELECT 1 FROM visitor WHERE id = ?", (each,)).fetchone()
-        for each in {visitor_of(text), *(link[2] for link in expected)}
+        for each in {told[0], *(link[2] for link in expected)}
     )
 
 
@@ -169,9 +173,9 @@ def is_suppressed(text: bytes) -> bool:
     return bool(complaints) or any(not granted for _, _, granted, *_ in consents)
 
 
-def _links_in(text: bytes) -> list[tuple[Any, ...]]:
-    """Returns the rows of `link` that a text tells, of people who are in it."""
-    visitor, _, links, circle, others, *_ = json.loads(text)
+def _links_in(told: list[Any]) -> list[tuple[Any, ...]]:
+    """Returns the rows of `link` that somebody's text tells, of people who are in it."""
+    visitor, _, links, circle, others, *_ = told
     known = {visitor, *(link[2] for _, *link in others)}
     around = (link for link in circle if link[2] in known)
     return [tuple(link) for link in (*links, *(link for _, *link in others), *around)]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import random
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,8 +13,10 @@ import pytest
 from sqlite_utils import Database
 
 from edge_agent.shell.schema import migrate, migrations
-from edge_agent.shell.statements import Stated, put_back, stated_by
+from edge_agent.shell.statements import Stated, all_stated, put_back, stated_by
 
+# Of the texts of all who are put below, as they were put under MACs since there are channels.
+TEXTS = "c12d23f77e87f8db"
 BEFORE = "m008_channels"
 PERSON = "INSERT INTO visitor VALUES ('v1', 'loyalty', 1, 2, NULL)"
 OLD = (
@@ -78,3 +83,57 @@ def test_a_changed_basis_or_channel_is_another_text(
     before = stated(database).text
     database.execute(f"UPDATE consent SET {change} WHERE NOT granted")  # noqa: S608 - of this file
     assert stated(database).text != before
+
+
+# A card holder with two cards who refused, his telephone, another who complained, and one who
+# allowed all; each row as it is put.
+_VISITOR = "INSERT INTO visitor VALUES (?, ?, 1, 2, NULL)"
+_LINK = "INSERT INTO link VALUES (?, ?, ?, ?, NULL, ?, NULL, 'pos-2', 1.0)"
+_CONSENT = (
+    "INSERT INTO consent (visitor, purpose, stated_at_ms, granted, source, only_on)"
+    " VALUES (?, ?, ?, ?, ?, ?)"
+)
+_COMPLAINT = "INSERT INTO complaint VALUES (?, ?, ?, NULL)"
+SAID = (
+    (_LINK, ("loyalty", "ab", "v2", 3, "seen")),
+    (_LINK, ("loyalty", "aa", "v2", 4, "seen")),
+    (_LINK, ("customer", "ff", "v2", 5, "seen")),
+    (_LINK, ("ble", "01", "v3", 1, "seen")),
+    (_LINK, ("visitor", "v3", "v2", 9, "consent")),
+    (_LINK, ("visitor", "v3", "v2", 7, "consent")),
+    (_LINK, ("visitor", "v3", "v4", 8, "consent")),
+    (_LINK, ("loyalty", "cc", "v4", 1, "seen")),
+    (_CONSENT, ("v2", "profiling", 20, 1, "desk", "")),
+    (_CONSENT, ("v2", "profiling", 10, 0, "desk", "")),
+    (_CONSENT, ("v2", "marketing", 30, 0, "hq", "screen")),
+    (_CONSENT, ("v2", "marketing", 30, 0, "hq", "app")),
+    (_CONSENT, ("v2", "marketing", 30, 0, "app", "")),
+    (_CONSENT, ("v5", "marketing", 30, 1, "app", "")),
+    (_COMPLAINT, ("v4", "c2", 5)),
+    (_COMPLAINT, ("v4", "c1", 6)),
+)
+PEOPLE = (("v2", "loyalty"), ("v3", "ble"), ("v4", "loyalty"), ("v5", "app"), ("v6", "ble"))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_same_rows_are_one_text_in_whatever_order_they_came(
+    database: sqlite3.Connection, seed: int
+) -> None:
+    """So a start finds what was sealed; and who is asked for alone is told as all are."""
+    migrate(database)
+    rows = list(SAID)
+    random.Random(seed).shuffle(rows)
+    for each in PEOPLE:
+        database.execute(_VISITOR, each)
+    for statement, row in rows:
+        database.execute(statement, row)
+    found = list(all_stated(database))
+    assert [each.visitor for each in found] == [b"v1", b"v2", b"v4", b"v5"]
+    assert [bool(each.is_suppressed) for each in found] == [False, True, True, False]
+    assert found == stated_by(database, ["v6", "v5", "v4", "v3", "v2", "v1"])
+    _, _, links, circle, others, consents, complaints = json.loads(found[1].text)
+    for told in (links, consents, complaints):
+        assert told == sorted(told)
+    assert (len(links), len(consents), len(circle), len(others)) == (3, 5, 2, 1)
+    assert [each[0] for each in json.loads(found[2].text)[-1]] == ["c1", "c2"]
+    assert hashlib.sha256(b"".join(each.text for each in found)).hexdigest()[:16] == TEXTS
