@@ -405,8 +405,8 @@ class Reserve(Protocol):
 class Observer(Protocol):
     """Sees what was decided and bought, and changes neither."""
 
-    def decided(self, decision: Decision) -> None:
-        """Notes a decision."""
+    def decided(self, decision: Decision, rules: Rules = ...) -> None:
+        """Notes a decision and the chain's rules that it was taken under."""
         ...
 
     def bought(self, join: JoinPurchases) -> None:

@@ -713,7 +713,7 @@ class Road:
         if self._observer is None:
             return
         if isinstance(effect, effects.RecordDecision):
-            self._observer.decided(effect.decision)
+            self._observer.decided(effect.decision, self._rules)
         elif isinstance(effect, effects.JoinPurchases):
             self._observer.bought(effect)
 

@@ -2,8 +2,9 @@
 
 Each n-th decision is handed over as it was recorded; a thread of its own asks the second bundle
 the very question that the record holds, and passes its answer through the same gates and the same
-arbitration. So no decision, record or row depends on whether anybody compares. The thread rests
-nine times as long as it works, and what it cannot keep up with is counted and left.
+arbitration, under the chain's rules as they were. So no decision, record or row depends on whether
+anybody compares. The thread rests nine times as long as it works, and what it cannot keep up with
+is counted and left.
 
 A compared decision whose visitor then pays is a case: did he buy something that the live bundle
 showed, something that the other would have shown? Cases wait in memory, as long as a purchase
@@ -22,11 +23,12 @@ from math import sqrt
 from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_agent.decide.arbitration import arbitrated
-from edge_agent.decide.candidates import gated
+from edge_agent.decide.gates import Shelf
 from edge_agent.decide.trace import request_from
+from edge_agent.domain.rules import NEUTRAL, Rules
 from edge_agent.domain.time import SECOND_MS
 from edge_agent.errors import EdgeAgentError
+from edge_agent.shell.shadow_answer import answer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,7 +51,7 @@ SURE: Final = 3.0
 """Standard errors by which a difference must stand out: it is looked at after every case."""
 RANKED: Final = frozenset({"model", "popularity"})
 
-_Look = tuple["Decision", "frozenset[ProductId]", "Mapping[ProductId, str]"]
+_Look = tuple["Decision", Rules, "frozenset[ProductId]", "Mapping[ProductId, str]"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +158,7 @@ class Shadow:
 
     # --- called in the core thread ------------------------------------------------------------
 
-    def decided(self, decision: Decision) -> None:
+    def decided(self, decision: Decision, rules: Rules = NEUTRAL) -> None:
         """Hands each n-th decision over; it costs the core a look at two numbers."""
         every = self._policy.shadow_every
         if self._watch is None or not every or decision.level not in RANKED:
@@ -165,7 +167,8 @@ class Shadow:
         if self._n_decisions % every:
             return
         try:
-            look = (decision, self._state.out_of_stock(), self._state.departments())
+            state = self._state
+            look = (decision, rules, state.out_of_stock(), state.departments())
             self._waiting.put_nowait(look)
         except Full:
             with self._lock:
@@ -224,6 +227,7 @@ class Shadow:
     def _score(
         self,
         decision: Decision,
+        rules: Rules,
         out_of_stock: frozenset[ProductId],
         departments: Mapping[ProductId, str],
     ) -> None:
@@ -231,17 +235,18 @@ class Shadow:
         request = request_from(json.loads(decision.record))
         if watch is None or request is None:
             return
-        moment = decision.moment
-        candidates, _ = gated(
-            watch.scorer.rank(request),
-            moment,
+        shelf = Shelf(
             out_of_stock=out_of_stock,
             departments=departments,
-            policy=self._policy,
+            minimum_ages=self._state.minimum_ages(),
+            # A rule that names brands finds none here: the catalogue is the core's.
+            product=lambda _: None,
         )
-        chosen = arbitrated(candidates, limit=moment.limit)
+        chosen = answer_of(
+            watch.scorer, request, decision, shelf, rules=rules, policy=self._policy
+        )
         case = Case(
-            visitor=moment.visitor or VISITOR_NOBODY,
+            visitor=decision.moment.visitor or VISITOR_NOBODY,
             at_ms=decision.decided_at_ms,
             live=frozenset(each.scored.product for each in decision.chosen),
             other=frozenset(each.scored.product for each in chosen),

@@ -11,11 +11,12 @@ from typing_extensions import override
 
 from edge_agent.domain.effects import JoinPurchases, RecordDecision
 from edge_agent.domain.ids import ProductId
+from edge_agent.domain.rules import Rule, Rules
 from edge_agent.domain.scoring import ScoredProduct, ScoringRequest
 from edge_agent.errors import BundleError
 from edge_agent.shell.shadow import WAITING, Shadow, Watch, is_worse
 from edge_agent.wire.events import Event
-from tests.factories import entered, policy, ref, sale, till, world
+from tests.factories import campaign, entered, policy, ref, sale, till, world
 from tests.fakes import TinyScorer, World
 from tests.integration.running_agent import wait_for
 
@@ -93,7 +94,7 @@ class Store:
     def _show(self) -> None:
         for effect in self.world.effects[self._n_seen :]:
             if isinstance(effect, RecordDecision):
-                self.shadow.decided(effect.decision)
+                self.shadow.decided(effect.decision, self.world.rules)
             elif isinstance(effect, JoinPurchases):
                 self.shadow.bought(effect)
         self._n_seen = len(self.world.effects)
@@ -131,6 +132,20 @@ def test_the_same_ranking_agrees_wholly_and_hits_alike(make: Callable[..., Store
     assert report["cases_with_a_purchase"] == 6
     assert (report["hit_rate_live"], report["hit_rate_difference"]) == (1.0, 0.0)
     assert store.verdicts == []
+
+
+def test_under_rules_both_bundles_go_through_them(make: Callable[..., Store]) -> None:
+    """An offer and a weight move both answers alike: the rules are not what is compared."""
+    store = make()
+    rule = Rule(id="r", departments=frozenset({"BAKERY"}), weight=3.0)
+    offer = campaign("c1", "k3", value=9.0)
+    store.world.rules = Rules(version="r1", campaigns=(offer,), rules=(rule,))
+    store.watch(TinyScorer(sorted(store.world.catalogue._products)))
+    store.visit(1, "k3")
+    report = store.shadow.report()
+    assert report is not None
+    assert report["overlap_at_k"] == 1.0
+    assert report["hit_rate_live"] == report["hit_rate_other"] == 1.0
 
 
 def test_a_worse_shadow_is_found_out_and_a_better_one_is_left(make: Callable[..., Store]) -> None:
