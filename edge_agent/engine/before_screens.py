@@ -89,6 +89,7 @@ def follow(
             _give_back(draft, screen, cause)
     if before is not None and before.zone is not None and before.zone != at:
         _regroup(draft, _together_in(draft, before.zone), cause=cause, is_late=is_late)
+        _hand_on(draft, before.zone)
 
 
 def follow_count(draft: Draft, zone: ZoneId, counted: int, *, cause: Cause) -> None:
@@ -109,6 +110,7 @@ def follow_end(draft: Draft, visit: Visit, *, cause: Cause) -> None:
     if visit.zone is not None:
         deciding.revert_screens(draft, visit.zone, visit.visitor, cause=cause)
         _regroup(draft, _together_in(draft, visit.zone), cause=cause)
+        _hand_on(draft, visit.zone)
 
 
 def follow_word(
@@ -193,6 +195,17 @@ def _regroup(
         is_over = is_late or len(people) < SEVERAL
         if is_over or not _answer_together(draft, screen, people, cause=cause):
             _give_back(draft, screen, cause)
+
+
+def _hand_on(draft: Draft, zone: ZoneId) -> None:
+    """Asks for the next one's turn at once where who had it has gone in this step."""
+    if not draft.context.rules.sharing:
+        return
+    for screen in draft.context.layout.screens_by_zone.get(zone, ()):
+        mode = company.sharing_of(draft, screen.id).mode
+        if mode == company.ROTATION and draft.shows_anew(screen.id):
+            now_ms = draft.context.now_ms
+            draft.add(ScheduleWake(due_ms=now_ms, kind=TURN, key=screen.id))
 
 
 def _together_in(draft: Draft, zone: ZoneId) -> tuple[Screen, ...]:

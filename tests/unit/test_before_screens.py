@@ -574,6 +574,22 @@ def test_each_gets_his_turn_and_the_last_one_keeps_his() -> None:
     assert heard.decisions(heard.tick(at(70))) == []
 
 
+@pytest.mark.parametrize("how", ["leaves", "times out"])
+def test_when_who_has_the_turn_goes_the_next_one_has_it_at_once(how: str) -> None:
+    """The two who are left need not wait for its end."""
+    heard = sharing(world(visit_timeout_s=30), "rotation", turn_s=100)
+    heard.take(entered("dairy", 0))
+    heard.tick(at(20))
+    heard.take(entered("dairy", 19, who=OTHER), entered("dairy", 20, who=THIRD))
+    heard.take(lifted("d0", 15))
+    assert heard.state.showing(DAIRY).visitor == id_of(heard, PHONE)
+    if how == "leaves":
+        heard.take(left("dairy", 21))
+    heard.tick(at(21 if how == "leaves" else 56))
+    heard.tick(heard.now_ms)
+    assert heard.state.showing(DAIRY).visitor == id_of(heard, OTHER)
+
+
 def test_a_turn_is_not_cut_short_by_another_moment() -> None:
     """Who lifts something gets a whole turn from then on."""
     heard = sharing(world(), "rotation", turn_s=10)
