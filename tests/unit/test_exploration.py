@@ -129,6 +129,33 @@ def test_answers_move_probability_to_what_is_answered() -> None:
     assert after > 0.45
 
 
+def test_days_of_exploring_find_the_better_one_and_leave_the_worse_alone() -> None:
+    """Of two new products that the model thinks alike of; trying stays within its share."""
+    rng = np.random.default_rng(1)
+    rates = np.array([0.05, 0.10, 0.01])
+    actions = [Action(propensity=0.05, shown=500, answered=25), *[Action(propensity=0.04)] * 2]
+    number, daily, n_best = 0, [], 0
+    for _ in range(28):
+        # A day goes by the days before it.
+        shown, answered = np.zeros(3, dtype=int), np.zeros(3, dtype=int)
+        for _ in range(300):
+            number += 1
+            first = taken(number, tuple(actions), share=0.2).taken
+            shown[first] += 1
+            answered[first] += int(rng.random() < rates[first])
+            n_best += first == 0
+        actions = [
+            replace(each, shown=each.shown + int(s), answered=each.answered + int(a))
+            for each, s, a in zip(actions, shown, answered, strict=True)
+        ]
+        daily.append(shown)
+
+    better, worse = np.sum(daily[-7:], axis=0)[1:]
+    assert better > 0.8 * 0.2 * 7 * 300
+    assert worse < 0.1 * better
+    assert n_best >= 0.79 * number
+
+
 @pytest.mark.parametrize(("actions", "share"), [(ACTIONS, 0.0), (ACTIONS[:1], 0.5), ((), 0.5)])
 def test_nothing_is_explored_when_off_or_without_a_choice(
     actions: tuple[Action, ...], share: float
