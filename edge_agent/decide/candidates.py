@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.decide.eligibility import may_rule_out, may_use_history, refusal_of
+from edge_agent.decide.eligibility import NO_AGES, may_rule_out, may_use_history, refusal_of
 from edge_agent.domain.decisions import Candidate
 from edge_agent.domain.identity import once_each
 from edge_agent.domain.scoring import ScoringRequest
@@ -61,17 +61,25 @@ def gated(
     out_of_stock: frozenset[ProductId],
     departments: Mapping[ProductId, str],
     policy: Policy,
+    minimum_ages: Mapping[ProductId, int] = NO_AGES,
 ) -> tuple[tuple[Candidate, ...], tuple[Suppression, ...]]:
     """Returns the candidates that pass every gate, and why the others do not."""
     everyone = _candidates_of(scored)
     products = _products_of(scored)
-    if not may_rule_out(products, moment, out_of_stock=out_of_stock, policy=policy):
+    if not may_rule_out(
+        products, moment, out_of_stock=out_of_stock, policy=policy, minimum_ages=minimum_ages
+    ):
         return everyone, ()
     kept: list[Candidate] = []
     refused: list[Suppression] = []
     for candidate, each in zip(everyone, scored, strict=True):
         refusal = refusal_of(
-            each.product, moment, out_of_stock=out_of_stock, departments=departments, policy=policy
+            each.product,
+            moment,
+            out_of_stock=out_of_stock,
+            departments=departments,
+            policy=policy,
+            minimum_ages=minimum_ages,
         )
         if refusal is None:
             kept.append(candidate)

@@ -8,21 +8,24 @@
 3. in_basket: already lifted, scanned or in the basket
 4. unnamed: a product without a department has no title either
 5. sensitive: departments that no public screen names
+6. age: it has a least age, and nobody's is known where no policy file is in force
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.domain.decisions import Suppression
+from edge_agent.domain.ids import ProductId
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from edge_agent.domain.decisions import Moment
-    from edge_agent.domain.ids import ProductId
     from edge_agent.domain.policy import Policy
 
+
+NO_AGES: Final[Mapping[ProductId, int]] = MappingProxyType({})
 
 UNKNOWN: Final = Suppression(
     product="*", gate="unknown", reason="what was stated may be lost, and was not stated anew"
@@ -79,8 +82,11 @@ def may_rule_out(
     *,
     out_of_stock: frozenset[ProductId],
     policy: Policy,
+    minimum_ages: Mapping[ProductId, int] = NO_AGES,
 ) -> bool:
     """Returns whether `refusal_of` could rule any of these products out; False is for certain."""
+    if minimum_ages and not products.isdisjoint(minimum_ages):
+        return True
     if policy.sensitive_departments and moment.place.audience == "public":
         return True
     return not (products.isdisjoint(out_of_stock) and products.isdisjoint(moment.in_basket))
@@ -93,6 +99,7 @@ def refusal_of(
     out_of_stock: frozenset[ProductId],
     departments: Mapping[ProductId, str],
     policy: Policy,
+    minimum_ages: Mapping[ProductId, int] = NO_AGES,
 ) -> Suppression | None:
     """Returns the first gate that rules a product out; None when it may be shown."""
     if product in out_of_stock:
@@ -108,6 +115,9 @@ def refusal_of(
         return Suppression(
             product=product, gate="sensitive", reason="not shown on a public screen"
         )
+    if minimum_ages.get(product, 0) > 0:
+        reason = f"only for people known to be {minimum_ages[product]} or over"
+        return Suppression(product=product, gate="age", reason=reason)
     return None
 
 

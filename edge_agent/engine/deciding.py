@@ -92,6 +92,7 @@ def decision_on(draft: Draft, moment: Moment) -> Decision:
         out_of_stock=draft.state.out_of_stock(),
         departments=draft.state.departments(),
         policy=context.policy,
+        minimum_ages=draft.state.minimum_ages(),
     )
     level = "default" if is_default or not candidates else scorer.level
     return decided(request, candidates, refused, level=level)
@@ -244,9 +245,15 @@ def _popular(
     picks: list[ProductId] = []
     policy = draft.context.policy
     out_of_stock, departments = draft.state.out_of_stock(), draft.state.departments()
+    minimum_ages = draft.state.minimum_ages()
     for each in draft.context.scorer.popular(request):
         refusal = refusal_of(
-            each.product, moment, out_of_stock=out_of_stock, departments=departments, policy=policy
+            each.product,
+            moment,
+            out_of_stock=out_of_stock,
+            departments=departments,
+            policy=policy,
+            minimum_ages=minimum_ages,
         )
         if refusal is None:
             picks.append(each.product)

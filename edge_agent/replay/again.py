@@ -310,6 +310,7 @@ def _ranked(
         out_of_stock=stock,
         departments=known.departments,
         policy=known.policy,
+        minimum_ages=known.minimum_ages,
     )
     level = "default" if is_default or not candidates else known.scorer.level
     return candidates, refused, level
@@ -329,6 +330,7 @@ def _popular(
             out_of_stock=stock,
             departments=known.departments,
             policy=known.policy,
+            minimum_ages=known.minimum_ages,
         )
         is None
     ]

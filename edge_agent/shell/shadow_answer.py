@@ -53,6 +53,7 @@ def answer_of(
         out_of_stock=shelf.out_of_stock,
         departments=shelf.departments,
         policy=policy,
+        minimum_ages=shelf.minimum_ages,
     )
     return arbitrated(candidates, limit=decision.moment.limit)
 

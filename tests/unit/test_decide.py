@@ -127,6 +127,18 @@ def test_a_product_of_no_department_is_not_shown() -> None:
         assert (refusal and refusal.gate) == gate
 
 
+def test_what_has_a_least_age_is_shown_to_nobody_whose_age_is_unknown() -> None:
+    """HQ's feed says it; without a policy file nobody's age is known, on no device."""
+    for audience in ("public", "private"):
+        heard = world(audience=audience)
+        rows = [{"product": "d0", "title": "Beer", "department": "DAIRY", "minimum_age": 18}]
+        heard.command(command("catalogue", {"rows": rows}))
+        (decision,) = heard.decisions(heard.take(entered("dairy")))
+        assert "d0" not in chosen(decision)
+        assert "d0" not in decision.popular
+        assert ("d0", "age") in {(each.product, each.gate) for each in decision.suppressions}
+
+
 def test_a_complaint_gives_the_screen_back_at_once() -> None:
     """What was shown for the complainer goes, before its time."""
     heard = world()
