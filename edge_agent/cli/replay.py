@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from edge_agent.cli import replay_verify
+from edge_agent.cli import replay_verify, replay_with
 from edge_agent.replay import play as playing
 from edge_agent.replay.dataset import DEFAULT_DAY, DEFAULT_TIMEZONE
 from edge_agent.replay.publisher import BrokerPublisher
@@ -133,9 +133,22 @@ def replay(
             " record, and list what comes out in another way.",
         ),
     ] = None,
+    with_: Annotated[
+        Path | None,
+        typer.Option(
+            "--with",
+            exists=True,
+            help="Publish nothing: decide the day in the folder of --state again with this policy"
+            " file (.toml) or model bundle, and show what differs.",
+        ),
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="The recorded day that --with decides."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
-    """Publish one real day of a supermarket onto a broker; or verify a recorded one.
+    """Publish one real day of a supermarket onto a broker; verify one, or ask of it what if.
 
     The receipts are real (84.51°, "The Complete Journey", 2017): products, amounts, discounts,
     times, households. The way through the store, the dwell, the beacons and cameras, the people
@@ -151,13 +164,21 @@ def replay(
       edge-agent replay --duplicates 0.05 --shuffle      over a bad network
       edge-agent replay --loop --speed 60                day after day, a minute a second
       edge-agent replay --verify DIR                     what `demo --state DIR` decided, again
+      edge-agent replay --state DIR --with policy.toml   the same day under other rules
 
     \b
     Exit codes: 0 all of it is published, or every decision comes out as recorded; 1 stopped
-    before the end, or one differs; 2 wrong use; 3 no broker or no data set.
+    before the end, or a verified one differs; 2 wrong use; 3 no broker or no data set.
     """  # noqa: D301 - click wants the control character itself
     if verify is not None:
         replay_verify.verify(verify, as_json=as_json)
+        return
+    if (with_ is None) != (state is None):
+        raise typer.BadParameter(
+            "give both --state DIR and --with FILE|BUNDLE", param_hint="--with"
+        )
+    if with_ is not None and state is not None:
+        replay_with.compare(state, with_, as_json=as_json)
         return
     options = playing.ReplayOptions(
         day=day.date(),

@@ -135,6 +135,15 @@ def taken_again(told: dict[str, Any], known: Knowledge) -> Taken:
     )
 
 
+def moment_of(told: dict[str, Any], known: Knowledge) -> Moment:
+    """Returns the moment that a recorded decision answered.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: It is no whole record.
+    """
+    return _moment(told, _request(told, known.catalogue), known.policy)
+
+
 def record_again(told: dict[str, Any], known: Knowledge) -> str:
     """Returns the record that a recorded decision leaves when it is taken again."""
     taken, policy = taken_again(told, known), known.policy
