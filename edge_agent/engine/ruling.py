@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from edge_agent.decide import ladder
 from edge_agent.decide.candidates import request_for
 from edge_agent.decide.gates import Shelf
 from edge_agent.decide.trace import decision_id_from, record_of
@@ -24,6 +23,7 @@ from edge_agent.decide.under_rules import (
     outlook_of,
     record_under,
     ruled,
+    scored_for,
     silent_document,
     unexplained,
 )
@@ -107,9 +107,7 @@ def _question(
     draft: Draft, moment: Moment, known: Known, request: ScoringRequest, outlook: Outlook
 ) -> Question:
     context = draft.context
-    scorer = context.scorer
-    popular = scorer.popular(request)
-    is_scored = known.rung == ladder.MODEL and moment.kind != STORE_DEFAULT
+    scored, popular = scored_for(context.scorer, request, moment, known)
     question = Question(
         decision=_id(draft, moment),
         moment=moment,
@@ -118,7 +116,7 @@ def _question(
         policy=context.policy,
         rules=context.rules,
         known=known,
-        scored=scorer.rank(request) if is_scored else popular,
+        scored=scored,
         popular=popular,
     )
     gone = draft.state.out_of_stock()

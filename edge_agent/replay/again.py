@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_agent.decide import ladder
 from edge_agent.decide.arbitration import arbitrated
 from edge_agent.decide.audience import company_from
 from edge_agent.decide.candidates import CANDIDATES_BEYOND, gated
@@ -27,6 +26,7 @@ from edge_agent.decide.under_rules import (
     outlook_of,
     record_under,
     ruled,
+    scored_for,
     silent_document,
     unexplained,
 )
@@ -194,8 +194,7 @@ def _under_rules(told: dict[str, Any], known: Knowledge) -> Taken:
 def _question(
     told: dict[str, Any], known: Knowledge, moment: Moment, request: ScoringRequest, knew: Known
 ) -> Question:
-    popular = known.scorer.popular(request)
-    is_scored = knew.rung == ladder.MODEL and moment.kind != _DEFAULT
+    scored, popular = scored_for(known.scorer, request, moment, knew)
     return Question(
         decision=_id(told, moment),
         moment=moment,
@@ -204,7 +203,7 @@ def _question(
         policy=known.policy,
         rules=known.rules,
         known=knew,
-        scored=known.scorer.rank(request) if is_scored else popular,
+        scored=scored,
         popular=popular,
     )
 

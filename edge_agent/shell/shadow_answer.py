@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edge_agent.decide.arbitration import arbitrated
 from edge_agent.decide.candidates import gated
 from edge_agent.decide.known import known_from
-from edge_agent.decide.under_rules import Question, outlook_of, ruled
+from edge_agent.decide.under_rules import Question, outlook_of, ruled, scored_for
 
 if TYPE_CHECKING:
     from edge_agent.decide.gates import Shelf
@@ -68,6 +68,8 @@ def _under_rules(
     rules: Rules,
     policy: Policy,
 ) -> tuple[Candidate, ...]:
+    known = known_from(told["rules"]["known"])
+    scored, popular = scored_for(scorer, request, decision.moment, known)
     question = Question(
         decision=decision.id,
         moment=decision.moment,
@@ -75,9 +77,9 @@ def _under_rules(
         seed=told["seed"],
         policy=policy,
         rules=rules,
-        known=known_from(told["rules"]["known"]),
-        scored=scorer.rank(request),
-        popular=scorer.popular(request),
+        known=known,
+        scored=scored,
+        popular=popular,
     )
-    outlook = outlook_of(decision.moment, question.known, rules, now_ms=question.now_ms)
+    outlook = outlook_of(decision.moment, known, rules, now_ms=question.now_ms)
     return () if outlook.silence is not None else ruled(question, outlook, shelf).pick.chosen
