@@ -13,7 +13,7 @@ from edge_agent.domain.store import Product
 from edge_agent.errors import BundleError, ConfigError, StoreError
 from edge_agent.replay.again import Knowledge
 from edge_agent.shell.bundles import Bundle, load_bundle
-from edge_agent.shell.catalogue import BundleDepartments, StoreCatalogue, StoreDepartments
+from edge_agent.shell.catalogue import BundleDepartments, Feed, StoreCatalogue, StoreDepartments
 from edge_agent.shell.model_store import CONFIGURED, ModelStore
 from edge_agent.shell.rows import stored_plans
 from edge_agent.shell.scorers import ModelScorer
@@ -105,12 +105,13 @@ def known_of(day: RecordedDay, connection: sqlite3.Connection, bundle: Bundle) -
     )
 
 
-def _fed(connection: sqlite3.Connection) -> dict[ProductId, Product]:
+def _fed(connection: sqlite3.Connection) -> Feed:
     rows = connection.execute(
         "SELECT product, title, price, currency, department, brand, minimum_age FROM catalogue"
     )
-    return {
-        ProductId(product): Product(
+    fed = Feed()
+    fed.put(
+        Product(
             id=ProductId(product),
             title=title,
             price=price,
@@ -120,4 +121,5 @@ def _fed(connection: sqlite3.Connection) -> dict[ProductId, Product]:
             minimum_age=minimum_age,
         )
         for product, title, price, currency, department, brand, minimum_age in rows
-    }
+    )
+    return fed

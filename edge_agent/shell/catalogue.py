@@ -69,6 +69,22 @@ class BundleDepartments(Mapping["ProductId", str]):
         return 0 if self._catalogue is None else len(self._catalogue)
 
 
+class Feed(dict["ProductId", "Product"]):
+    """What HQ's feed says of products, changed in place; `version` rises with every change."""
+
+    version = 0
+
+    def put(self, products: Iterable[Product]) -> None:
+        """Adds or changes products."""
+        self.update((each.id, each) for each in products)
+        self.version += 1
+
+    def read_again(self, products: Iterable[Product]) -> None:
+        """Forgets all that it said and says this instead."""
+        self.clear()
+        self.put(products)
+
+
 class StoreDepartments(Mapping["ProductId", str]):
     """Product to department: HQ's feed over the bundle's catalogue, quick to look up.
 
@@ -106,7 +122,7 @@ class StoreCatalogue:
         self,
         bundle: BundleCatalogue | None,
         *,
-        fed: Mapping[ProductId, Product],
+        fed: Feed,
         may_rank: Callable[[ProductId], bool],
         layout: Layout,
         currency: str,
@@ -118,6 +134,7 @@ class StoreCatalogue:
         self._currency = currency
         self._known: dict[ProductId, Product] = {}
         self._zones: dict[ZoneId, frozenset[ProductId] | None] = {}
+        self._fed_version = fed.version
 
     def use(
         self, bundle: BundleCatalogue | None, *, may_rank: Callable[[ProductId], bool]
@@ -151,6 +168,9 @@ class StoreCatalogue:
 
     def products_in(self, zone: ZoneId) -> frozenset[ProductId] | None:
         """Returns the products that a zone sells; None when its departments are not known."""
+        if self._fed_version != self._fed.version:
+            self._fed_version = self._fed.version
+            self._zones.clear()
         if zone not in self._zones:
             self._zones[zone] = self._find(zone)
         return self._zones[zone]

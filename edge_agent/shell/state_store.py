@@ -43,7 +43,7 @@ from edge_agent.domain.visitor import Link, Visitor
 from edge_agent.errors import StoreCorrupt
 from edge_agent.shell import rows
 from edge_agent.shell.call_rows import call_from
-from edge_agent.shell.catalogue import StoreDepartments
+from edge_agent.shell.catalogue import Feed, StoreDepartments
 from edge_agent.shell.contact_book import ContactBook
 from edge_agent.shell.register_stays import RegisterStays
 from edge_agent.state.visits import follows, in_order_of_coming, one_visit
@@ -129,6 +129,8 @@ class StateStore:
         self._exits = frozenset(zone.id for zone in layout.zones.values() if zone.is_exit)
         self.journal: dict[VisitId, list[int]] = {}
         self.next_mark_id = 1
+        # The same one for good: the catalogue looks into it.
+        self.products = Feed()
         self._true_facts: Mapping[str, FactValue] = MappingProxyType({})
         self._facts_hold: tuple[int, int] = NEVER
         self._hq_campaigns: Mapping[CampaignId, str] = MappingProxyType({})
@@ -599,8 +601,8 @@ class StateStore:
 
     def put_products(self, products: tuple[Product, ...]) -> None:
         """Adds or changes products."""
+        self.products.put(products)
         for product in products:
-            self.products[product.id] = product
             self._minimum_ages.pop(product.id, None)
             if product.minimum_age > 0:
                 self._minimum_ages[product.id] = product.minimum_age
@@ -813,8 +815,8 @@ class StateStore:
             self._uses[campaign] = before.with_more(day, given=given, redeemed=redeemed)
 
     def _load_catalogue(self) -> None:
-        self.products = {
-            ProductId(product): Product(
+        self.products.read_again(
+            Product(
                 id=ProductId(product),
                 title=title,
                 price=price,
@@ -837,7 +839,7 @@ class StateStore:
                 "SELECT product, title, price, currency, department, image, brand, minimum_age"
                 " FROM catalogue"
             )
-        }
+        )
         named = ((key, each.department) for key, each in self.products.items())
         fed = {key: department for key, department in named if department is not None}
         self._departments = StoreDepartments(fed, self._bundle_departments)

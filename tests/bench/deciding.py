@@ -24,7 +24,7 @@ from edge_agent.domain.time import ms_from_datetime
 from edge_agent.engine.deciding import decision_on
 from edge_agent.engine.draft import Draft
 from edge_agent.shell.bundles import Bundle, load_bundle
-from edge_agent.shell.catalogue import BundleDepartments, StoreCatalogue, StoreDepartments
+from edge_agent.shell.catalogue import BundleDepartments, Feed, StoreCatalogue, StoreDepartments
 from edge_agent.shell.onnx_scorer import OnnxScorer
 from edge_agent.shell.rule_files import rules_of
 from tests.bench.measured import Aim, Measured
@@ -187,7 +187,7 @@ def _store(bundle: Bundle) -> World:
     store.scorer = bundle.scorer
     store.catalogue = StoreCatalogue(  # type: ignore[assignment]  # the real one
         bundle.catalogue,
-        fed={},
+        fed=Feed(),
         may_rank=bundle.scorer.knows,
         layout=store.layout,
         currency="USD",

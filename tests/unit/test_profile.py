@@ -18,7 +18,7 @@ from edge_agent.domain.store import Layout, Product
 from edge_agent.domain.time import DAY_MS, HOUR_MS, datetime_from_ms, rfc3339_from_ms
 from edge_agent.domain.visitor import Profile, Purchase, Return
 from edge_agent.shell.bundles import Catalogue as BundleCatalogue
-from edge_agent.shell.catalogue import BundleDepartments, StoreCatalogue
+from edge_agent.shell.catalogue import BundleDepartments, Feed, StoreCatalogue
 from edge_agent.shell.rows import visitor_from, visitor_row
 from edge_agent.state.profile import bought_in, with_purchase, with_return, without_purchase
 from edge_agent.state.traits import Evidence, Knowledge, Response, Stay, Trait, traits_from
@@ -148,10 +148,13 @@ def test_the_usual_brand_needs_two_purchases_and_newer_ones_count_more() -> None
 def test_brands_are_those_of_the_feed_and_of_a_bundle_that_has_them() -> None:
     """A bundle without brands is read as before."""
     plain = bundle_of({"m0": ("MILK", 1), "m1": ("MILK", 2)})
-    fed = {
-        ProductId("f0"): Product(id=ProductId("f0"), title="fed", brand="Own"),
-        ProductId("f1"): Product(id=ProductId("f1"), title="fed"),
-    }
+    fed = Feed()
+    fed.put(
+        (
+            Product(id=ProductId("f0"), title="fed", brand="Own"),
+            Product(id=ProductId("f1"), title="fed"),
+        )
+    )
     asked = [ProductId(each) for each in ("m0", "m1", "f0", "f1", "nothing")]
 
     def brands(bundle: BundleCatalogue) -> dict[ProductId, str]:
@@ -416,12 +419,11 @@ def test_prices_are_compared_within_their_kind() -> None:
     milk = {f"m{n}": ("MILK", 100 + n) for n in range(5)}
     wine = {f"w{n}": ("WINE", 1_000 + n) for n in range(5)}
     rare = {"r0": ("RARE", 5), "r1": ("RARE", 6), "free": ("MILK", -1)}
-    fed = {
-        ProductId(f"f{n}"): Product(
-            id=ProductId(f"f{n}"), title="fed", price=f"{n}.00", department="BOOKS"
-        )
+    fed = Feed()
+    fed.put(
+        Product(id=ProductId(f"f{n}"), title="fed", price=f"{n}.00", department="BOOKS")
         for n in range(5)
-    }
+    )
     catalogue = StoreCatalogue(
         bundle_of({**milk, **wine, **rare}),
         fed=fed,
