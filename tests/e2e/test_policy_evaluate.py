@@ -108,6 +108,14 @@ def test_what_the_day_would_have_got_without_exploring_can_be_relied_on(folder: 
     assert "inverse probabilities" in shown.stdout
 
 
+def test_a_day_that_explored_comes_out_again(folder: Path) -> None:
+    """Chance is made of what stands in the record: every decision takes the same again."""
+    verify = (*EVALUATE[:4], "replay", "--verify", str(folder), "--json")
+    done = subprocess.run(verify, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["differing"] == 0
+
+
 def test_few_answers_are_told(folder: Path) -> None:
     """Of thirty visits as few bought what stood first as an interval cannot be made of."""
     code, report = evaluated(folder, "--bundle", str(BUNDLE), "--reward", "bought")
