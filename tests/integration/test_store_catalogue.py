@@ -1,4 +1,4 @@
-"""What a zone sells follows HQ's feed at once, and a batch that was rolled back leaves no trace."""
+"""What a zone sells follows HQ's feed at once; a batch that was rolled back leaves no trace."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def test_a_product_that_hq_adds_is_sold_in_its_zone_at_once() -> None:
         layout=Layout(zones=MappingProxyType({DAIRY: zone})),
         currency="EUR",
     )
-    assert catalogue.products_in(DAIRY) == {"1"}
+    assert catalogue.products_in(DAIRY) == frozenset({ProductId("1")})
     feed.put([milk("2")])
-    assert catalogue.products_in(DAIRY) == {"1", "2"}
+    assert catalogue.products_in(DAIRY) == frozenset({ProductId("1"), ProductId("2")})
     feed.put([milk("1", "BAKERY")])
-    assert catalogue.products_in(DAIRY) == {"2"}
+    assert catalogue.products_in(DAIRY) == frozenset({ProductId("2")})
     feed.read_again([])
     assert catalogue.products_in(DAIRY) is None
 
