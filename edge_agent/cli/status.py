@@ -104,6 +104,8 @@ def _print(
         table.add_row(f"counted: {name.replace('_', ' ')}", f"{count:,}")
     if health.rules is not None:
         _add_rules(table, health.rules)
+    if health.hq_campaigns:
+        table.add_row("HQ's campaigns", escape(", ".join(health.hq_campaigns)))
     table.add_row("model", "no agent answers" if model is None else model["live"] or "popularity")
     for name, value in ((model or {}).get("comparison") or {}).items():
         table.add_row(f"comparison: {name.replace('_', ' ')}", str(value))

@@ -74,6 +74,7 @@ class Health:
     mappings: tuple[MappingHealth, ...] = ()
     mappings_problem: str | None = None
     rules: RulesHealth | None = None
+    hq_campaigns: tuple[str, ...] = ()
     statements_lost_at: str | None = None
     hq_heard_ms: int | None = None
 
@@ -88,6 +89,7 @@ class Health:
             "mappings": [asdict(each) for each in self.mappings],
             "mappings_problem": self.mappings_problem,
             "rules": None if self.rules is None else asdict(self.rules),
+            "hq_campaigns": list(self.hq_campaigns),
             "statements_lost_at": self.statements_lost_at,
             "hq_heard_at": None if self.hq_heard_ms is None else rfc3339_from_ms(self.hq_heard_ms),
         }
@@ -118,6 +120,7 @@ def read_health(path: Path) -> Health:
             mappings=_mappings(connection),
             mappings_problem=_meta(connection, MAPPING_PROBLEM) or None,
             rules=_rules(connection),
+            hq_campaigns=_hq_campaigns(connection),
             statements_lost_at=_instant(connection, LOST_AT),
             hq_heard_ms=None if heard is None else int(heard),
         )
@@ -151,6 +154,15 @@ def _mappings(connection: sqlite3.Connection) -> tuple[MappingHealth, ...]:
         )
         for name, is_in_force, at_ms, problem in found
     )
+
+
+def _hq_campaigns(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """Returns HQ's campaigns that were not over when the agent last wrote."""
+    now_ms = int(_meta(connection, "now_ms") or 0)
+    found = connection.execute(
+        "SELECT id FROM campaign WHERE ends_at_ms > ? ORDER BY id", (now_ms,)
+    )
+    return tuple(str(name) for (name,) in found)
 
 
 def _rules(connection: sqlite3.Connection) -> RulesHealth | None:

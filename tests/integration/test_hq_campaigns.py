@@ -12,6 +12,7 @@ import pytest
 
 from edge_agent.config import load
 from edge_agent.domain.offers import CODE_DIGITS
+from edge_agent.shell.health import read_health
 from edge_agent.shell.kept_rules import kept_rules
 from edge_agent.shell.sqlite_db import open_for_reading
 from tests.integration import test_rights
@@ -116,6 +117,24 @@ def test_hqs_offer_is_said_and_redeemed_once_over_kill_and_forgetting(chain: Cha
     assert other not in kept
 
 
+def test_a_question_is_answered_to_its_own_till_alone(chain: Chain) -> None:
+    """An answer that another would hear, no code, no word of ours: a dead letter, no answer."""
+    good = {"source": "pos-2", "id": "q1", "action": "redeem", "code": "7Q4K9ZD2M0XT"}
+    for body, where in (
+        (good, f"store/{STORE}/reply/pos-9"),
+        ({**good, "id": "q2"}, f"store/{STORE}/reply/pos-2/+"),
+        ({**good, "id": "q3"}, "elsewhere"),
+        ({**good, "code": "<b>"}, REPLY),
+        ({**good, "action": "steal"}, REPLY),
+    ):
+        chain.till.raw(ASK, json.dumps(body).encode(), response_topic=where, correlation=b"c")
+    wait_for(lambda: chain.count("SELECT count(*) FROM dead_letter") == 5, what="five letters")
+    assert asked(chain, good["code"], "q1") == "unknown"
+    assert len(chain.till.documents(REPLY)) == 1
+    letters = json.dumps(chain.rows("SELECT detail, topic, source, event FROM dead_letter"))
+    assert good["code"] not in letters
+
+
 def test_what_hq_gets_wrong_is_told_and_changes_nothing(chain: Chain) -> None:
     """A misspelt word, a condition that is none, another currency, a name for two things."""
     wrong = (
@@ -130,6 +149,7 @@ def test_what_hq_gets_wrong_is_told_and_changes_nothing(chain: Chain) -> None:
         assert outcome == "refused", body
         assert said in reason
     assert chain.count("SELECT count(*) FROM campaign") == 0
+    assert read_health(chain.agent.state / "state.db").hq_campaigns == ()
     come = event("ble-1", "zone.entered", visitor=visitor("ble", PHONE), zone="dairy")
     chain.send(come)
     shown = chain.till.answer(DAIRY, come["id"])
@@ -146,6 +166,7 @@ def test_a_campaign_is_replaced_kept_and_taken_back(chain: Chain) -> None:
     chain.send(come)
     texts = [each["offer"] for each in chain.till.answer(DAIRY, come["id"])["items"]]
     assert [each["text"] for each in texts if each is not None] == ["Half the price"]
+    assert read_health(chain.agent.state / "state.db").hq_campaigns == ("milk",)
     over = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
     assert tell(chain, "campaign", campaign(ends_at=over))[0] == "taken"
     assert chain.count("SELECT count(*) FROM campaign") == 0
