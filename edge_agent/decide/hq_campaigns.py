@@ -67,11 +67,12 @@ def joined(file: Mapping[str, Any], campaigns: Mapping[CampaignId, str]) -> str:
         "version": f"{version}.{digest}",
         _CAMPAIGNS: {**own, **{name: json.loads(text) for name, text in texts.items()}},
     }
-    return "".join(f"{_key(key)} = {_value(each)}\n" for key, each in document.items())
+    return "".join(f"{_text(key)} = {_value(each)}\n" for key, each in document.items())
 
 
-def _key(key: str) -> str:
-    return json.dumps(key)
+def _text(text: str) -> str:
+    # JSON's escapes are TOML's; the one control character that JSON leaves is escaped here.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _value(value: Any) -> str:
@@ -79,11 +80,10 @@ def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        # JSON's escapes are TOML's; the one control character that JSON leaves is escaped here.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        return _text(value)
     if isinstance(value, dict):
         return (
-            "{" + ", ".join(f"{_key(key)} = {_value(each)}" for key, each in value.items()) + "}"
+            "{" + ", ".join(f"{_text(key)} = {_value(each)}" for key, each in value.items()) + "}"
         )
     if isinstance(value, list):
         return "[" + ", ".join(_value(each) for each in value) + "]"

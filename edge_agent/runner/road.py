@@ -251,10 +251,15 @@ class Road:
 
     def _heed_hq(self) -> None:
         """Takes up HQ's campaigns and plans where they changed, by a rolled back batch too."""
-        if self._state.plans() is not self._plans:
-            self._plans = self._state.plans()
-            self._use_plans(self._plans)
-        if self._rule_book is not None and self._state.hq_campaigns() is not self._campaigns:
+        plans, campaigns = self._state.plans(), self._state.hq_campaigns()
+        if plans is not self._plans:
+            self._plans = plans
+            self._use_plans(plans)
+        if self._rule_book is None or campaigns is self._campaigns:
+            return
+        # The state is read anew now and then, and says the same.
+        is_other, self._campaigns = campaigns != self._campaigns, campaigns
+        if is_other:
             self.use_rules(self._rule_book.rules)
 
     @property

@@ -62,6 +62,8 @@ class RuleDesk:
         self.rules: Rules = NEUTRAL
         # What its file says, for HQ's campaigns to be put beside it.
         self._document: Mapping[str, Any] = NO_FILE
+        # What was judged is what comes into force next.
+        self._joined: tuple[str, Rules] = ("", NEUTRAL)
         self.problem = ""
 
     @property
@@ -160,9 +162,12 @@ class RuleDesk:
         return None
 
     def _joined_of(self, text: str) -> Rules:
-        from edge_agent.shell.rule_files import rules_of  # noqa: PLC0415 - as below
+        if self._joined[0] != text:
+            from edge_agent.shell.rule_files import rules_of  # noqa: PLC0415 - as below
 
-        return rules_of(text, name="HQ's campaigns", config=self._config, is_in_force=True)
+            rules = rules_of(text, name="HQ's campaigns", config=self._config, is_in_force=True)
+            self._joined = (text, rules)
+        return self._joined[1]
 
     def _go_on_with(self, text: str, version: str) -> None:
         from edge_agent.shell.rule_files import rules_of  # noqa: PLC0415 - as above

@@ -192,6 +192,7 @@ version = "spring"   # of the chain
 quiet_hours = ["21:00-08:00"]
 [margins]
 "A \\"dairy\\"" = 0.2
+"Juusto 🧀" = 0.3
 [campaigns.own]
 text = "of the file"
 from = 2017-12-01
