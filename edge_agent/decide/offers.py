@@ -93,6 +93,7 @@ def offered(
     rules: Rules,
     *,
     by_campaign: bool,
+    reason: str = "on_offer",
 ) -> tuple[list[Entry], list[Campaign]]:
     """Returns candidates of offers, and the offers none of whose products can be one.
 
@@ -104,8 +105,9 @@ def offered(
         known: Says what was ignored.
         rules: Say what then.
         by_campaign: Whether some rule that holds names campaigns.
+        reason: Why they are said.
     """
-    likely = _Likely(scored, popular)
+    likely = _Likely(scored, popular, reason)
     found: list[Entry] = []
     empty: list[Campaign] = []
     ignored = known.ignored
@@ -148,8 +150,9 @@ class _Likely:
     """How likely products are to be bought, of those that were placed and of the others."""
 
     def __init__(
-        self, scored: tuple[ScoredProduct, ...], popular: tuple[ScoredProduct, ...]
+        self, scored: tuple[ScoredProduct, ...], popular: tuple[ScoredProduct, ...], reason: str
     ) -> None:
+        self._reason = reason
         self._placed = {each.product: each for each in scored}
         self._sold = {each.product: each for each in popular}
         self._competing = self._placed.keys() | self._sold.keys()
@@ -175,7 +178,7 @@ class _Likely:
         known = self._offers.get(product)
         if known is None:
             propensity = self._propensity(product)
-            known = ScoredProduct(product=product, propensity=propensity, reason="on_offer")
+            known = ScoredProduct(product=product, propensity=propensity, reason=self._reason)
             self._offers[product] = known
         return known
 

@@ -173,9 +173,16 @@ def ruled(question: Question, outlook: Outlook, shelf: Shelf) -> Ruling:
     gates = Gates(scene)
     plain = offers.plain(_in_order(question, shelf), gates, known, rules)
     scored, popular = question.scored, question.popular
-    by_campaign = scene.saying.names_campaigns
     offered, empty = offers.offered(
-        allowed, scored, popular, gates, known, rules, by_campaign=by_campaign
+        allowed,
+        scored,
+        popular,
+        gates,
+        known,
+        rules,
+        by_campaign=scene.saying.names_campaigns,
+        # What a screen shows to nobody is its default, with an offer too.
+        reason=STORE_DEFAULT if question.moment.kind == STORE_DEFAULT else "on_offer",
     )
     assignments = _assignments(allowed, empty, known)
     withheld = campaigns.withheld(assignments)

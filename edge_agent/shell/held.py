@@ -508,6 +508,7 @@ class _Reader:
                 {"product": self._named(each), "because": reasons.get(each)}
                 for each in record["chosen"]
             ],
+            **_under_rules(record.get("rules", {})),
             "held_back": sorted({reason for _, _, reason in record["ruled_out"] if reason}),
             "came_of_it": [
                 {"what": kind, "product": self._named(product), "at": _when(at)}
@@ -555,3 +556,19 @@ def _profile(document: dict[str, Any], first_ms: int, last_ms: int) -> dict[str,
 
 def _when(instant_ms: Any) -> str | None:
     return None if instant_ms is None else rfc3339_from_ms(int(instant_ms))
+
+
+def _under_rules(rules: dict[str, Any]) -> dict[str, Any]:
+    """Returns what a decision under the chain's rules looked at and said besides; of none nothing.
+
+    Args:
+        rules: What its record holds of them.
+    """
+    known, notice = rules.get("known", {}), rules.get("notice")
+    campaigns = {*rules.get("offers", {}).values(), *(() if notice is None else (notice,))}
+    told = {
+        "looked_at": known.get("facts"),
+        "told_that_day": known.get("n_contacts_day"),
+        "campaigns": sorted(campaigns),
+    }
+    return {name: value for name, value in told.items() if value}

@@ -9,6 +9,7 @@ import pytest
 
 from edge_agent.cli.explanation import explanation, why_not
 from edge_agent.domain.rules import Caps, Rule, Rules
+from edge_agent.shell import held
 from tests.factories import campaign, complained, entered, lifted, ref, world
 from tests.fakes import When
 
@@ -98,3 +99,15 @@ def test_a_decision_without_rules_is_told_as_before() -> None:
     assert "rules " not in text
     assert "chosen   1. d0" in text
     assert why_not(json.loads(decision.record), "d4").outcome == "lower"
+
+
+def test_who_asks_for_his_data_is_told_what_rules_looked_at() -> None:
+    """Facts, how often he was told of something that day, and whose words it was."""
+    told = held._under_rules(record_of()["rules"])
+    assert told == {
+        "looked_at": {"hour": 10, "weekday": 5, "zone": "dairy"},
+        "campaigns": ["c1", "c2"],
+    }
+    again = held._under_rules(record_of(entered("dairy", 0))["rules"])
+    assert again["told_that_day"] == 1
+    assert held._under_rules({}) == {}

@@ -17,6 +17,7 @@ from edge_agent.domain.rules import Caps, Exploration, Rule, Rules
 from edge_agent.domain.time import DAY_MS, HOUR_MS, local_time
 from edge_agent.replay.again import Knowledge
 from edge_agent.replay.verification import Verifier
+from edge_agent.web.board import is_default
 from edge_agent.wire.screens import ReceiptOffer, Recommendation
 from tests.factories import (
     CARD,
@@ -144,6 +145,20 @@ def test_a_receipt_and_a_reply_carry_offers_too() -> None:
     one(heard, found)
     asked = one(heard, heard.ask(request()))
     assert asked.campaigns == ("c1", "c2")
+
+
+def test_a_default_with_an_offer_is_still_the_screens_default() -> None:
+    """Pages keep it for when nobody stands there: its reasons say so."""
+    heard = under(ruled(campaign("c1", "k3", value=9.0), campaign("c2")))
+    heard.begin_day()
+    shown = [
+        Recommendation.model_validate_json(each.payload)
+        for each in heard.published()
+        if "/screen/" in each.topic
+    ]
+    assert all(is_default(each) for each in shown)
+    assert all(each.items[0].offer is not None for each in shown)
+    assert all(each.notice is not None for each in shown)
 
 
 def test_without_a_campaign_a_message_has_no_field_for_one() -> None:
