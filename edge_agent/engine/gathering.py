@@ -18,7 +18,7 @@ from edge_agent.decide.known import Known, Uses, age_of
 from edge_agent.decide.pressure import ignored_often
 from edge_agent.decide.rule_book import book_of
 from edge_agent.domain.contacts import channels_answered
-from edge_agent.domain.time import HOUR_MS, SECOND_MS, datetime_from_ms, local_day_start_ms
+from edge_agent.domain.time import DAY_MS, HOUR_MS, SECOND_MS, datetime_from_ms, local_day_start_ms
 from edge_agent.engine import persons
 from edge_agent.identify.consent import PROFILING, has_consent, may_use, refuses, refuses_in
 from edge_agent.state.stages import stage_of
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 # A sensor that has said nothing for so long says nothing of now.
 LEVEL_MS: Final = HOUR_MS // 4
 MINUTES_PER_HOUR: Final = 60
+REMEMBERED_MS: Final = 28 * DAY_MS
+"""How far back it counts what somebody left aside or took up: four weeks' shopping."""
 _KEPT_DAYS: Final = 8
 NOTHING_TRIED: Final[Mapping[str, tuple[int, int]]] = MappingProxyType({})
 
@@ -66,9 +68,10 @@ def contacts_at(draft: Draft, moment: Moment) -> tuple[Contact, ...]:
     """Returns what was said to whoever a moment is about, over all channels."""
     named = (draft.visitor(moment.visitor), draft.visitor(moment.member))
     known = [each for each in named if each is not None]
-    if not known or not _counts_contacts(draft):
+    since_ms = _contacts_since_ms(draft) if known else None
+    if since_ms is None:
         return ()
-    return draft.contacts_with(persons.circle_of(draft, known), since_ms=0)
+    return draft.contacts_with(persons.circle_of(draft, known), since_ms=since_ms)
 
 
 def known_at(draft: Draft, moment: Moment, contacts: tuple[Contact, ...]) -> Known:
@@ -144,16 +147,19 @@ def _uses(draft: Draft, campaign: CampaignId, contacts: tuple[Contact, ...]) -> 
     )
 
 
-def _counts_contacts(draft: Draft) -> bool:
-    rules = draft.context.rules
+def _contacts_since_ms(draft: Draft) -> int | None:
+    """Returns from when on it matters what somebody was told; None where it never does."""
+    context = draft.context
+    now_ms, rules = context.now_ms, context.rules
     caps = rules.caps
-    return (
-        caps.per_visitor_day is not None
-        or caps.cooldown_s > 0
-        or caps.ignored_after > 0
-        or any(each.per_visitor is not None for each in rules.campaigns)
-        or "answered" in book_of(rules).names
-    )
+    since = [each.starts_at_ms for each in rules.campaigns if each.per_visitor is not None]
+    if caps.per_visitor_day is not None:
+        since.append(_day_start_ms(context.local.day, context.zone))
+    if caps.cooldown_s > 0:
+        since.append(now_ms - caps.cooldown_s * SECOND_MS)
+    if caps.ignored_after > 0 or "answered" in book_of(rules).names:
+        since.append(now_ms - REMEMBERED_MS)
+    return min(since, default=None)
 
 
 def _last_offer_ms(contacts: tuple[Contact, ...]) -> int | None:
