@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edge_agent import config as configuration
-from edge_agent.cli.explanation import explanation, why_not
+from edge_agent.cli.explanation import UNPLACED, WhyNot, explanation, why_not
 from edge_agent.cli.run import DEFAULT_CONFIG
+from edge_agent.decide.trace import request_from
+from edge_agent.domain.ids import ProductId
 from edge_agent.domain.time import rfc3339_from_ms
+from edge_agent.errors import EdgeAgentError
 from edge_agent.shell.sqlite_db import open_for_reading
 
+if TYPE_CHECKING:
+    from edge_agent.shell.bundles import Bundle
+
 LATEST = "latest"
+# More than any bundle places.
+MOST_PLACED = 10_000
 
 
 def explain(
@@ -40,7 +48,10 @@ def explain(
     path = database or configuration.load(config).database
     record, outcomes = _read(path, decision)
     if wanted is not None:
-        _tell_why_not(record, wanted, as_json=as_json)
+        found = why_not(record, wanted)
+        if found.outcome == UNPLACED:
+            found = with_place(found, record, _bundle_of(config, path, record))
+        _tell_why_not(record, found, as_json=as_json)
         return
     if as_json:
         typer.echo(json.dumps({**record, "outcomes": outcomes}, indent=2, ensure_ascii=False))
@@ -49,14 +60,47 @@ def explain(
         typer.echo(line)
 
 
-def _tell_why_not(record: dict[str, Any], wanted: str, *, as_json: bool) -> None:
-    found = why_not(record, wanted)
+def with_place(found: WhyNot, record: dict[str, Any], bundle: Bundle | None) -> WhyNot:
+    """Returns a reason with the place that the model gave to what its record does not hold.
+
+    Args:
+        found: Why not, as far as the record says.
+        record: The decision's.
+        bundle: The one that decided; None where it is not at hand.
+    """
+    request = request_from(record)
+    if bundle is None or request is None:
+        return found
+    product = ProductId(found.wanted)
+    if not bundle.scorer.knows(product):
+        return replace(found, text=f"{found.text}; the model does not know it")
+    ranked = bundle.scorer.rank(replace(request, limit=MOST_PLACED, with_reasons=False))
+    placed = next((n for n, each in enumerate(ranked) if each.product == product), None)
+    if placed is None:
+        said = f"the model found {len(ranked)} others likelier"
+    else:
+        said = f"the model placed it {placed + 1}. with propensity {ranked[placed].propensity:.6f}"
+    return replace(found, text=f"{found.text}; {said}")
+
+
+def _bundle_of(config: Path, database: Path, record: dict[str, Any]) -> Bundle | None:
+    # Only who asks for what the record does not hold waits for the model to load.
+    from edge_agent.cli.recorded_day import RecordedDay, live_bundle  # noqa: PLC0415
+
+    try:
+        bundle = live_bundle(RecordedDay(database=database, config=configuration.load(config)))
+    except EdgeAgentError:
+        return None
+    return bundle if bundle.version == record["model"] else None
+
+
+def _tell_why_not(record: dict[str, Any], found: WhyNot, *, as_json: bool) -> None:
     if as_json:
         told = {"decision": record["decision"], **asdict(found)}
         typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
         return
     typer.echo(f"decision {record['decision']} at {rfc3339_from_ms(record['now'])}")
-    typer.echo(f"  why not {wanted}: {found.text}")
+    typer.echo(f"  why not {found.wanted}: {found.text}")
 
 
 def _read(path: Path, decision: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from edge_agent.domain.time import SECOND_MS, rfc3339_from_ms
 
 EVERYTHING: Final = "*"
+UNPLACED: Final = "unplaced"
 _DIGEST_SHOWN: Final = 12
 _PEOPLE: Final = {0: "nobody knows how many", 1: "1 person"}
 _FACTORS: Final = ("propensity", "value", "context", "lever")
@@ -52,7 +53,7 @@ def why_not(record: dict[str, Any], wanted: str) -> WhyNot:
     return (
         _kept_out(record, wanted)
         or _lower(record, wanted)
-        or WhyNot(wanted=wanted, outcome="unplaced", text=_unplaced(record))
+        or WhyNot(wanted=wanted, outcome=UNPLACED, text=_unplaced(record))
     )
 
 

@@ -13,8 +13,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from edge_agent.cli.explain import with_place
+from edge_agent.cli.explanation import WhyNot
 from edge_agent.domain.ids import ProductId
 from edge_agent.domain.scoring import FIRST_PLAN, PastBasket, PromotionPlan, ScoringRequest
+from edge_agent.domain.time import ms_from_datetime
 from edge_agent.errors import BundleError
 from edge_agent.shell.bundles import MANIFEST, PARTS, SIGNATURE, Bundle, canonical, load_bundle
 
@@ -191,6 +194,25 @@ def test_reasons_asked_for_later_are_those_of_the_ranking(bundle: Bundle) -> Non
         shown = tuple(each.product for each in bare[2:5])
         told = bundle.scorer.reasons(asked, shown)
         assert told == {each.product: each.reason for each in whole if each.product in shown}
+
+
+def test_what_a_record_does_not_hold_is_placed_by_its_model(bundle: Bundle) -> None:
+    """Why not this product: its place and propensity, or that others were likelier."""
+    request = ask(limit=60)
+    placed = bundle.scorer.rank(request)
+    stored: dict[str, object] = {"hour": 15, "weekday": 5, "week": 49, "store": None}
+    stored |= {"basket": [], "history": [], "zone_products": None, "limit": 15}
+    record = {"now": ms_from_datetime(NOW), "model": bundle.version, "request": stored}
+    last = placed[30]
+    elsewhere = min(set(bundle.catalogue) - {each.product for each in placed})
+    for wanted, said in (
+        (last.product, f"the model placed it 31. with propensity {last.propensity:.6f}"),
+        ("no such product", "the model does not know it"),
+        (elsewhere, "others likelier"),
+    ):
+        unknown = WhyNot(wanted=wanted, outcome="unplaced", text="it is not there")
+        assert said in with_place(unknown, record, bundle).text
+        assert with_place(unknown, record, None) == unknown
 
 
 @pytest.mark.parametrize("method", ["rank", "popular"])
