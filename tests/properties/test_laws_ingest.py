@@ -14,6 +14,7 @@ from edge_agent.ingest.decode import (
     DETAIL_CHARACTERS,
     Refusal,
     decode_events,
+    decode_offer_request,
     decode_request,
     decode_staff_feedback,
     decode_tick,
@@ -66,7 +67,12 @@ def test_any_bytes_give_events_or_refusals(payload: bytes) -> None:
         assert isinstance(each, (CloudEvent, Refusal))
         if isinstance(each, Refusal):
             _can_be_told(each)
-    for decode in (decode_request, decode_staff_feedback, decode_tick):
+    for decode in (
+        decode_request,
+        decode_offer_request,
+        decode_staff_feedback,
+        decode_tick,
+    ):
         refused = decode(payload, max_bytes=MAX)
         if isinstance(refused, Refusal):
             _can_be_told(refused)

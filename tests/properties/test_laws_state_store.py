@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -19,10 +20,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from typing_extensions import override
 
 from edge_agent.domain import effects
+from edge_agent.domain.contacts import Contact
 from edge_agent.domain.effects import Effect, Step
 from edge_agent.domain.ids import ZoneId
-from edge_agent.domain.inputs import Arrival, Input, Unlink
-from edge_agent.domain.time import SECOND_MS
+from edge_agent.domain.inputs import Arrival, Commanded, Input, Unlink
+from edge_agent.domain.time import SECOND_MS, local_time, rfc3339_from_ms
 from edge_agent.domain.visitor import Visit
 from edge_agent.runner.wakes import rebuilt
 from edge_agent.shell import state_store
@@ -32,6 +34,7 @@ from edge_agent.shell.unit_of_work import UnitOfWork
 from edge_agent.wire.events import Event
 from tests.factories import (
     CARD,
+    command,
     complained,
     entered,
     event,
@@ -46,7 +49,7 @@ from tests.factories import (
     withdrawn,
     world,
 )
-from tests.fakes import World, comparable
+from tests.fakes import NEW_YORK, World, comparable
 
 PHONES = ("AC:23:3F:A0:11:01", "AC:23:3F:A0:11:02")
 ZONES = ("dairy", "checkout", "exit", "wine")
@@ -185,6 +188,27 @@ class StoreDay(RuleBasedStateMachine):
             event("people.counted", self._now_s(), source="door", entries=entries, exits=exits)
         )
 
+    @rule(length=st.integers(0, 9), late=st.sampled_from(LATE_S))
+    def measure(self, length: int, late: int) -> None:
+        """A queue is measured, now or a while ago."""
+        at_s = self._now_s() - late
+        self._tell(event("queue.measured", at_s, source="cam", zone="checkout", length=length))
+
+    @rule(kind=st.sampled_from(("fact", "contact", "campaign")), n=st.integers(1, 2))
+    def hear_hq(self, kind: str, n: int) -> None:
+        """HQ says something of the day, of what the card holder was told, or of a campaign."""
+        now_ms, said_at = self.memory.now_ms, rfc3339_from_ms(self.memory.now_ms)
+        until = rfc3339_from_ms(now_ms + n * 400 * SECOND_MS)
+        mail = {"id": f"m{n}", "at": said_at, "channel": "e-mail", "outcome": "tapped"}
+        bodies: dict[str, dict[str, Any]] = {
+            "fact": {"name": f"f{n}", "value": now_ms % 7, "valid_until": until},
+            "contact": {"visitor": ref("loyalty", CARD), "contacts": [mail]},
+            "campaign": {"campaign": f"c{n}", "starts_at": said_at, "ends_at": until, "text": "T"},
+        }
+        day = local_time(now_ms, NEW_YORK).day
+        subject = self.memory.subject("loyalty", CARD) if kind == "contact" else None
+        self._step(Commanded(command=command(kind, bodies[kind]), day=day, subject=subject))
+
     @rule(seconds=st.sampled_from((1, 30, 300, 700, 4_000)))
     def wait(self, seconds: int) -> None:
         """Time passes."""
@@ -262,6 +286,19 @@ class StoreDay(RuleBasedStateMachine):
             assert [(each.id, each.visitor) for each in store.present_in(zone)] == here
 
     @invariant()
+    def both_know_the_same_around_a_decision(self) -> None:
+        """Facts, levels, HQ's campaigns, and what was said to each visitor."""
+        memory, store, now_ms = self.memory.memory, self.disk.store, self.memory.now_ms
+        assert store.facts(now_ms) == memory.facts(now_ms)
+        assert store.level("queue", ZoneId("checkout")) == memory.level(
+            "queue", ZoneId("checkout")
+        )
+        assert store.hq_campaigns() == memory.hq_campaigns()
+        for visitor in memory.visitors:
+            ours = memory.contacts_of(visitor, since_ms=0)
+            assert _said(store.contacts_of(visitor, since_ms=0)) == _said(ours)
+
+    @invariant()
     def both_see_the_same_people_at_the_till(self) -> None:
         """Who stood at the till, and which baskets began there, is the same for both."""
         now_ms = self.memory.now_ms
@@ -306,6 +343,14 @@ def _facts(visit: Visit) -> tuple[Any, ...]:
     *facts, stays = comparable(visit)
     # Stays of the same instant have no order of their own on disk.
     return (*facts, frozenset(stays))
+
+
+def _said(contacts: tuple[Contact, ...]) -> list[Contact]:
+    # Of a decision and a sale at one instant the batch says which was first.
+    return [
+        replace(each, outcomes=frozenset(o for o in each.outcomes if o[0] != "bought"))
+        for each in contacts
+    ]
 
 
 def _written(found: list[Effect]) -> list[Effect]:
