@@ -163,10 +163,15 @@ class Agent:
             self._hq_link.start()
         threading.Thread(target=self._announce, name="announce", daemon=True).start()
         self._control.start()
+        ended_by: Exception | None = None
         try:
             self._loop.run()
+        except Exception as error:
+            ended_by = error
+            raise
         finally:
             self._stop()
+            self._opening.note_end(ended_by)
 
     def _announce(self) -> None:
         while not self.stopping.is_set():

@@ -289,6 +289,10 @@ class UnitOfWork(Protocol):
         """Returns rows of the state as it was before this batch."""
         ...
 
+    def is_rot(self, error: Exception) -> bool:
+        """Returns whether an error says that the database is damaged, and nothing else."""
+        ...
+
     def erase(self, statements: Iterable[tuple[str, tuple[Any, ...]]]) -> None:
         """Queues deletions that come after all else; the state is read again after them."""
         ...

@@ -271,11 +271,20 @@ class Road:
         """Takes in one message from the store's broker; returns how many events it held."""
         try:
             return self._dispatch(delivery)
-        except Exception:
+        except Exception as error:
+            self._pass_on_rot(error)
             # The per-message boundary: whatever a message does, the next one is taken in.
             log.exception("message_failed", extra={"fields": {"bytes": len(delivery.payload)}})
             self.counters["messages_failed"] += 1
             return 1
+
+    def _pass_on_rot(self, error: Exception) -> None:
+        """Raises what says that the database is damaged: that is not the message's fault.
+
+        Nothing is acknowledged then; the agent ends, and begins anew with what waits.
+        """
+        if self._unit.is_rot(error):
+            raise error
 
     def _dispatch(self, delivery: Delivery) -> int:
         mappings = self.mapper.hearing(delivery.topic)
@@ -506,7 +515,8 @@ class Road:
                 self.counters["of_forgotten"] += 1
             else:
                 self._run(arrival)
-        except Exception:
+        except Exception as error:
+            self._pass_on_rot(error)
             # The per-event boundary: nothing of this event was applied, its neighbours go on.
             log.exception("event_failed", extra={"fields": {"type": event.type}})
             refusal = Refusal(
@@ -664,7 +674,8 @@ class Road:
     def _run_guarded(self, delivery: Delivery, given: Input) -> None:
         try:
             self._run(given)
-        except Exception:
+        except Exception as error:
+            self._pass_on_rot(error)
             log.exception("message_failed", extra={"fields": {"input": type(given).__name__}})
             detail = "an error of the agent's own, see its log"
             self._refuse(delivery, Refusal(reason="failed", detail=detail))

@@ -6,15 +6,16 @@ aside under another name, and a new one is begun with what the second copy holds
 
 from __future__ import annotations
 
+import json
 import logging
 import sqlite3
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edge_agent.errors import EdgeAgentError, StoreCorrupt, StoreFull
 from edge_agent.shell.second_copy import Compared
-from edge_agent.shell.sqlite_db import open_for_writing
+from edge_agent.shell.sqlite_db import open_for_writing, rot_of, store_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from edge_agent.shell.second_copy import SecondCopy
 
 log = logging.getLogger(__name__)
+
+ENDS_OF_ROT: Final = 2
+"""Ends in a row by SQL that was never wrong, after which a database is set aside: one may be an
+accident. What SQLite itself calls damage is enough once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +63,14 @@ class Found:
         return tuple(name for name, is_so in told.items() if is_so)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Noted:
+    """How often in a row the agent ended because of its database, and why."""
+
+    n_ends: int
+    why: str
+
+
 class Opening:
     """Opens the database, and begins a new one where it must.
 
@@ -87,6 +100,7 @@ class Opening:
         self._clock = clock
         self._open_keys = open_keys
         self.found = Found()
+        self._mark = path.with_name(f"{path.name}.rotten")
 
     def open(self) -> sqlite3.Connection:
         """Returns the writer's connection to a database that says what people stated.
@@ -94,10 +108,40 @@ class Opening:
         Raises:
             StoreError: Not even a new one can be opened.
         """
+        noted = self._noted()
+        if noted is not None and noted.n_ends >= ENDS_OF_ROT:
+            return self.begin_anew(noted.why)
         try:
             return self._compared(self._connect())
         except StoreCorrupt as error:
             return self.begin_anew(error.message)
+
+    def note_end(self, error: Exception | None) -> None:
+        """Notes for the next start how the agent ended; None is in order.
+
+        What rots while it runs shows where it is read, which a start need not do: without this
+        the agent would start and end for ever.
+        """
+        if error is None:
+            self._mark.unlink(missing_ok=True)
+            return
+        found = store_error(error, self._path) if isinstance(error, sqlite3.Error) else error
+        if isinstance(found, StoreCorrupt):
+            n_ends = ENDS_OF_ROT
+        elif isinstance(error, sqlite3.Error) and rot_of(error, self._path) is not None:
+            before = self._noted()
+            n_ends = 1 + (0 if before is None else before.n_ends)
+        else:
+            return
+        noted = {"n_ends": n_ends, "why": str(found)}
+        self._mark.write_text(json.dumps(noted), encoding="utf-8")
+
+    def _noted(self) -> _Noted | None:
+        try:
+            told = json.loads(self._mark.read_text(encoding="utf-8"))
+            return _Noted(n_ends=int(told["n_ends"]), why=str(told["why"]))
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
 
     def begin_anew(self, why: str) -> sqlite3.Connection:
         """Sets a damaged database aside and returns the connection to a new one.
@@ -106,6 +150,7 @@ class Opening:
             why: What is wrong with it; its connections are closed.
         """
         log.error("database_set_aside", extra={"fields": {"error": why}})
+        self._mark.unlink(missing_ok=True)
         self._open_keys(None)
         self._second_copy.brace(now_ms=self._now_ms())
         for suffix in ("", "-wal", "-shm"):

@@ -17,7 +17,7 @@ from edge_agent.domain.calls import UNASKED, Call, alert_key
 from edge_agent.domain.chain import values_of
 from edge_agent.domain.store import Showing
 from edge_agent.domain.visitor import IDENTIFIED_KINDS, Link, Visitor
-from edge_agent.errors import StoreError
+from edge_agent.errors import StoreCorrupt, StoreError
 from edge_agent.shell import rows
 from edge_agent.shell.call_rows import call_row
 from edge_agent.shell.sqlite_db import store_error
@@ -507,6 +507,12 @@ class UnitOfWork:
     def query(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[rows.Row]:
         """Returns rows of the state as it was before this batch; literal SQL of ours only."""
         return self._db.execute(sql, parameters).fetchall()
+
+    def is_rot(self, error: Exception) -> bool:
+        """Returns whether an error says that the database is damaged, and nothing else."""
+        if isinstance(error, sqlite3.Error):
+            return isinstance(store_error(error, self._path), StoreCorrupt)
+        return isinstance(error, StoreCorrupt)
 
     def commit(self) -> list[int]:
         """Writes everything in one transaction and returns the ids of the new outbox rows.

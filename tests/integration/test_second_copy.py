@@ -11,7 +11,9 @@ from typing import Final
 
 import pytest
 
-from edge_agent.domain.time import DAY_MS, MINUTE_MS
+from edge_agent.domain.time import DAY_MS, HOUR_MS, MINUTE_MS
+from edge_agent.errors import StoreError
+from edge_agent.shell.opening import ENDS_OF_ROT
 from tests.integration.driven_agent import TILL, told
 from tests.integration.second_copy_trials import (
     CARDS,
@@ -22,8 +24,10 @@ from tests.integration.second_copy_trials import (
     SECOND,
     WITHDREW,
     Outcome,
+    at,
     card,
     make_store,
+    phone,
     rot,
     running,
     start_in,
@@ -194,16 +198,80 @@ def test_a_row_out_of_order_cannot_hide_whose_telephone_it_is(left: Path, tmp_pa
         phones = sound.execute("SELECT id FROM visitor WHERE kind = 'ble' ORDER BY id").fetchall()
     content = (folder / DATABASE).read_bytes()
     told_of = []
-    for n, (phone,) in enumerate(phones):
+    for n, (owner,) in enumerate(phones):
         trial = copied(folder, tmp_path / f"trial-{n}")
-        text = phone.encode()
+        text = owner.encode()
         turned = text[:10] + b"\xc1" + text[11:]
         # The table's own row, and not the rows that refer to it.
         key = text + b"ble"
         assert key in content
         (trial / DATABASE).write_bytes(content.replace(key, turned + b"ble"))
-        told_of += [f"{phone}: {offer}" for offer in start_in(trial).offers]
+        told_of += [f"{owner}: {offer}" for offer in start_in(trial).offers]
     assert not told_of
+
+
+def ends_of(folder: Path, *, at_ms: int) -> BaseException | None:
+    """Runs an agent's loop by hand for an hour of ticks, as `Agent.run` would; returns its end."""
+    with running(folder, at_ms) as agent:
+        try:
+            for n in range(70):
+                now_ms = at_ms + n * MINUTE_MS
+                at(now_ms)
+                here = {"visitor": phone(CARDS[n % 3]), "zone": "dairy"}
+                agent.take(told("ble-gw-1", "zone.entered", now_ms, f"e-{now_ms}", **here))
+        except (StoreError, sqlite3.Error) as error:
+            agent.agent._opening.note_end(error)
+            return error
+        agent.agent._opening.note_end(None)
+        return None
+
+
+@pytest.mark.parametrize(("table", "column"), [("zone_stay", "zone"), ("decision", "items")])
+def test_what_rots_while_it_runs_ends_it_once_and_not_for_ever(
+    left: Path, tmp_path: Path, table: str, column: str
+) -> None:
+    """A text that is none any more is met when its period is summed up, and by no start."""
+    folder = copied(left, tmp_path / "state")
+    with closing(sqlite3.connect(folder / DATABASE)) as rotten:
+        spoilt = f"UPDATE {table} SET {column} = CAST(x'ff' AS TEXT) WHERE {column} IS NOT NULL"  # noqa: S608
+        assert rotten.execute(spoilt).rowcount > 0
+        rotten.commit()
+    ends = [ends_of(folder, at_ms=LATER + n * 2 * HOUR_MS) for n in range(ENDS_OF_ROT + 1)]
+    assert ends[0] is not None
+    assert ends[-1] is None
+    assert (folder / f"{DATABASE}.damaged").exists()
+    assert start_in(folder, at_ms=LATER + 9 * HOUR_MS).offers == ()
+
+
+def test_one_end_by_sql_sets_nothing_aside_and_two_in_a_row_do(left: Path, tmp_path: Path) -> None:
+    """An accident in our own SQL must not cost a sound database; an orderly end begins anew."""
+    folder = copied(left, tmp_path / "state")
+    accident = sqlite3.OperationalError("malformed JSON")
+    accident.sqlite_errorname = "SQLITE_ERROR"
+    for ends, is_set_aside in (
+        ((accident,), False),
+        ((accident, None, accident), False),
+        ((accident, accident), True),
+    ):
+        with running(folder, LATER) as agent:
+            agent.agent._opening.note_end(None)
+            for end in ends:
+                agent.agent._opening.note_end(end)
+        with running(folder, LATER) as agent:
+            assert bool(agent.agent._opening.found.set_aside) == is_set_aside
+
+
+def test_a_message_that_meets_rot_is_not_acknowledged(left: Path, tmp_path: Path) -> None:
+    """Not its fault: it waits for the agent that begins anew, and is no dead letter."""
+    folder = copied(left, tmp_path / "state")
+    with running(folder, LATER) as agent:
+        agent.agent._db.execute("UPDATE visitor SET kind = CAST(x'ff' AS TEXT)")
+        agent.agent._state._visitors.clear()
+        agent.agent._state._ids.clear()
+        complaint = {"visitor": card(WITHDREW[0]), "complaint": "case-9"}
+        with pytest.raises((StoreError, sqlite3.Error)):
+            agent.take(told("desk", "complaint.opened", LATER, "c-9", **complaint))
+        assert not agent.rows("SELECT 1 FROM dead_letter WHERE reason = 'failed'")
 
 
 @pytest.mark.parametrize(
