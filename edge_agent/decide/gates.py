@@ -80,6 +80,10 @@ class Gates:
         self._department_of = shelf.departments.get
         self._brand_of = shelf.brand if scene.saying.names_brands else None
         self._saying = scene.saying
+        # Where no rule names products or brands, what is said of a department is of its products.
+        saying = scene.saying
+        self._is_by_department = not (saying.names_products or saying.names_brands)
+        self._of_departments: dict[str | None, Said] = {}
         self._found: dict[ProductId, Said | None] = {}
         self.departments: dict[ProductId, str | None] = {}
         self.refused: list[Suppression] = []
@@ -103,8 +107,7 @@ class Gates:
 
     def _look(self, product: ProductId) -> Said | None:
         department = self.departments[product] = self._department_of(product)
-        brand = None if self._brand_of is None else self._brand_of(product)
-        said = self._saying.of(product, department=department, brand=brand)
+        said = self._said(product, department)
         is_suspect = product in self._suspects or department in self._unshown
         # Most products are of no interest to any gate.
         if not is_suspect and said.forbidden is None:
@@ -114,6 +117,15 @@ class Gates:
             return said
         self.refused.append(refusal)
         return None
+
+    def _said(self, product: ProductId, department: str | None) -> Said:
+        if not self._is_by_department:
+            brand = None if self._brand_of is None else self._brand_of(product)
+            return self._saying.of(product, department=department, brand=brand)
+        known = self._of_departments.get(department)
+        if known is None:
+            known = self._of_departments[department] = self._saying.of(None, department=department)
+        return known
 
     def _refusal(self, product: ProductId, said: Said) -> Suppression | None:
         scene = self._scene

@@ -15,7 +15,7 @@ from edge_agent.domain.identity import once_each
 from edge_agent.domain.scoring import ScoredProduct
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from edge_agent.decide.gates import Gates
     from edge_agent.decide.known import Known
@@ -28,7 +28,7 @@ PER_CAMPAIGN: Final = 8
 """Products of one campaign that compete: more than a slate shows of it."""
 UNTRIED_PROPENSITY: Final = 0.5
 """Of a text, of whose being taken up nothing is known: the mean of a uniform prior."""
-_KEPT: Final = 128
+_KEPT: Final = 64
 
 
 class Entry(NamedTuple):
@@ -200,3 +200,12 @@ def _first(campaign: Campaign, gates: Gates) -> Iterator[ProductId]:
 @once_each(_KEPT)
 def _sorted(campaign: Campaign) -> tuple[ProductId, ...]:
     return tuple(sorted(campaign.products))
+
+
+@once_each(_KEPT)
+def _by_product(
+    scored: tuple[ScoredProduct, ...],
+) -> tuple[Mapping[ProductId, ScoredProduct], float]:
+    """Returns products by id, and the least propensity among them."""
+    least = min([each.propensity for each in scored], default=0.0)
+    return {each.product: each for each in scored}, least

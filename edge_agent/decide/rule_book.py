@@ -51,6 +51,7 @@ class Saying:
         self.names_brands = any(each.brands for each in rules)
         self.names_campaigns = any(each.campaigns for each in rules)
         self.forbids_nothing = not any(each.is_forbidden for each in rules)
+        self.names_products = any(each.products for each in rules)
         # Whether everything is said the same of.
         self.says_all = all(_names_all(each) for each in rules)
         self._known: dict[tuple[str | None, ...], Said] = {}

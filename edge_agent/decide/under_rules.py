@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.decide import campaigns, ladder, offers
 from edge_agent.decide.arbitration import ranked, slate
-from edge_agent.decide.candidates import CANDIDATES_BEYOND
 from edge_agent.decide.control import assignments_of
 from edge_agent.decide.eligibility import refusal_of
 from edge_agent.decide.exploration import Action, explored
@@ -241,8 +240,10 @@ def scored_for(
     if known.rung != ladder.MODEL or moment.kind == STORE_DEFAULT:
         popular = scorer.popular(request)
         return popular, popular
-    most = moment.limit + CANDIDATES_BEYOND + len(moment.in_basket)
-    return scorer.rank(request), scorer.popular(replace(request, limit=most))
+    # Asked alike for everybody of this hour, so that a scorer that remembers need not look again;
+    # what somebody holds is kept out by its gate.
+    of_all = replace(request, basket=(), history=(), limit=RANKED)
+    return scorer.rank(request), scorer.popular(of_all)
 
 
 def looked_at(question: Question, outlook: Outlook) -> frozenset[ProductId]:

@@ -3,7 +3,8 @@
 Both are timed in turn in one thread, by that thread's processor time: what others do on the
 machine falls on neither. The decision is the whole of it but the disk: request, features, model,
 conditions in CEL, gates, campaigns, caps, order, reasons of what is said, and its record. No
-remembered answer is of use: every visitor holds other things.
+ranking that is remembered is of use: more visitors than that come in turn, and each holds other
+things.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from edge_agent.engine.deciding import decision_on
 from edge_agent.engine.draft import Draft
 from edge_agent.shell.bundles import Bundle, load_bundle
 from edge_agent.shell.catalogue import BundleDepartments, Feed, StoreCatalogue, StoreDepartments
-from edge_agent.shell.onnx_scorer import OnnxScorer
 from edge_agent.shell.rule_files import rules_of
+from edge_agent.shell.scorers import REMEMBERED_ANSWERS, ModelScorer
 from tests.bench.measured import Aim, Measured
 from tests.bench.scoring import ARTIFACTS, NOW, requests
 from tests.bench.setting import Setting
@@ -57,13 +58,6 @@ value = {value}
 when = 'hour > {hour} && weekday != {day}'
 {limits}
 """
-
-
-class _Bare(OnnxScorer):
-    """The model, remembering no answer."""
-
-    version = "bench"
-    level = "model"
 
 
 def rules_for(bundle: Bundle) -> Rules:
@@ -101,7 +95,8 @@ def measure(setting: Setting) -> tuple[Measured, ...]:
     matrices = [bundle.scorer.describe(each).matrix for each in asked]
     # As many rows as the promise speaks of, at least.
     kept = [n for n, each in enumerate(matrices) if len(each) >= CANDIDATES_LEAST]
-    kept = kept[: setting.sized(len(kept), quick=100)]
+    if len(kept) <= REMEMBERED_ANSWERS:
+        raise RuntimeError("an answer would be remembered: make more requests")
     moments = [_moment(n, asked[n].basket) for n in kept]
     matrices = [matrices[n] for n in kept]
     store = _store(bundle)
@@ -183,8 +178,7 @@ def _store(bundle: Bundle) -> World:
     store = World(layout=layout(), products=(), policy=policy(), now_ms=ms_from_datetime(NOW))
     departments = StoreDepartments({}, BundleDepartments(bundle.catalogue))
     store.memory.departments = lambda: departments  # type: ignore[method-assign]  # as the agent's
-    bundle.scorer.__class__ = _Bare
-    store.scorer = bundle.scorer
+    store.scorer = ModelScorer(bundle)
     store.catalogue = StoreCatalogue(  # type: ignore[assignment]  # the real one
         bundle.catalogue,
         fed=Feed(),
