@@ -132,14 +132,8 @@ class OnnxScorer:
         self._last_scored: tuple[ScoringRequest | None, Description | None, Floats | None]
         self._last_scored = (None, None, None)
         self._zones: OrderedDict[frozenset[ProductId], NDArray[np.bool_]] = OrderedDict()
-        self._columns = {
-            reason: [
-                (FEATURES.index(name), value)
-                for name, value in features.items()
-                if name in FEATURES
-            ]
-            for reason, features in REASONS.items()
-        }
+        self._codes = list(REASONS)
+        self._is_known, self._nothing = _nothing_known()
 
     def rank(self, request: ScoringRequest) -> tuple[ScoredProduct, ...]:
         """Returns the likeliest products, best first, ties by product id."""
@@ -311,11 +305,8 @@ class OnnxScorer:
 
     def _reasons(self, rows: Floats, scores: Floats) -> list[str]:
         """Returns for each row the group whose absence lowers its score most."""
-        codes = list(self._columns)
-        without = np.repeat(rows[None], len(codes), axis=0)
-        for group, code in enumerate(codes):
-            for column, value in self._columns[code]:
-                without[group, :, column] = value
+        codes = self._codes
+        without = np.where(self._is_known[:, None], rows[None], self._nothing[:, None])
         moved = (without != rows[None]).any(axis=2)
         changed = without[moved]
         pieces = [
@@ -339,6 +330,18 @@ class OnnxScorer:
             ScoredProduct(product=products[item], propensity=score, reason=reason)
             for item, score, reason in zip(items.tolist(), scores.tolist(), reasons, strict=True)
         )
+
+
+def _nothing_known() -> tuple[NDArray[np.bool_], Floats]:
+    """Returns for each reason which features it leaves, and the values of the others."""
+    is_known = np.ones((len(REASONS), len(FEATURES)), dtype=bool)
+    nothing = np.zeros((len(REASONS), len(FEATURES)), dtype=np.float32)
+    for group, features in enumerate(REASONS.values()):
+        for name, value in features.items():
+            if name in FEATURES:
+                is_known[group, FEATURES.index(name)] = False
+                nothing[group, FEATURES.index(name)] = value
+    return is_known, nothing
 
 
 def _most_popular(around: Surroundings, situation: Situation, n: int) -> Items:
