@@ -17,9 +17,11 @@ from rich.table import Table
 
 from edge_agent.cli.recorded_day import HINT, found_in, known_of, live_bundle
 from edge_agent.domain.ids import ProductId
+from edge_agent.domain.rules import NEUTRAL
 from edge_agent.errors import ConfigError
 from edge_agent.replay.what_if import Sale, WhatIf
 from edge_agent.shell.bundles import load_bundle
+from edge_agent.shell.kept_rules import kept_rules
 from edge_agent.shell.rule_files import load_rules
 from edge_agent.shell.sqlite_db import open_for_reading
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edge_agent.cli.recorded_day import RecordedDay
+    from edge_agent.domain.rules import Rules
     from edge_agent.replay.again import Knowledge
     from edge_agent.replay.comparison import Answer, Change, Comparison, Side
 
@@ -38,6 +41,11 @@ _SALES: Final = """
     FROM sale s JOIN basket b ON b.id = s.basket JOIN sale_line l ON l.basket = s.basket
     WHERE b.voided_at_ms IS NULL GROUP BY s.basket ORDER BY s.completed_at_ms
 """
+_LAST_RULES: Final = """
+    SELECT json_extract(record, '$.rules.version'), json_extract(record, '$.rules.digest')
+    FROM decision WHERE json_extract(record, '$.rules.version') IS NOT NULL
+    ORDER BY at_ms DESC, id DESC LIMIT 1
+"""
 
 
 def compare(folder: Path, other: Path, *, as_json: bool) -> None:
@@ -45,7 +53,8 @@ def compare(folder: Path, other: Path, *, as_json: bool) -> None:
 
     Args:
         folder: What `edge-agent demo --state` left.
-        other: A policy file (`.toml`) or the folder of a model bundle.
+        other: A policy file (`.toml`), or the folder of a model bundle, which decides under the
+            rules that the day ended under.
         as_json: Whether the report is JSON.
 
     Raises:
@@ -80,9 +89,25 @@ def compare(folder: Path, other: Path, *, as_json: bool) -> None:
 
 def _other(day: RecordedDay, connection: sqlite3.Connection, other: Path) -> Knowledge:
     if other.suffix != _RULES:
-        return known_of(day, connection, load_bundle(other, public_key=day.config.model_key))
+        bundle = load_bundle(other, public_key=day.config.model_key)
+        return replace(known_of(day, connection, bundle), rules=_last_rules(day, connection))
     rules = load_rules(other, day.config)
     return replace(known_of(day, connection, live_bundle(day)), rules=rules)
+
+
+def _last_rules(day: RecordedDay, connection: sqlite3.Connection) -> Rules:
+    """Returns the rules that the day ended under: another bundle decides under them."""
+    last = connection.execute(_LAST_RULES).fetchone()
+    if last is None:
+        return NEUTRAL
+    version, digest = last
+    rules = kept_rules(connection, day.config).get(version)
+    if rules is None or rules.digest != digest:
+        raise ConfigError(
+            f"the day was decided under rules {version}, which are not kept any more",
+            hint="say with which to decide it: `--with policy.toml`",
+        )
+    return rules
 
 
 def _sales(connection: sqlite3.Connection) -> Mapping[str, tuple[Sale, ...]]:

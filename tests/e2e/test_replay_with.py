@@ -90,6 +90,12 @@ def plain(tmp_path_factory: pytest.TempPathFactory, day: Morning) -> Path:
     return recorded(tmp_path_factory.mktemp("plain"), day)
 
 
+@pytest.fixture(scope="module")
+def ruled(tmp_path_factory: pytest.TempPathFactory, day: Morning) -> Path:
+    """The morning as it was under rules."""
+    return recorded(tmp_path_factory.mktemp("ruled"), day, rules=RULES)
+
+
 def asked(folder: Path, other: Path) -> dict[str, Any]:
     """Runs the command on a recorded morning and returns its report."""
     command = [sys.executable, "-P", "-m", "edge_agent", "replay", "--json"]
@@ -111,7 +117,7 @@ def records_in(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_a_day_comes_out_as_the_rules_really_decide_it(
-    plain: Path, day: Morning, tmp_path: Path
+    plain: Path, ruled: Path, tmp_path: Path
 ) -> None:
     """Asked of a day without rules, or played under them: the same is said to the same people."""
     policy = tmp_path / "policy.toml"
@@ -119,7 +125,7 @@ def test_a_day_comes_out_as_the_rules_really_decide_it(
     would = asked(plain, policy)
     assert would["would"]["offers"]["milk"] > 5
     assert would["would"]["silences"]["day_cap"] > 0
-    really = asked(recorded(tmp_path / "ruled", day, rules=RULES), policy)
+    really = asked(ruled, policy)
     assert really["differing"] == 0
     assert really["was"] == really["would"]
     # Two lines of one basket in one instant: no record says which was decided first.
@@ -135,6 +141,14 @@ def test_the_same_model_changes_nothing(plain: Path) -> None:
     assert report["differing"] == 0
     assert report["was"] == report["would"]
     assert report["was"]["contacts"] == sum(bool(record["chosen"]) for record in records_in(plain))
+
+
+def test_another_bundle_decides_under_the_rules_of_the_day(ruled: Path) -> None:
+    """With the bundle that decided, a day under rules comes out as it was, campaigns and all."""
+    report = asked(ruled, BUNDLE)
+    assert report["was"]["offers"]["milk"] > 5
+    assert report["differing"] == 0
+    assert report["was"] == report["would"]
 
 
 def test_what_differs_is_told_with_its_reason(plain: Path, tmp_path: Path) -> None:
