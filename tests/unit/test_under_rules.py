@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
+from math import sqrt
 from typing import Any
 
 import pytest
@@ -528,3 +529,30 @@ def test_nobody_is_explored_with_where_nobody_is_or_nothing_may_be_said() -> Non
         assert json.loads(decision.record)["action_probability"] == 1.0
         assert "probabilities" not in told(decision)
         assert decision.tried is None
+
+
+def test_what_stands_first_does_so_as_often_as_the_records_say() -> None:
+    """Over many decisions each action is taken as often as its probabilities add up to."""
+    expected: Counter[str] = Counter()
+    spread: Counter[str] = Counter()
+    taken: Counter[str] = Counter()
+    heard = under(
+        ruled(campaign("c1", "k3", value=2.0), exploration=Exploration(share=0.5, draws=32)),
+        max_decisions_per_visit=10_000,
+    )
+    for n in range(1_500):
+        decision = heard.decisions(heard.ask(request(zone="dairy"), cause=f"ask-{n}"))[-1]
+        record = json.loads(decision.record)
+        probabilities = record["rules"]["probabilities"]
+        assert sum(probabilities) == pytest.approx(1.0)
+        named = [" ".join([each[0], *each[7:]]) for each in record["candidates"]]
+        for action, probability in zip(named, probabilities, strict=False):
+            expected[action] += probability
+            spread[action] += probability * (1 - probability)
+        first = decision.chosen[0]
+        action = " ".join([first.scored.product, *([first.campaign.id] if first.campaign else [])])
+        assert record["action_probability"] == probabilities[named.index(action)]
+        taken[action] += 1
+    # Beyond four standard errors is one in sixteen thousand for each of ten actions.
+    assert all(abs(taken[each] - expected[each]) <= 4 * sqrt(spread[each]) for each in expected)
+    assert len(taken) > 5
