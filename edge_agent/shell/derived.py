@@ -46,6 +46,14 @@ _STAYS: Final = (
     "SELECT s.visit, s.zone, s.entered_at_ms, s.left_at_ms FROM zone_stay s WHERE s.visit IN"
     " (SELECT value FROM json_each(?1)) AND s.entered_at_ms >= ?2"
 )
+# What each visit's events told of zones: those of a closed one lie in its trail.
+_TOLD: Final = (
+    "SELECT visit, zone, at_ms, tie FROM mark WHERE visit IN (SELECT value FROM json_each(?1))"
+    " AND zone IS NOT NULL UNION ALL SELECT v.id, json_extract(j.value, '$[3]'),"
+    " json_extract(j.value, '$[0]'), json_extract(j.value, '$[1]')"
+    " FROM visit v, json_each(v.trail) j WHERE v.id IN (SELECT value FROM json_each(?1))"
+    " AND json_extract(j.value, '$[3]') IS NOT NULL"
+)
 _RESPONSES: Final = (
     "SELECT d.id, d.at_ms, json_group_array(o.kind) FILTER (WHERE o.kind IS NOT NULL),"
     " json_extract(d.record, '$.cause.source') || ' ' || json_extract(d.record, '$.cause.id')"
@@ -113,16 +121,36 @@ def evidence_of(person: Person, *, query: Query, shop: Shop, now_ms: int) -> Evi
     return Evidence(
         purchases=purchases,
         told=tuple(sorted(told, key=lambda each: (each.at, each.products))),
-        stays=tuple(
-            Stay(VisitId(visit), ZoneId(zone), from_ms, to_ms)
-            for visit, zone, from_ms, to_ms in query(_STAYS, (visits, since_ms))
-            if zone not in shop.passages
-        ),
+        stays=_stays(query, visits, since_ms=since_ms, passages=shop.passages),
         responses=tuple(
             Response(DecisionId(decision), at_ms, frozenset(json.loads(kinds)), event)
             for decision, at_ms, kinds, event in query(_RESPONSES, (decisions, since_ms, ids))
         ),
     )
+
+
+def _stays(
+    query: Query, visits: str, *, since_ms: int, passages: frozenset[ZoneId]
+) -> tuple[Stay, ...]:
+    told: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    for visit, zone, at_ms, tie in query(_TOLD, (visits,)):
+        told.setdefault((visit, zone), []).append((at_ms, tie))
+    return tuple(
+        Stay(
+            VisitId(visit),
+            ZoneId(zone),
+            from_ms,
+            to_ms,
+            _number_of(told.get((visit, zone), []), from_ms, to_ms),
+        )
+        for visit, zone, from_ms, to_ms in query(_STAYS, (visits, since_ms))
+        if zone not in passages
+    )
+
+
+def _number_of(told: list[tuple[int, int]], from_ms: int, to_ms: int) -> str:
+    """Returns the number of the first event of a stay, as the table `inbox` has it."""
+    return f"{min((each for each in told if from_ms <= each[0] <= to_ms), default=(0, 0))[1]:016x}"
 
 
 def _allowed_since(visitors: list[Visitor], now_ms: int) -> int | None:

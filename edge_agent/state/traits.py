@@ -38,12 +38,17 @@ K = TypeVar("K", bound=Hashable)
 
 @dataclass(frozen=True, slots=True)
 class Stay:
-    """A stay of his in a zone."""
+    """A stay of his in a zone.
+
+    Attributes:
+        event: The event that told of it, by the number that the store knows it by.
+    """
 
     visit: VisitId
     zone: ZoneId
     from_ms: int
     to_ms: int
+    event: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,13 +187,14 @@ def _usual_hour(purchases: list[Purchase], known: Knowledge) -> list[Trait]:
 def _usual_zone(stays: tuple[Stay, ...]) -> list[Trait]:
     lasting = [each for each in stays if each.to_ms > each.from_ms]
     best, share = _heaviest((each.zone, float(each.to_ms - each.from_ms)) for each in lasting)
-    visits: dict[str, int] = {}
+    visits: dict[str, tuple[int, str]] = {}
     for each in lasting:
         if each.zone == best:
-            visits[each.visit] = max(visits.get(each.visit, 0), each.from_ms)
+            told = (each.from_ms, f"{each.visit} (event {each.event})")
+            visits[each.visit] = max(visits.get(each.visit, told), told)
     if len(visits) < EVIDENCE_MIN:
         return []
-    return [_trait("usual_zone", share, [(at, visit) for visit, at in visits.items()], of=best)]
+    return [_trait("usual_zone", share, sorted(visits.values()), of=best)]
 
 
 def _brand(purchases: list[Purchase], known: Knowledge) -> list[Trait]:

@@ -517,7 +517,10 @@ def test_an_export_says_what_is_made_of_somebody_and_why(chain: Chain, tmp_path:
     for what in ("interest", "frequency", "value", "brand", "price level"):
         assert set(derived[what]["why"]) == his
     assert derived["usual zone"]["of"] == "bakery"
-    assert set(derived["usual zone"]["why"]) == visits
+    stays = [why.partition(" (event ") for why in derived["usual zone"]["why"]]
+    assert {visit for visit, _, _ in stays} == visits
+    inbox = {mark for (mark,) in chain.rows("SELECT mark FROM inbox")}
+    assert {int(number.removesuffix(")"), 16) for _, _, number in stays} <= inbox
     assert derived["response to offers"]["of"] == "1 of 1"
     for why in derived["response to offers"]["why"]:
         decision, _, event = why.partition(" (event ")

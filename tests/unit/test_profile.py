@@ -114,15 +114,16 @@ def test_the_usual_hour_is_the_store_s_and_from_the_second_purchase_on() -> None
 
 
 def test_the_usual_zone_needs_two_visits() -> None:
-    """Where most of the time went, if it was more than once; the visits are the reason."""
+    """Where most of the time went, if it was more than once; visits and events are the reason."""
 
     def stay(visit: str, zone: str, hours: int) -> Stay:
-        return Stay(VisitId(visit), ZoneId(zone), T0, T0 + hours * HOUR_MS)
+        return Stay(VisitId(visit), ZoneId(zone), T0, T0 + hours * HOUR_MS, f"e-{visit}")
 
     once = (stay("v1", "wine", 3), stay("v2", "dairy", 1))
     assert "usual_zone" not in said(Evidence(stays=once))
     zone = said(Evidence(stays=(*once, stay("v2", "wine", 1))))["usual_zone"]
-    assert (zone.of, zone.measure, zone.why) == ("wine", 0.8, ("v2", "v1"))
+    assert (zone.of, zone.measure) == ("wine", 0.8)
+    assert zone.why == ("v2 (event e-v2)", "v1 (event e-v1)")
 
 
 def test_the_price_level_is_where_he_buys_among_prices() -> None:
