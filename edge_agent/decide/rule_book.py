@@ -24,6 +24,9 @@ _KEPT_BOOKS: Final = 4
 _KEPT_ANSWERS: Final = 512
 _KEPT_SAYINGS: Final = 64
 _KEPT_PRODUCTS: Final = 20_000
+MOST_WEIGHT: Final = 1e12
+"""Rules that hold together weigh no more: a hundred of the heaviest would be infinite, and then
+one that weighs nothing would make a score that is no number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +184,7 @@ def _names_all(rule: Rule) -> bool:
 def _said(rules: Iterable[Rule]) -> Said:
     weight, forbidden = 1.0, None
     for each in rules:
-        weight *= each.weight
+        weight = min(weight * each.weight, MOST_WEIGHT)
         if each.is_forbidden and forbidden is None:
             forbidden = f"{each.id}: {each.reason}" if each.reason else each.id
     return (

@@ -556,3 +556,14 @@ def test_what_stands_first_does_so_as_often_as_the_records_say() -> None:
     # Beyond four standard errors is one in sixteen thousand for each of ten actions.
     assert all(abs(taken[each] - expected[each]) <= 4 * sqrt(spread[each]) for each in expected)
     assert len(taken) > 5
+
+
+def test_however_many_rules_hold_a_score_stays_a_number() -> None:
+    """Two hundred of the heaviest are finite, and one that weighs nothing among them wins."""
+    heavy = tuple(Rule(id=f"h{n}", weight=1_000.0) for n in range(200))
+    for rules, is_nothing in ((heavy, False), ((*heavy, Rule(id="z", weight=0.0)), True)):
+        heard = under(Rules(version="v1", rules=rules))
+        (decision,) = heard.decisions(heard.take(entered("dairy", 0)))
+        assert "NaN" not in decision.record
+        assert "Infinity" not in decision.record
+        assert {each.score == 0.0 for each in decision.chosen} == {is_nothing}
