@@ -123,8 +123,10 @@ def follow_word(
         cause: What told of it.
         without: Who is not to be heeded any more, whatever is on record.
     """
-    shared = (each for each in draft.context.rules.sharing if _is_together(draft, each))
-    screens = [draft.context.layout.screens[each] for each in sorted(shared)]
+    there = draft.context.layout.screens
+    # A screen that the store no longer has may be named by its rules and by its state.
+    shared = (each for each in draft.context.rules.sharing if each in there)
+    screens = [there[each] for each in sorted(shared) if _is_together(draft, each)]
     for screen in screens:
         people = company.people_in(draft, screen.zone)
         heeded = _heeded(draft, screen, people, cause=cause)

@@ -636,3 +636,16 @@ def test_turns_before_a_semi_private_screen_are_everybodys() -> None:
         heard.tick(at(n))
         assert not tells_his_history(now_shown(heard))
         assert now_shown(heard).moment.place.audience == "public"
+
+
+def test_a_shared_screen_that_is_gone_keeps_nobodys_complaint_out() -> None:
+    """The store was laid out anew while several people were shown something together."""
+    heard = sharing(world(), "mixed")
+    heard.take(entered("dairy", 0), entered("dairy", 1, who=OTHER), lifted("d0", 2))
+    assert heard.state.showing(DAIRY).is_shared
+    screens = {name: each for name, each in heard.layout.screens.items() if name != DAIRY}
+    heard.layout = replace(heard.layout, screens=screens)
+    heard.take(complained(3))
+    customer = heard.visitor("loyalty", CARD)
+    assert customer is not None
+    assert customer.has_open_complaint
