@@ -212,8 +212,9 @@ class State(Protocol):
     def contacts_of(self, visitor: VisitorId, *, since_ms: int) -> tuple[Contact, ...]:
         """Returns what was said to a visitor from an instant on over all channels, oldest first.
 
-        Whoever he is linked to has contacts of his own: see `Draft.contacts_with`. What is
-        further back than decisions are kept is not known.
+        What was said to others who were taken for him then is among it. Whoever he is linked to
+        has contacts of his own: see `Draft.contacts_with`. What is further back than decisions
+        are kept is not known.
         """
         ...
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
-from edge_agent.domain.ids import CampaignId, ProductId
+from edge_agent.domain.ids import CampaignId, ProductId, VisitorId
 
 # What may come of a contact, the best first. Shown is not yet an answer: nobody need have looked.
 ANSWERS: Final = ("bought", "redeemed", "tapped", "dismissed")
@@ -33,6 +33,8 @@ class Contact:
         products: What it named.
         campaigns: Whose words it was; empty for a plain recommendation.
         outcomes: What came of it: kind, and the product that it was about; None for all of it.
+        whose: The visitor that it was decided for, who was taken for its person or is he; None
+            for what HQ told of.
     """
 
     id: str
@@ -41,6 +43,7 @@ class Contact:
     products: tuple[ProductId, ...] = ()
     campaigns: tuple[CampaignId, ...] = ()
     outcomes: frozenset[tuple[str, ProductId | None]] = frozenset()
+    whose: VisitorId | None = field(default=None, compare=False)
 
     @property
     def is_hqs(self) -> bool:

@@ -229,4 +229,5 @@ def contact_from(decision: Decision) -> Contact | None:
         channel=moment.place.channel,
         products=tuple(each.scored.product for each in decision.chosen),
         campaigns=decision.campaigns,
+        whose=moment.visitor,
     )

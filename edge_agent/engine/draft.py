@@ -201,13 +201,24 @@ class Draft:
             contact.id: contact
             for visitor in ids
             for contact in self.state.contacts_of(visitor, since_ms=since_ms)
+            if contact.whose in ids or not self._was_another(contact.whose, visitor)
         }
         for effect in self._effects:
-            if isinstance(effect, RecordDecision) and effect.decision.moment.visitor in ids:
+            if not isinstance(effect, RecordDecision):
+                continue
+            moment = effect.decision.moment
+            if moment.visitor in ids or moment.member in ids:
                 contact = contact_from(effect.decision)
                 if contact is not None:
                     found[contact.id] = contact
         return tuple(sorted(found.values(), key=lambda each: each.order))
+
+    def _was_another(self, whose: VisitorId | None, person: VisitorId) -> bool:
+        """Returns whether somebody said that a visitor is not the person he was taken for."""
+        visitor = self.visitor(whose)
+        links = () if visitor is None else visitor.links
+        claims = [link.is_claim for link in links if link.visitor == person]
+        return bool(claims) and not any(claims)
 
     def offers_of(self, visitor: VisitorId) -> tuple[Offer, ...]:
         """Returns the limited offers that somebody was given, this step's among them."""

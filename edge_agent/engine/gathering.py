@@ -94,7 +94,7 @@ def known_at(draft: Draft, moment: Moment, contacts: tuple[Contact, ...]) -> Kno
         n_contacts_day=len(today) if rules.caps.per_visitor_day is not None else 0,
         last_offer_ms=_last_offer_ms(contacts) if rules.caps.cooldown_s else None,
         bought=_bought(draft, moment, member, since_ms=day_ms),
-        ignored=_ignored(draft, moment, contacts),
+        ignored=_ignored(draft, moment, member, contacts),
         preferred=_preferred(draft, moment, member) if rung == ladder.SEGMENT else (),
         tried=_tried(draft),
     )
@@ -166,14 +166,16 @@ def _last_offer_ms(contacts: tuple[Contact, ...]) -> int | None:
     return max((each.at_ms for each in contacts if each.campaigns), default=None)
 
 
-def _ignored(draft: Draft, moment: Moment, contacts: tuple[Contact, ...]) -> dict[ProductId, int]:
+def _ignored(
+    draft: Draft, moment: Moment, member: Visitor | None, contacts: tuple[Contact, ...]
+) -> dict[ProductId, int]:
     context = draft.context
     after = context.rules.caps.ignored_after
     if after <= 0:
         return {}
     seen = contacts
-    if not may_use_history(moment.place.audience):
-        # Before everybody's eyes only this visit's own answers count.
+    if not _may_look_back(draft, moment, member):
+        # Only this visit's own answers count.
         visit = None if moment.visitor is None else draft.visit_of(moment.visitor)
         from_ms = context.now_ms if visit is None else visit.started_at_ms
         seen = tuple(each for each in contacts if each.at_ms >= from_ms)
@@ -197,6 +199,18 @@ def _bought(
         if purchase.at_ms >= since_ms:
             found.update(purchase.products)
     return frozenset(found)
+
+
+def _may_look_back(draft: Draft, moment: Moment, member: Visitor | None) -> bool:
+    """Returns whether what was before this visit may bear on what is said.
+
+    Of somebody known that takes what using his history takes; caps count it all the same.
+    """
+    if member is not None or not may_use_history(moment.place.audience):
+        return member is not None
+    visitor = draft.visitor(moment.visitor)
+    is_somebody = visitor is not None and (visitor.is_identified or bool(visitor.links))
+    return not is_somebody and moment.member is None
 
 
 def _is_known_beyond_today(draft: Draft, moment: Moment) -> bool:

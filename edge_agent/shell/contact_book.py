@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.domain.contacts import ANSWERS, SHOWN, Contact
 from edge_agent.domain.decisions import contact_from
@@ -27,8 +27,12 @@ CACHED_PEOPLE: Final = 2_000
 KINDS: Final = frozenset({*ANSWERS, SHOWN})
 
 _DECIDED: Final = (
-    "SELECT id, at_ms, channel, items, campaigns FROM decision WHERE visitor = ? AND at_ms >= ?"
-    " AND channel <> 'staff' AND (items <> '[]' OR campaigns <> '[]')"
+    "SELECT id, at_ms, channel, items, campaigns, visitor FROM decision WHERE visitor = ?1"
+    " AND at_ms >= ?2 AND channel <> 'staff' AND (items <> '[]' OR campaigns <> '[]')"
+    # To whoever was taken for him then, such as a basket that his card was shown with.
+    " UNION ALL SELECT id, at_ms, channel, items, campaigns, visitor FROM decision"
+    " WHERE member = ?1 AND at_ms >= ?2 AND channel <> 'staff'"
+    " AND (items <> '[]' OR campaigns <> '[]')"
 )
 _CAME_OF_IT: Final = (
     "SELECT o.decision, o.kind, o.product FROM json_each(?) j JOIN outcome o"
@@ -69,8 +73,10 @@ class ContactBook:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
         self._known: OrderedDict[VisitorId, _Known] = OrderedDict()
-        # Of people in `_known`: whose a decision was.
-        self._whose: dict[str, VisitorId] = {}
+        # Of people in `_known`: to whom a decision counts.
+        self._whose: dict[str, set[VisitorId]] = {}
+        # Who else knows what was said to somebody: whom he was taken for.
+        self._told_with: dict[VisitorId, set[VisitorId]] = {}
         self._begin_batch()
 
     def _begin_batch(self) -> None:
@@ -87,25 +93,25 @@ class ContactBook:
         if known is None or since_ms < known.from_ms:
             known = self._read(visitor, since_ms)
             self._known[visitor] = known
-            self._whose.update(dict.fromkeys(known.contacts, visitor))
+            for contact in known.contacts.values():
+                self._index(visitor, contact)
         return known.since(since_ms)
 
     # --- what a batch adds --------------------------------------------------------------------
 
     def note_decision(self, decision: Decision) -> None:
         """Takes in what was decided."""
-        visitor = decision.moment.visitor
-        if visitor is None:
+        contact = contact_from(decision)
+        if contact is None:
             return
         self._decisions.append(decision)
-        known = self._known.get(visitor)
-        contact = None if known is None else contact_from(decision)
-        if known is None or contact is None:
-            return
-        self._whose[contact.id] = visitor
         for join in self._joins:
-            contact = _bought(contact, join) if visitor in join.visitors else contact
-        known.put(contact)
+            contact = _bought(contact, join)
+        for person in _people_of(decision):
+            known = self._known.get(person)
+            if known is not None:
+                self._index(person, contact)
+                known.put(contact)
 
     def note_reported(self, visitor: VisitorId, contact: Contact) -> None:
         """Takes in what HQ says was said to somebody elsewhere."""
@@ -128,16 +134,18 @@ class ContactBook:
         if outcome.kind not in KINDS:
             return
         self._outcomes.append(outcome)
-        known = self._known.get(self._whose.get(outcome.decision, VisitorId("")))
-        if known is not None:
-            contact = known.contacts[outcome.decision]
-            known.put(contact.with_outcome(outcome.kind, outcome.product))
+        for person in self._whose.get(outcome.decision, ()):
+            known = self._known.get(person)
+            contact = None if known is None else known.contacts.get(outcome.decision)
+            if known is not None and contact is not None:
+                known.put(contact.with_outcome(outcome.kind, outcome.product))
 
     def note_purchases(self, join: JoinPurchases) -> None:
         """Takes in what visitors paid for."""
         self._joins.append(join)
-        for visitor in join.visitors:
-            known = self._known.get(visitor)
+        people = {*join.visitors}.union(*(self._told_with.get(v, ()) for v in join.visitors))
+        for person in sorted(people):
+            known = self._known.get(person)
             for contact in () if known is None else tuple(known.contacts.values()):
                 bought = _bought(contact, join)
                 if known is not None and bought is not contact:
@@ -147,9 +155,19 @@ class ContactBook:
         """Lets go of what is on the disk by now, and of whom nobody asked about for long."""
         self._begin_batch()
         while len(self._known) > CACHED_PEOPLE:
-            _, gone = self._known.popitem(last=False)
-            for contact in gone.contacts:
-                self._whose.pop(contact, None)
+            person, gone = self._known.popitem(last=False)
+            for contact in gone.contacts.values():
+                self._forget_index(person, contact)
+
+    def _index(self, person: VisitorId, contact: Contact) -> None:
+        self._whose.setdefault(contact.id, set()).add(person)
+        if contact.whose not in {None, person}:
+            self._told_with.setdefault(contact.whose or person, set()).add(person)
+
+    def _forget_index(self, person: VisitorId, contact: Contact) -> None:
+        _without(self._whose, contact.id, person)
+        if contact.whose is not None:
+            _without(self._told_with, contact.whose, person)
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -160,7 +178,7 @@ class ContactBook:
             found.update({row[0]: _reported_from(tuple(row)) for row in told})
         for decision in self._decisions:
             contact_of_batch = contact_from(decision)
-            if decision.moment.visitor == visitor and contact_of_batch is not None:
+            if visitor in _people_of(decision) and contact_of_batch is not None:
                 found[contact_of_batch.id] = contact_of_batch
         found.update({each.id: each for whose, each in self._reported if whose == visitor})
         for outcome in self._outcomes:
@@ -168,8 +186,7 @@ class ContactBook:
             if contact_with is not None:
                 found[outcome.decision] = contact_with.with_outcome(outcome.kind, outcome.product)
         for join in self._joins:
-            if visitor in join.visitors:
-                found = {key: _bought(each, join) for key, each in found.items()}
+            found = {key: _bought(each, join) for key, each in found.items()}
         return _Known(since_ms, found)
 
     def _decided(self, visitor: VisitorId, since_ms: int) -> dict[str, Contact]:
@@ -188,13 +205,27 @@ class ContactBook:
                 products=_products(items),
                 campaigns=_campaigns(campaigns),
                 outcomes=frozenset(outcomes.get(decision, ())),
+                whose=VisitorId(whose),
             )
-            for decision, at_ms, channel, items, campaigns in rows
+            for decision, at_ms, channel, items, campaigns, whose in rows
         }
 
 
+def _without(index: dict[Any, set[VisitorId]], key: str, person: VisitorId) -> None:
+    people = index.get(key, set())
+    people.discard(person)
+    if not people:
+        index.pop(key, None)
+
+
+def _people_of(decision: Decision) -> set[VisitorId]:
+    moment = decision.moment
+    return {each for each in (moment.visitor, moment.member) if each is not None}
+
+
 def _bought(contact: Contact, join: JoinPurchases) -> Contact:
-    if contact.is_hqs or not join.since_ms <= contact.at_ms <= join.at_ms:
+    is_in_time = join.since_ms <= contact.at_ms <= join.at_ms
+    if contact.whose not in join.visitors or not is_in_time:
         return contact
     for product in contact.products:
         if product in join.products:

@@ -675,6 +675,24 @@ def m022_promotion_plans(database: Database) -> None:
     database.execute("UPDATE meta SET value = '22' WHERE key = 'schema_version'")
 
 
+_MEMBERS: Final = (
+    # Whom a visitor was taken for when something was said to him, where that is another: caps
+    # count it to both.
+    "ALTER TABLE decision ADD COLUMN member TEXT",
+    "UPDATE decision SET member = json_extract(record, '$.member') WHERE CASE"
+    " WHEN json_valid(record) THEN json_extract(record, '$.member') END <> visitor",
+    "CREATE INDEX decision_member ON decision (member, at_ms) WHERE member IS NOT NULL",
+    "UPDATE meta SET value = '23' WHERE key = 'schema_version'",
+)
+
+
+@migrations()
+def m023_members_told(database: Database) -> None:
+    """Adds whom a visitor was taken for, so that what was said to him counts to that person."""
+    for statement in _MEMBERS:
+        database.execute(statement)
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is not applied yet, each migration in one transaction with its record."""
     migrations.apply(Database(connection))

@@ -15,6 +15,7 @@ from edge_agent.domain import effects
 from edge_agent.domain.basket import Basket
 from edge_agent.domain.calls import UNASKED, Call, alert_key
 from edge_agent.domain.chain import values_of
+from edge_agent.domain.decisions import contact_from
 from edge_agent.domain.store import Showing
 from edge_agent.domain.visitor import IDENTIFIED_KINDS, Link, Visitor
 from edge_agent.errors import StoreCorrupt, StoreError
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_agent.domain.decisions import Decision
-    from edge_agent.domain.ids import VisitId
+    from edge_agent.domain.ids import VisitId, VisitorId
     from edge_agent.domain.visitor import Visit
     from edge_agent.ports import SecondCopy
     from edge_agent.shell.state_store import StateStore
@@ -116,8 +117,8 @@ _SQL: Final = {
     ),
     "decision": (
         "INSERT OR IGNORE INTO decision (id, at_ms, moment, visitor, visit, channel, place, zone,"
-        " level, items, popular, record, campaigns, tried)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " level, items, popular, record, campaigns, tried, member)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     ),
     "tried": (
         "INSERT INTO tried (what, shown, answered) VALUES (?, 1, 0)"
@@ -627,6 +628,7 @@ class UnitOfWork:
                 decision.record,
                 rows.campaigns_json(decision.campaigns),
                 decision.tried,
+                _told_with(decision),
             ),
         )
         if decision.tried is not None:
@@ -767,3 +769,10 @@ class UnitOfWork:
             _SQL["outbox"], [(i, *row) for i, row in zip(ids, waiting, strict=True)]
         )
         return ids
+
+
+def _told_with(decision: Decision) -> VisitorId | None:
+    """Returns who else was told something, with the visitor who was taken for him."""
+    moment = decision.moment
+    is_other = moment.member not in {None, moment.visitor}
+    return moment.member if is_other and contact_from(decision) is not None else None

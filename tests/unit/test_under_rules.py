@@ -567,3 +567,21 @@ def test_however_many_rules_hold_a_score_stays_a_number() -> None:
         assert "NaN" not in decision.record
         assert "Infinity" not in decision.record
         assert {each.score == 0.0 for each in decision.chosen} == {is_nothing}
+
+
+@pytest.mark.parametrize("is_taken_back", [False, True])
+def test_a_link_that_was_wrong_counts_nothing_to_a_cap(*, is_taken_back: bool) -> None:
+    """What a telephone was told counts for its card's holder, as long as it is taken for his."""
+    heard = under(Rules(version="v1", caps=Caps(per_visitor_day=1)))
+    heard.take(granted(-30), till("basket.opened", -25, visitor=ref()), scanned_card(-20))
+    assert heard.decisions(heard.take(entered("dairy", 0)))[-1].chosen
+    if is_taken_back:
+        heard.unlink("ble", PHONE)
+    later_s = 7_200
+    heard.pass_s(later_s)
+    heard.take(till("basket.opened", later_s, basket="b2"))
+    heard.take(scanned_card(later_s + 1, basket="b2"))
+    told = till("basket.item_added", later_s + 2, basket="b2", product="d4")
+    (decision,) = heard.decisions(heard.take(told))
+    assert bool(decision.chosen) is is_taken_back
+    assert ("day_cap" in {each.gate for each in decision.suppressions}) is not is_taken_back
