@@ -29,6 +29,7 @@ from edge_agent.errors import (
     RequestRefused,
     StoreCorrupt,
 )
+from edge_agent.replay.beside import answers_to
 from edge_agent.runner.dead_letters import DeadLetters
 from edge_agent.runner.devices import Devices, told_of
 from edge_agent.runner.egress import META_KEY as EGRESS
@@ -53,8 +54,9 @@ from edge_agent.runner.watch import DeviceWatch
 from edge_agent.shell.catalogue import BundleDepartments, StoreCatalogue
 from edge_agent.shell.cipher import DayCipher
 from edge_agent.shell.clock import ReplayClock, SystemClock
-from edge_agent.shell.control import SHOW_EGRESS, ControlServer
+from edge_agent.shell.control import SHOW_EGRESS, SHOW_SHADOW_POLICY, ControlServer
 from edge_agent.shell.derived import Shop
+from edge_agent.shell.health import SHADOW_POLICY
 from edge_agent.shell.hq_mark import HqMark
 from edge_agent.shell.installed_models import InstalledModels
 from edge_agent.shell.key_desk import KeyDesk
@@ -66,6 +68,7 @@ from edge_agent.shell.model_store import ModelStore
 from edge_agent.shell.model_switch import ModelSwitch
 from edge_agent.shell.mqtt_client import Incoming, MqttLink, Subscription, Will
 from edge_agent.shell.opening import Opening
+from edge_agent.shell.policy_shadow import Means, Observers, PolicyShadow
 from edge_agent.shell.reserve import Reserve
 from edge_agent.shell.retention import APART, purge
 from edge_agent.shell.rights_desk import RightsDesk, StoreOf, Ways
@@ -184,6 +187,7 @@ class Agent:
         self._service.stopping()
         self._control.stop()
         self._shadow.stop()
+        self._policy_shadow.stop()
         if self._store_link.connected:
             topic = topics.agent_state(self.config.store)
             self._store_link.publish(topic, self._state_message("offline"), retain=True)
@@ -245,13 +249,10 @@ class Agent:
         lost_at_ms = self._opening.found.compared.lost_at_ms
         self._settings = replace(self._settings, lost_at_ms=lost_at_ms)
         self._shadow = Shadow(self._state, config.policy)
-        self._catalogue = StoreCatalogue(
-            catalogue,
-            fed=self._state.products,
-            may_rank=_may_rank(self._bundle),
-            layout=layout,
-            currency=config.currency,
+        self._policy_shadow = PolicyShadow(
+            self._state, config.policy, context=lambda: self._road.context, ask=answers_to
         )
+        self._catalogue = self._make_catalogue()
         period_ms = config.policy.summary_period_s * SECOND_MS
         self._unit = UnitOfWork(
             self._db,
@@ -302,8 +303,40 @@ class Agent:
         )
         with reading_own_rows(config.database):
             self._model_switch.begin(saved=self._meta_text("shadow"))
+            saved = self._meta_text(SHADOW_POLICY)
+        self._take_shadow(self._rule_desk.read_shadow(), saved=saved)
         self._rights = self._make_rights_desk(period_ms)
         self._queue_waiting()
+
+    def _take_shadow(self, found: Found, *, saved: str | None = None) -> None:
+        """Compares with the policy that was found; a wrong one leaves what is compared."""
+        if found.problem is not None:
+            log.error("shadow_policy_refused", extra={"fields": {"problem": found.problem}})
+            self._policy_shadow.refuse(found.problem)
+            return
+        if found.name:
+            self._policy_shadow.use_means(self._make_shadow_means())
+        self._policy_shadow.use(found.rules if found.name else None, saved=saved)
+
+    def _make_shadow_means(self) -> Means:
+        """Returns what a second policy answers with in a thread of its own."""
+        bundle, scorer = self._bundle, None
+        if bundle is not None:
+            scorer = ModelScorer(replace(bundle, scorer=bundle.scorer.beside()))
+        return Means(
+            scorer=scorer or self._make_scorer(),
+            catalogue=self._make_catalogue(),
+        )
+
+    def _make_catalogue(self) -> StoreCatalogue:
+        bundle = self._bundle
+        return StoreCatalogue(
+            None if bundle is None else bundle.catalogue,
+            fed=self._state.products,
+            may_rank=_may_rank(bundle),
+            layout=self._settings.layout,
+            currency=self.config.currency,
+        )
 
     def _start_desks(self, secret: bytes, last_now_ms: int) -> None:
         now_ms = self._clock.now_ms() or last_now_ms
@@ -367,7 +400,7 @@ class Agent:
             verify=partial(verify_command, keys=keys),
             now_ms=now_ms,
             watermark_ms=self._meta("watermark_ms"),
-            observer=self._shadow,
+            observer=Observers(self._shadow, self._policy_shadow),
             rule_book=self._rule_desk,
             use_plans=self._use_plans,
         )
@@ -473,6 +506,7 @@ class Agent:
 
     def _let_go(self, visitors: tuple[VisitorId, ...]) -> None:
         self._shadow.forget(visitors)
+        self._policy_shadow.forget(visitors)
         self._memory.read_again()
         if self._hq_gate is not None:
             self._hq_gate.forget_texts()
@@ -540,7 +574,8 @@ class Agent:
             # One after the other, so that the newest reading is the last to come into force.
             with self._reloading:
                 # Read in this thread: events do not wait for a large file.
-                load = partial(self._load_again, self._rule_desk.read())
+                found = (self._rule_desk.read(), self._rule_desk.read_shadow())
+                load = partial(self._load_again, *found)
                 self._loop.calls.call(load, timeout_s=CALL_TIMEOUT_S)
         except EdgeAgentError as error:
             log.error("reload_failed", extra={"fields": {"error": error.message}})  # noqa: TRY400 - told in our words
@@ -550,12 +585,13 @@ class Agent:
         problems = [*self._desk.problems, *self._rule_desk.problems]
         log.info("reloaded", extra={"fields": {"problems": problems}})
 
-    def _load_again(self, found: Found) -> dict[str, Any]:
+    def _load_again(self, found: Found, shadow: Found) -> dict[str, Any]:
         self._desk.reload(self._unit, now_ms=self.now_ms())
         self._mapper.replace(self._desk.mappings)
         self._road.devices.tolerances = self._tolerances()
         self._rule_desk.take(found, self._unit, now_ms=self.now_ms())
         self._road.use_rules(self._rule_desk.rules)
+        self._take_shadow(shadow)
         return {}
 
     def _wakes(self, now_ms: int) -> Any:
@@ -614,6 +650,7 @@ class Agent:
             "deadletter_retry": self._answer_retry,
             "devices": self._answer_devices,
             SHOW_EGRESS: self._answer_egress,
+            SHOW_SHADOW_POLICY: lambda _request: {"shadow_policy": self._policy_shadow.report()},
             **self._model_switch.answers,
             **self._key_desk.answers(
                 partial(self._loop.calls.call, timeout_s=CALL_TIMEOUT_S),
@@ -678,6 +715,8 @@ class Agent:
         self._catalogue.use(catalogue, may_rank=_may_rank(bundle))
         self._use_plans(self._state.plans())
         self._road.use_scorer(self._make_scorer())
+        if self._policy_shadow.is_comparing:
+            self._policy_shadow.use_means(self._make_shadow_means())
         return {}
 
     def _use_plans(self, plans: tuple[PromotionPlan, ...]) -> None:
@@ -843,6 +882,9 @@ class Agent:
         compared = self._shadow.saved()
         if compared is not None:
             rows.append(("shadow", compared))
+        beside = self._policy_shadow.saved()
+        if beside is not None:
+            rows.append((SHADOW_POLICY, beside))
         with suppress(Exception), self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", rows)

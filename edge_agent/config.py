@@ -229,6 +229,7 @@ class Config(_Section):
 
     Attributes:
         rules: The chain's `policy.toml`; without it, nothing changes what is decided.
+        shadow_rules: Another one that is asked beside it on a share of decisions, and not heard.
     """
 
     store: Level
@@ -237,6 +238,7 @@ class Config(_Section):
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
     in_store_codes: Annotated[str, AfterValidator(_known_codes)] | None = None
     rules: FilePath | None = None
+    shadow_rules: FilePath | None = None
     clock: Literal["system", "replay"] = "system"
     seed: str = "0"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -81,8 +81,9 @@ def _settings_problems(path: Path) -> list[str]:
         return list(by_line(error.problems)) or [error.message]
     text = path.read_text(encoding="utf-8")
     problems = list(by_line(mapping_files.problems_of(loaded, text, name=str(path))))
-    if loaded.rules is not None:
-        problems += _policy_problems(Path(loaded.rules), loaded)
+    for rules in (loaded.rules, loaded.shadow_rules):
+        if rules is not None:
+            problems += _policy_problems(Path(rules), loaded)
     if loaded.model.bundle is not None:
         problems += _bundle_problems(Path(loaded.model.bundle))
     return problems

@@ -15,12 +15,14 @@ from rich.table import Table
 
 from edge_agent import config as configuration
 from edge_agent.cli.run import DEFAULT_CONFIG
+from edge_agent.cli.shadow_table import shadow_table
 from edge_agent.domain.time import rfc3339_from_ms
 from edge_agent.errors import AgentUnreachable, RequestRefused
 from edge_agent.runner.devices import Devices
 from edge_agent.shell.calls_told import read_calls
-from edge_agent.shell.control import SHOW_MODEL, ask
+from edge_agent.shell.control import SHOW_MODEL, SHOW_SHADOW_POLICY, ask
 from edge_agent.shell.health import Health, RulesHealth, read_health
+from edge_agent.shell.shadow_counts import report_of
 from edge_agent.shell.sqlite_db import open_for_reading
 from edge_agent.shell.trials import read_uplifts
 from edge_agent.state.alarms import is_clock_wrong
@@ -60,6 +62,7 @@ def status(
     loaded = configuration.load(config)
     reading = read_health(loaded.database)
     model, (devices, problems) = _model(loaded.control_socket), devices_of(loaded)
+    shadow = _shadow_policy(loaded.control_socket, reading)
     health = told_health(problems)
     with closing(open_for_reading(loaded.database)) as connection:
         uplifts = read_uplifts(connection)
@@ -69,6 +72,7 @@ def status(
         found = {**reading.as_dict(), **told, "model": model, "devices": devices}
         found["uplift"] = [document_of(each) for each in uplifts]
         found["calls"] = [asdict(each) for each in calls]
+        found["shadow_policy"] = shadow
         typer.echo(json.dumps(found, indent=2))
     else:
         _print(reading, health, problems, model)
@@ -78,6 +82,8 @@ def status(
             Console().print(_uplifts(uplifts))
         if calls:
             Console().print(_calls(calls))
+        if shadow is not None:
+            Console().print(shadow_table(shadow))
     if set(problems or ()) - MEANT:
         raise typer.Exit(1)
 
@@ -211,6 +217,16 @@ def _mappings(health: Health) -> Table:
     if health.mappings_problem is not None:
         table.add_row("(all)", "as before", escape(health.mappings_problem))
     return table
+
+
+def _shadow_policy(control: Path, reading: Health) -> dict[str, Any] | None:
+    """Returns how a policy does that runs muted; as last written down where no agent answers."""
+    try:
+        answer = ask(control, {"do": SHOW_SHADOW_POLICY}, timeout_s=LOOK_TIMEOUT_S)
+    except (AgentUnreachable, RequestRefused):
+        return report_of(reading.shadow_policy)
+    found: dict[str, Any] | None = answer["shadow_policy"]
+    return found
 
 
 def _model(control: Path) -> dict[str, Any] | None:

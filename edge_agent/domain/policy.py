@@ -55,7 +55,7 @@ class Policy:
         hq_stale_after_days: Days after HQ's newest signed word from which whoever is identified
             is left alone until HQ is heard again: a complaint or withdrawal may wait there. A
             store is promised a month without HQ; 35 is that and the days a line takes to mend.
-        shadow_every: Each so many decisions one is scored by a second bundle too, if there is one;
+        shadow_every: Each so many decisions one is put to a second bundle or policy, if any;
             0 is never. One in ten bounds its cost to a tenth of a core's scoring.
         shadow_min_cases: Compared decisions with a purchase before a bundle is judged.
         shadow_margin: Share of hits by which a bundle must be worse to be withdrawn by itself;

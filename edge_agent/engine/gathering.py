@@ -17,6 +17,7 @@ from edge_agent.decide.facts import facts_of, visible_sources
 from edge_agent.decide.known import Known, Uses, age_of
 from edge_agent.decide.pressure import ignored_often
 from edge_agent.decide.rule_book import book_of
+from edge_agent.decide.under_rules import outlook_of
 from edge_agent.domain.contacts import channels_answered
 from edge_agent.domain.time import DAY_MS, HOUR_MS, SECOND_MS, datetime_from_ms, local_day_start_ms
 from edge_agent.engine import persons
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from edge_agent.decide.facts import Sources
     from edge_agent.domain.contacts import Contact
-    from edge_agent.domain.decisions import Moment
+    from edge_agent.domain.decisions import Decision, Moment
     from edge_agent.domain.ids import CampaignId, ProductId, UnitId, ZoneId
     from edge_agent.domain.rules import Campaign
     from edge_agent.domain.visitor import Visitor
@@ -114,6 +115,22 @@ def with_campaigns(
         return known
     uses = {each.id: _uses(draft, each.id, contacts) for each in limited}
     return replace(known, uses=uses, unit=_unit(draft, moment) if has_controls else None)
+
+
+def known_beside(draft: Draft, decision: Decision) -> Known:
+    """Returns what the rules of a draft know of a moment that others have just answered.
+
+    What those others said in that answer does not count among what was said before it. Nothing of
+    what was tried is read: rules that only look on explore nothing.
+    """
+    moment = decision.moment
+    before = (each for each in contacts_at(draft, moment) if each.id != decision.id)
+    contacts = tuple(before)
+    known = known_at(draft, moment, contacts)
+    now_ms = draft.context.now_ms
+    outlook = outlook_of(moment, known, draft.context.rules, now_ms=now_ms)
+    known = replace(known, out_of_stock=draft.state.out_of_stock())
+    return with_campaigns(draft, moment, known, outlook.campaigns, contacts)
 
 
 def _unit(draft: Draft, moment: Moment) -> UnitId:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.decide import ladder
@@ -48,7 +49,7 @@ from edge_agent.replay.comparison import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import tzinfo
 
     from edge_agent.domain.decisions import Moment
@@ -130,21 +131,7 @@ class WhatIf:
             )
 
     def _taken(self, told: dict[str, Any]) -> Taken:
-        knowledge = self._knowledge
-        if knowledge.rules.is_neutral:
-            plain = {name: value for name, value in told.items() if name != "rules"}
-            return _asked(plain, knowledge)
-        moment = moment_of(told, knowledge)
-        limit = told["rules"]["limit"] if "limit" in told.get("rules", {}) else moment.limit
-        known = None
-        if not _is_silenced_by_law(told):
-            known = document_of(self._known(told, moment))
-        request = told["request"]
-        if request is not None:
-            most = max(RANKED, limit + CANDIDATES_BEYOND + len(request["basket"]))
-            request = {**request, "limit": max(request["limit"], most)}
-        under = {"limit": limit, "known": known}
-        return _asked({**told, "request": request, "rules": under}, knowledge)
+        return taken_under(told, self._knowledge, partial(self._known, told))
 
     def _known(self, told: dict[str, Any], moment: Moment) -> Known:
         now_ms = told["now"]
@@ -264,6 +251,36 @@ class WhatIf:
         )
         for who in _people(told):
             self._said[who].append(contact)
+
+
+def taken_under(
+    told: dict[str, Any], knowledge: Knowledge, known_at: Callable[[Moment], Known]
+) -> Taken:
+    """Returns the decision on a recorded moment under other rules, or by another model.
+
+    Args:
+        told: The record, decoded.
+        knowledge: The other rules and model.
+        known_at: What those rules know of the moment; not asked where the law silences it.
+
+    Raises:
+        StillUnasked: It was silent, and would not be.
+        ValueError, KeyError, TypeError, AttributeError: It is no whole record.
+    """
+    if knowledge.rules.is_neutral:
+        plain = {name: value for name, value in told.items() if name != "rules"}
+        return _asked(plain, knowledge)
+    moment = moment_of(told, knowledge)
+    limit = told["rules"]["limit"] if "limit" in told.get("rules", {}) else moment.limit
+    known = None
+    if not _is_silenced_by_law(told):
+        known = document_of(known_at(moment))
+    request = told["request"]
+    if request is not None:
+        most = max(RANKED, limit + CANDIDATES_BEYOND + len(request["basket"]))
+        request = {**request, "limit": max(request["limit"], most)}
+    under = {"limit": limit, "known": known}
+    return _asked({**told, "request": request, "rules": under}, knowledge)
 
 
 class StillUnasked(ValueError):

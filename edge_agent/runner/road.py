@@ -220,6 +220,11 @@ class Road:
         )
 
     @property
+    def context(self) -> Context:
+        """What a decision rests on now besides the state."""
+        return self._context
+
+    @property
     def hurry_ms(self) -> int:
         """Left of the time budget, below which a decision is made more simply; 0 is never."""
         return 0 if self._settings.is_replay else max(self._rules.hurry_ms)

@@ -35,19 +35,21 @@ class BundleDepartments(Mapping["ProductId", str]):
     def use(self, catalogue: BundleCatalogue | None) -> None:
         """Reads another bundle's catalogue from now on."""
         self._catalogue = catalogue
-        self._known.clear()
+        # Not cleared: a shadow's thread that reads the earlier bundle writes into the earlier one.
+        self._known = {}
 
     @override
     def __getitem__(self, product: ProductId) -> str:
-        known = self._known.get(product)
+        ready = self._known
+        known = ready.get(product)
         if known is not None:
             return known
         if self._catalogue is None:
             raise KeyError(product)
         department = self._catalogue[product].department
-        if len(self._known) >= KNOWN_DEPARTMENTS:
-            self._known.clear()
-        self._known[product] = department
+        if len(ready) >= KNOWN_DEPARTMENTS:
+            ready.clear()
+        ready[product] = department
         return department
 
     @override

@@ -47,6 +47,7 @@ NOT_RUNNING: Final = (
 SHOW_MODEL: Final = "model.show"
 INSTALL_MODEL: Final = "model.install"
 ROLL_MODEL_BACK: Final = "model.rollback"
+SHOW_SHADOW_POLICY: Final = "shadow_policy.show"
 SHOW_KEYS: Final = "keys.show"
 ROTATE_KEYS: Final = "keys.rotate"
 SHOW_EGRESS: Final = "privacy.egress"

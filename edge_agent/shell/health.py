@@ -18,6 +18,8 @@ MAPPING_PROBLEM: Final = "mapping_problem"
 # In `meta`: the version of the rules in force, and why a newer policy file is refused.
 RULES_IN_FORCE: Final = "rules_in_force"
 RULES_PROBLEM: Final = "rules_problem"
+# In `meta`: what was counted of a policy that runs muted beside the one in force.
+SHADOW_POLICY: Final = "shadow_policy"
 # In `meta`: when HQ was last heard (`runner.hq_heard`).
 HQ_HEARD: Final = "hq_heard_ms"
 _COUNTED: Final = (
@@ -77,6 +79,7 @@ class Health:
     hq_campaigns: tuple[str, ...] = ()
     statements_lost_at: str | None = None
     hq_heard_ms: int | None = None
+    shadow_policy: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the reading as plain values."""
@@ -123,6 +126,7 @@ def read_health(path: Path) -> Health:
             hq_campaigns=_hq_campaigns(connection),
             statements_lost_at=_instant(connection, LOST_AT),
             hq_heard_ms=None if heard is None else int(heard),
+            shadow_policy=_meta(connection, SHADOW_POLICY),
         )
     finally:
         connection.close()

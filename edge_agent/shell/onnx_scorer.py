@@ -135,6 +135,10 @@ class OnnxScorer:
         self._codes = list(REASONS)
         self._is_known, self._nothing = _nothing_known()
 
+    def beside(self) -> OnnxScorer:
+        """Returns one for another thread: the same session and tables, nothing kept in common."""
+        return OnnxScorer(self._session, self._tables, self._ids)
+
     def rank(self, request: ScoringRequest) -> tuple[ScoredProduct, ...]:
         """Returns the likeliest products, best first, ties by product id."""
         description, scores = self._scored(request)

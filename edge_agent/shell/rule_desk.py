@@ -25,7 +25,7 @@ from edge_agent.ingest.places import line_of
 from edge_agent.shell.health import RULES_IN_FORCE, RULES_PROBLEM
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from edge_agent.config import Config
     from edge_agent.ports import UnitOfWork
@@ -49,6 +49,11 @@ class Found:
     text: str = ""
     name: str = ""
     error: ConfigError | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with it, each place; None when nothing is."""
+        return None if self.error is None else _told(self.error)
 
 
 class RuleDesk:
@@ -86,12 +91,19 @@ class RuleDesk:
 
     def read(self) -> Found:
         """Reads the file again, and changes nothing: in any thread, for a large one takes long."""
+        return self._reading(self._read)
+
+    def read_shadow(self) -> Found:
+        """Reads the file of the policy that runs muted beside, in the same way."""
+        return self._reading(lambda config: self._found_in(config.shadow_rules))
+
+    def _reading(self, find: Callable[[Config], Found]) -> Found:
         try:
             config = self._config if self._path is None else configuration.load(self._path)
         except ConfigError as error:
             # Which file is meant cannot be told.
             return Found(error=error)
-        return self._read(config)
+        return find(config)
 
     def take(self, found: Found, unit: UnitOfWork, *, now_ms: int) -> None:
         """Puts in force what was read; whatever is wrong leaves in force what was."""
@@ -110,12 +122,15 @@ class RuleDesk:
         self._put_in_force(rules, unit)
 
     def _read(self, config: Config) -> Found:
-        if config.rules is None:
+        return self._found_in(config.rules)
+
+    def _found_in(self, named: str | None) -> Found:
+        if named is None:
             return Found()
         # An agent without a policy spares their memory.
         from edge_agent.shell.rule_files import rules_of, text_of  # noqa: PLC0415
 
-        path = Path(config.rules)
+        path = Path(named)
         try:
             text = text_of(path)
             rules = rules_of(text, name=str(path), config=self._config)

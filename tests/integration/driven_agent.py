@@ -151,6 +151,7 @@ def driven_agent(
     key: str = "",
     hq: str = "",
     rules: Path | None = None,
+    shadow_rules: Path | None = None,
     system_clock: Any = SystemClock,
 ) -> Iterator[DrivenAgent]:
     """An agent to drive by hand; started again on the same folder it goes on from its disk.
@@ -163,11 +164,14 @@ def driven_agent(
         key: HQ's public key.
         hq: More of its section on HQ.
         rules: The chain's policy.
+        shadow_rules: Another one that is asked beside it, and not heard.
         system_clock: What makes its clock, given `floor_ms`.
     """
     if key:
         hq += f'keys = {{ {DEMO_KEY_ID} = "{key}" }}\n'
     top = "" if rules is None else f'rules = "{rules}"\n'
+    if shadow_rules is not None:
+        top += f'shadow_rules = "{shadow_rules}"\n'
     text = CONFIG.format(store=STORE, folder=folder, clock=clock, hq=hq, top=top)
     with (
         patch.object(app, "MqttLink", _silent_link),

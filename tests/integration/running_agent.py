@@ -155,6 +155,7 @@ class RunningAgent:
     clock: str = "system"
     policy: str = ""
     rules: Path | None = None
+    shadow_rules: Path | None = None
     bundle: Path = BUNDLE
     _process: subprocess.Popen[bytes] | None = field(default=None)
 
@@ -182,8 +183,11 @@ class RunningAgent:
         """Writes the configuration file."""
         self.folder.mkdir(parents=True, exist_ok=True)
         model = f'[model]\nbundle = "{self.bundle}"' if self.has_model else ""
+        files = {"rules": self.rules, "shadow_rules": self.shadow_rules}
         text = CONFIG.format(
-            rules="" if self.rules is None else f'rules = "{self.rules}"',
+            rules="\n".join(
+                f'{key} = "{path}"' for key, path in files.items() if path is not None
+            ),
             policy=self.policy,
             store=self.store,
             folder=self.folder,
