@@ -18,15 +18,18 @@ from edge_agent.web.board import (
 )
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from pydantic import JsonValue
 
     from edge_agent.web.board import AlertState, Board, Content
-    from edge_agent.wire.screens import Recommendation, RecommendedItem
+    from edge_agent.wire.screens import Offer, Recommendation, RecommendedItem
     from edge_agent.wire.staff import AlertContext
 
 # A replay's content changes faster than anybody reads; its pages keep each for at least this long.
 REPLAY_HOLD_MS: Final = 1_400
 _MS_PER_S: Final = 1_000
+_S_PER_H: Final = 3_600
 
 
 def screen_view(board: Board, screen: str) -> dict[str, JsonValue]:
@@ -57,17 +60,18 @@ def _time_left(board: Board, current: Content | None) -> dict[str, JsonValue]:
 
 
 def _content(board: Board, recommendation: Recommendation) -> dict[str, JsonValue]:
-    notice = notice_at(recommendation, board.clock.now())
+    now = board.clock.now()
+    notice = notice_at(recommendation, now)
     return {
         "decision": recommendation.decision,
         "audience": recommendation.audience,
         "locale": recommendation.locale,
-        "items": [_item(each) for each in items_at(recommendation, board.clock.now())],
+        "items": [_item(each, now) for each in items_at(recommendation, now)],
         "notice": None if notice is None else {"kind": notice.kind, "text": notice.text},
     }
 
 
-def _item(item: RecommendedItem) -> JsonValue:
+def _item(item: RecommendedItem, now: datetime | None) -> JsonValue:
     price: JsonValue = None
     if item.price is not None:
         price = {"amount": str(item.price.amount), "currency": item.price.currency}
@@ -76,8 +80,14 @@ def _item(item: RecommendedItem) -> JsonValue:
         "title": item.title,
         "price": price,
         "reason": {"code": item.reason.code, "text": item.reason.text},
-        "offer": None if item.offer is None else {"text": item.offer.text},
+        "offer": None if item.offer is None else _offer(item.offer, now),
     }
+
+
+def _offer(offer: Offer, now: datetime | None) -> JsonValue:
+    """Returns an offer; its time in whole hours, so that no page is drawn anew for it."""
+    left_s = 0.0 if now is None else (offer.valid_until - now).total_seconds()
+    return {"text": offer.text, "code": offer.code, "left_h": int(left_s // _S_PER_H)}
 
 
 def summary_view(board: Board, screen: str) -> dict[str, JsonValue]:
@@ -90,11 +100,22 @@ def summary_view(board: Board, screen: str) -> dict[str, JsonValue]:
         "screen": screen,
         "is_private": is_private,
         "is_default": current is None,
-        "content": None if is_private else view["content"],
+        "content": None if is_private else _without_codes(view["content"]),
         "left_ms": view["left_ms"],
         "whole_ms": view["whole_ms"],
         "n_received": 0 if state is None else state.n_received,
     }
+
+
+def _without_codes(content: Any) -> JsonValue:
+    """Returns a content for whoever looks over the store: a code is for who stands before it."""
+    if content is None:
+        return None
+    items = [
+        {**each, "offer": each["offer"] and {**each["offer"], "code": None}}
+        for each in content["items"]
+    ]
+    return {**content, "items": items}
 
 
 def team_view(board: Board, team: str) -> dict[str, JsonValue]:

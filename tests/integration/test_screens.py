@@ -130,6 +130,7 @@ def recommendation(screen: str, title: str, **more: Any) -> dict[str, Any]:
     at = more.pop("at", datetime.now(tz=UTC))
     reason = more.pop("reason", "Goes with your basket")
     offer, notice = more.pop("offer", None), more.pop("notice", None)
+    terms = more.pop("terms", {})
     ends = (at + timedelta(seconds=life_s)).isoformat()
     item = {
         "rank": 1,
@@ -137,7 +138,7 @@ def recommendation(screen: str, title: str, **more: Any) -> dict[str, Any]:
         "title": title,
         "price": {"amount": "1.29", "currency": "EUR"},
         "reason": {"code": code, "text": reason},
-        "offer": offer and {"campaign": "18", "text": offer, "valid_until": ends},
+        "offer": offer and {"campaign": "18", "text": offer, "valid_until": ends, **terms},
     }
     return {
         "decision": "d1",
@@ -265,6 +266,37 @@ def test_nothing_is_cut_off_on_any_screen(
     assert page.value(size) >= 0.045 * min(width, height)
     scrolled = "document.documentElement.scrollHeight > innerHeight"
     assert page.value(scrolled) is False
+    page.close()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1920, 1080), (1080, 1920), (800, 480), (390, 844)])
+def test_a_long_offer_is_told_with_its_code_and_time(
+    store: Store, browser: Chromium, width: int, height: int
+) -> None:
+    """What is off, the code for the till and how long it is good stand beside a readable name."""
+    offer = "Äidin juustot ja jogurtit, kaikki -20 % tällä viikolla, niin kauan kuin erää riittää"
+    notice = "Vain muutama tuote? Pikakassat ovat nyt vapaina, eikä siellä tarvitse jonottaa."
+    ends = (datetime.now(tz=UTC) + timedelta(hours=30)).isoformat()
+    terms = {"code": "7Q4K-9ZD2-M0XT", "valid_until": ends}
+    message = recommendation("s2", "Jogurtti mansikka-vanilja 1 kg", offer=offer, terms=terms)
+    beside = [message["items"][0] | {"product": f"p{n}", "title": "Ruisleipä"} for n in range(3)]
+    items = [message["items"][0], *beside]
+    store.show("s2", "", notice=notice, items=items)
+    page = browser.open(store.url("/screen/s2"), width=width, height=height)
+    page.wait("document.querySelector('.title')?.textContent.startsWith('Jogurtti')")
+    page.wait("document.fonts.status === 'loaded'")
+    whole = """[...document.querySelectorAll('.title, .offer, .offer span, .terms, .notice')]
+      .every((each) => {
+        const box = each.getBoundingClientRect(), copy = each.closest('.copy');
+        const spare = 0.3 * parseFloat(getComputedStyle(each).fontSize);
+        return box.height > 0 && box.bottom <= copy.getBoundingClientRect().bottom
+          && box.top >= copy.getBoundingClientRect().top
+          && each.scrollHeight - each.clientHeight <= spare;
+      })"""
+    page.wait(whole)
+    assert page.value("document.querySelector('.code').textContent") == terms["code"]
+    assert page.value("document.querySelector('.until').textContent") == "good for 29 h"
+    assert page.value("document.querySelector('.deal').textContent").startswith(terms["code"])
     page.close()
 
 

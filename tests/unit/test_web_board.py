@@ -12,6 +12,7 @@ import pytest
 from edge_agent.web import board as boards
 from edge_agent.web.board import Board, items_at, notice_at
 from edge_agent.web.store_clock import StoreClock
+from edge_agent.web.views import screen_view, store_view
 from edge_agent.wire import topics
 
 STORE = "s42"
@@ -295,3 +296,17 @@ def test_system_clock_ignores_ticks(board: Board) -> None:
     board.take(topics.clock(STORE), json.dumps({"now": now}).encode())
     assert board.clock.now() == START
     assert board.n_refused == 1
+
+
+def test_a_code_is_on_its_screen_and_not_on_the_overview(board: Board) -> None:
+    """Who stands before the screen may redeem it, not whoever looks over the store's screens."""
+    message = recommendation(offer_ends=START + timedelta(hours=30, minutes=5))
+    message["items"][0]["offer"]["code"] = "7Q4K-9ZD2-M0XT"
+    take(board, message)
+    shown: Any = screen_view(board, "dairy-1")["content"]
+    assert shown["items"][0]["offer"] == {
+        "text": "2 for 1",
+        "code": "7Q4K-9ZD2-M0XT",
+        "left_h": 30,
+    }
+    assert "7Q4K" not in json.dumps(store_view(board))

@@ -8,6 +8,7 @@ const stage = document.getElementById("stage");
 const id = encodeURIComponent(initial.screen);
 const isStill = matchMedia("(prefers-reduced-motion: reduce)");
 const LINE_SLACK = 0.25, TAG_FILL = 0.74;
+const LONG_TEXT = 60, HOURS_TOLD = 2, DAY_H = 24;
 const OTHERS = 3, LEAVE_MS = 600, UNSENT_MAX = 32, RETRY_MS = 3000;
 
 let view = initial;
@@ -81,8 +82,8 @@ function recommendation(content) {
   const copy = element("button", "copy");
   copy.type = "button";
   copy.append(line("reason", hero.reason.text), element("h1", "title", hero.title));
-  if (hero.offer) copy.append(line("offer", hero.offer.text));
-  if (content.notice) copy.append(line(`notice ${content.notice.kind}`, content.notice.text));
+  if (hero.offer) copy.append(offer(hero.offer));
+  if (content.notice) copy.append(lengthy(line(`notice ${content.notice.kind}`, content.notice.text)));
   copy.addEventListener("click", () => tell("tapped", content.decision, hero.product));
   const art = element("div", "art");
   art.append(scene(hero.product));
@@ -111,6 +112,25 @@ function line(className, text) {
   return made;
 }
 
+// What the till is told to redeem it, and how long that can be done, stand under an offer's words.
+function offer(told) {
+  const made = lengthy(line("offer", told.text));
+  const terms = element("small", "terms");
+  if (told.code) terms.append(element("b", "code", told.code));
+  if (told.left_h >= HOURS_TOLD) terms.append(element("i", "until", duration(told.left_h)));
+  if (terms.children.length) made.append(terms);
+  return made;
+}
+
+function duration(hours) {
+  return hours >= 2 * DAY_H ? say("offer_days", Math.floor(hours / DAY_H)) : say("offer_h", hours);
+}
+
+function lengthy(made) {
+  made.classList.toggle("long", made.textContent.length > LONG_TEXT);
+  return made;
+}
+
 function tag(price, locale) {
   const made = element("div", "tag");
   const figure = element("p", "price");
@@ -134,6 +154,7 @@ function more(content, others) {
     other.type = "button";
     other.append(element("span", "name", item.title));
     other.append(item.price ? element("span", "cost", priceText(item.price, content.locale)) : element("span", "cost none"));
+    if (item.offer) other.append(element("span", "deal", [item.offer.code, item.offer.text].filter(Boolean).join(" · ")));
     other.addEventListener("click", () => {
       other.classList.add("tapped");
       tell("tapped", content.decision, item.product);
@@ -164,12 +185,18 @@ function fit(poster) {
   let size = parseFloat(getComputedStyle(title).fontSize);
   const least = size * 0.36;
   // Tall letters stick out of tight lines by some tenths of their size; that is no overflow.
-  const isTooLarge = () => title.scrollHeight > title.clientHeight + size * LINE_SLACK || copy.scrollHeight > copy.clientHeight + 1 || hasBrokenWord(title);
+  const isTooLarge = () => title.scrollHeight > title.clientHeight + size * LINE_SLACK || isCrowded(copy) || hasBrokenWord(title);
   while (size > least && isTooLarge()) {
     size *= 0.94;
     title.style.fontSize = `${size}px`;
   }
   fitPrice(poster);
+}
+
+// All lines stand in the middle, so what does not fit sticks out at the top as well.
+function isCrowded(copy) {
+  const least = copy.getBoundingClientRect().top + parseFloat(getComputedStyle(copy).paddingTop);
+  return copy.firstElementChild.getBoundingClientRect().top < least - 1;
 }
 
 function fitPrice(poster) {
