@@ -24,6 +24,12 @@ POLICY_FILE = "policy.toml"
 _OF_MAPPING = re.compile(r"^\s*\[\[\s*rules\s*\]\]", re.MULTILINE)
 # Nor has anything else a version of its own before its first table.
 _OF_POLICY = re.compile(r"\s*version\s*=")
+_OF_RULES = re.compile(
+    r"^\s*\[\s*(?:caps|control|exploration|hurry|help|sensitive|margins|teams|rules|campaigns)"
+    r"\s*[.\]]",
+    re.MULTILINE,
+)
+_OF_STORE = re.compile(r"\s*store\s*=")
 _HEADER = re.compile(r"\s*\[")
 
 
@@ -50,6 +56,8 @@ def check(
             typer.echo(f"{name}: {'good' if not problems else ''}")
             for problem in problems:
                 typer.echo(f"  {problem}")
+            for note in () if problems else _notes_on(Path(name)):
+                typer.echo(f"  note: {note}")
     if any(results.values()):
         raise typer.Exit(1)
 
@@ -61,7 +69,7 @@ def problems_of(path: Path) -> list[str]:
     if not path.exists():
         return ["no such file"]
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
     except OSError as error:
         return [f"cannot be read: {error.__class__.__name__}"]
     if path.name == POLICY_FILE or _is_policy(text):
@@ -69,6 +77,15 @@ def problems_of(path: Path) -> list[str]:
     if path.name == MAPPING_FILE or _OF_MAPPING.search(text):
         return check_mapping(path)
     return _settings_problems(path)
+
+
+def _notes_on(path: Path) -> tuple[str, ...]:
+    """Returns what is right in an agent's file and may still not be what was meant."""
+    try:
+        loaded = configuration.load(path)
+    except ConfigError:
+        return ()
+    return () if loaded.rules is None else rule_files.unsold(Path(loaded.rules), loaded)
 
 
 def _settings_problems(path: Path) -> list[str]:
@@ -90,8 +107,10 @@ def _settings_problems(path: Path) -> list[str]:
 
 
 def _is_policy(text: str) -> bool:
-    top = takewhile(lambda line: _HEADER.match(line) is None, text.splitlines())
-    return any(_OF_POLICY.match(line) for line in top)
+    top = [*takewhile(lambda line: _HEADER.match(line) is None, text.splitlines())]
+    if any(_OF_STORE.match(line) for line in top):
+        return False
+    return any(_OF_POLICY.match(line) for line in top) or _OF_RULES.search(text) is not None
 
 
 def _policy_problems(path: Path, config: configuration.Config | None) -> list[str]:

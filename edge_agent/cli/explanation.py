@@ -131,10 +131,14 @@ def _candidates(record: dict[str, Any]) -> list[str]:
     for rank, candidate in enumerate(record["candidates"], start=1):
         product, *factors, score, reason = candidate[:7]
         campaign = candidate[7] if len(candidate) > 7 else None  # noqa: PLR2004 - the record's form
-        offer = "" if campaign is None else f", offer of {campaign}"
         is_tried = rank <= len(probabilities)
-        chance = f" probability {probabilities[rank - 1]:.6f}" if is_tried else ""
-        told = f"   ({reason}{offer}{chance})" if reason or chance else ""
+        beside = (
+            reason,
+            f"offer of {campaign}" if campaign else "",
+            f"probability {probabilities[rank - 1]:.6f}" if is_tried else "",
+        )
+        told = ", ".join(each for each in beside if each)
+        told = f"   ({told})" if told else ""
         mark = "chosen" if _is_chosen(record, product, campaign) else "lower "
         propensity, value, context, lever = factors
         lines.append(

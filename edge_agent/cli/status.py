@@ -135,7 +135,7 @@ def _add_rules(table: Table, rules: RulesHealth) -> None:
     in_force = "none"
     if rules.version is not None:
         since, digest = rules.in_force_since, (rules.digest or "")[:DIGEST_SHOWN]
-        in_force = f"{rules.version} ({digest}) since {since}"
+        in_force = f"{rules.version} ({digest}) since {since or 'the first start'}"
     table.add_row("policy", escape(in_force))
     if rules.problem is not None:
         table.add_row("policy refused", escape(rules.problem))

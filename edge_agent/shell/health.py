@@ -181,6 +181,7 @@ def _rules(connection: sqlite3.Connection) -> RulesHealth | None:
     return RulesHealth(
         version=version,
         digest=str(found[0]),
-        in_force_since=rfc3339_from_ms(int(found[1])),
+        # A replay's clock stands at nought until its first event.
+        in_force_since=rfc3339_from_ms(int(found[1])) if found[1] else None,
         problem=problem,
     )

@@ -18,7 +18,7 @@ from edge_agent.wire import policy_file
 from edge_agent.wire.policy_file import PolicyFile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from edge_agent.config import Config
 
@@ -44,6 +44,13 @@ _WORDS: Final = {
     "string_pattern_mismatch": "takes letters, digits, - and _ alone, at most 64",
     "finite_number": "needs a finite number",
 }
+# With the bound as the validator gives it.
+_BOUNDS: Final = {
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "string_too_long": "is longer than {max_length} characters; say less",
+}
+_SHARES: Final = ("share", "control_share", "ignored_lever")
 SECTIONS: Final[Mapping[str, type[BaseModel]]] = {
     "caps": policy_file.CapsSection,
     "control": policy_file.ControlSection,
@@ -72,6 +79,35 @@ def load_rules(path: Path, config: Config | None = None) -> Rules:
     return rules_of(text_of(path), name=str(path), config=config)
 
 
+def unsold(path: Path, config: Config) -> tuple[str, ...]:
+    """Returns where a good file names departments that no zone of the store sells.
+
+    No error: one file serves many stores, and the catalogue may know what no zone lists.
+    """
+    text = text_of(path)
+    file = _form_of(_document(text, str(path)), text, str(path))
+    sold = frozenset(name for zone in config.zones.values() for name in zone.departments)
+    if not sold:
+        return ()
+    named: list[tuple[Place, Iterable[str]]] = [
+        (("sensitive", "departments"), file.sensitive.departments),
+        *((("margins", name), (name,)) for name in file.margins),
+        *((("rules", name, "departments"), each.departments) for name, each in file.rules.items()),
+        *((("teams", name, "topics"), each.topics) for name, each in file.teams.items()),
+    ]
+    return by_line(
+        _told(Problem(place, f"no zone here sells {name}; {_meant(name, sold)}"), text, str(path))
+        for place, names in named
+        for name in names
+        if name not in sold
+    )
+
+
+def _meant(name: str, sold: frozenset[str]) -> str:
+    alike = {each.casefold(): each for each in sorted(sold)}.get(name.casefold())
+    return f"did you mean {alike}?" if alike else suggested(name, sold)
+
+
 def text_of(path: Path) -> str:
     """Returns what is written in a policy file.
 
@@ -83,7 +119,8 @@ def text_of(path: Path) -> str:
         if len(found) > BYTES_MAX:
             what = f"{path}:1: larger than {BYTES_MAX:,} bytes; say less"
             raise ConfigError(f"{path} is wrong", problems=(what,))
-        return found.decode()
+        # Some editors put a mark before the first line.
+        return found.decode("utf-8-sig")
     except OSError as error:
         what = f"{path}:1: cannot be read: {error.strerror}; see that it is there and readable"
         raise ConfigError(f"{path} cannot be read", problems=(what,)) from error
@@ -138,9 +175,15 @@ def _form_of(document: dict[str, Any], text: str, name: str) -> PolicyFile:
     except ValidationError as error:
         problems = tuple(
             _told(Problem(_named(each["loc"]), _said(each)), text, name)
-            for each in error.errors(include_url=False)
+            for each in _first_causes(error.errors(include_url=False))
         )
         raise ConfigError(f"{name} is wrong", problems=by_line(problems)) from error
+
+
+def _first_causes(errors: list[Any]) -> list[Any]:
+    """Returns what is wrong without lists that are empty only for what is wrong in them."""
+    inner = {each["loc"][:-1] for each in errors}
+    return [each for each in errors if each["type"] != "too_short" or each["loc"] not in inner]
 
 
 def _said(error: Any) -> str:
@@ -150,6 +193,10 @@ def _said(error: Any) -> str:
         return f"there is no such key; {suggested(str(place[-1]), known)}"
     if kind == "literal_error":
         return f"must be {error['ctx']['expected']}"
+    if kind in _BOUNDS:
+        is_percent = kind == "less_than_equal" and place[-1] in _SHARES
+        cure = "; write 10 % as 0.1" if is_percent else ""
+        return _BOUNDS[kind].format_map(error["ctx"]) + cure
     return _WORDS.get(kind) or str(error["msg"]).removeprefix("Value error, ")
 
 

@@ -158,11 +158,11 @@ def test_times_are_days_the_stores_own_or_instants(
         ("[caps]\nper_visitor_dya = 3", "3: caps.per_visitor_dya: there is no such key; did you"),
         ("[capz]", "2: capz: there is no such key; did you mean caps?"),
         ('[caps]\ncooldown_s = "3"', "3: caps.cooldown_s: needs a whole number, without quotes"),
-        ("[caps]\ncooldown_s = -1", "3: caps.cooldown_s: Input should be greater than or equal"),
+        ("[caps]\ncooldown_s = -1", "3: caps.cooldown_s: must be at least 0"),
         ('[caps]\nquiet_hours = ["22:00"]', "3: caps.quiet_hours.0: write two times of the day"),
         ('[caps]\nquiet_hours = ["22:00-22:00"]', "3: caps.quiet_hours.0: write two times"),
         ("[margins]\nA = inf", "3: margins.A: needs a finite number"),
-        ("[exploration]\nshare = 1.5", "3: exploration.share: Input should be less than or equal"),
+        ("[exploration]\nshare = 1.5", "3: exploration.share: must be at most 1; write 10 %"),
         ("[rules]\nx = 3", "3: rules.x: needs a table"),
         ("[rules.x]", "2: rules.x: changes nothing; give it a weight, or forbid = true"),
         ("[rules.x]\nforbid = true\nweight = 2", "4: rules.x.weight: what is forbidden has no"),
@@ -339,6 +339,50 @@ def test_check_reads_a_policy_by_itself_and_with_its_store(tmp_path: Path) -> No
     other.write_text('# a policy\nversion = "v1"\n[rules.x]\nforbid = 1\n', encoding="utf-8")
     told = checked(other)[1]
     assert told[str(other)] == [f"{other}:4: rules.x.forbid: needs true or false, without quotes"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[control]\nshare = 10\n", "policy.toml:3: control.share: must be at most 1; write 10 %"),
+        ("[margins]\nA = -1\n", "policy.toml:3: margins.A: must be at least 0"),
+        (f"{CAMPAIGN}budget = 0\n", "policy.toml:8: campaigns.cheese.budget: must be at least 1"),
+    ],
+)
+def test_a_number_out_of_bounds_is_told_with_its_bound(text: str, said: str) -> None:
+    """The validator's own words would say less, and nothing of per cent."""
+    (found,) = problems(text)
+    assert found.startswith(said)
+
+
+def test_a_wrong_channel_is_one_problem() -> None:
+    """The list is not called empty for what is wrong in it."""
+    (found,) = problems(f'{CAMPAIGN}channels = ["email"]\n')
+    assert "must be 'screen', 'receipt' or 'reply'" in found
+
+
+def test_a_file_without_a_version_is_told_so_and_not_taken_for_an_agents(tmp_path: Path) -> None:
+    """Whatever it is called; a mark of some editors before its first line spoils nothing."""
+    path = tmp_path / "other.toml"
+    path.write_text("\ufeff[caps]\ncooldown_s = 5\n", encoding="utf-8")
+    assert problems_of(path) == [f"{path}:1: version: is missing; add it"]
+    path.write_text('\ufeffversion = "v1"\n[caps]\ncooldown_s = 5\n', encoding="utf-8")
+    assert problems_of(path) == []
+
+
+def test_a_department_that_no_zone_sells_is_noted_and_is_no_error(tmp_path: Path) -> None:
+    """One file serves many stores, and a typo must not go unseen."""
+    agent, policy = tmp_path / "agent.toml", tmp_path / "policy.toml"
+    policy.write_text('version = "v"\n[rules.a]\nweight = 2\ndepartments = ["dairy", "MEAT"]\n')
+    zone = '[zones.dairy]\ndepartments = ["DAIRY"]'
+    agent.write_text(f'rules = "{policy}"\n{STORE.replace("[zones.dairy]", zone)}')
+    done = CliRunner().invoke(command_line(), ["check", str(agent)])
+    assert done.exit_code == 0
+    place = f"  note: {policy}:4: rules.a.departments: no zone here sells"
+    assert done.output.splitlines()[1:] == [
+        f"{place} dairy; did you mean DAIRY?",
+        f"{place} MEAT; there are DAIRY",
+    ]
 
 
 def test_an_agent_without_a_policy_loads_nothing_of_it() -> None:
