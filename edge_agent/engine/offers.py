@@ -13,15 +13,23 @@ from edge_agent.domain.effects import (
     RecordOutcome,
     RedeemOffer,
 )
-from edge_agent.domain.ids import CampaignId
-from edge_agent.domain.offers import GOOD, Redemption, judged, mark_of_code, offer_from, said_again
-from edge_agent.domain.time import MINUTE_MS, datetime_from_ms
+from edge_agent.domain.ids import CampaignId, DecisionId
+from edge_agent.domain.offers import (
+    GOOD,
+    Redemption,
+    code_of,
+    judged,
+    mark_of_code,
+    offer_from,
+    said_again,
+)
+from edge_agent.domain.time import MINUTE_MS, SECOND_MS, datetime_from_ms
 from edge_agent.wire.base import Cause as WireCause
 from edge_agent.wire.offers import OfferReply
 
 if TYPE_CHECKING:
     from edge_agent.domain.decisions import Decision
-    from edge_agent.domain.ids import ProductId
+    from edge_agent.domain.ids import ProductId, VisitorId
     from edge_agent.domain.inputs import Arrival, OfferAsked
     from edge_agent.domain.offers import GivenOffer, Offer
     from edge_agent.domain.rules import Campaign
@@ -48,7 +56,8 @@ def given_with(draft: Draft, decision: Decision) -> dict[CampaignId, GivenOffer]
     key, now_ms = draft.context.offer_key, decision.decided_at_ms
     found: dict[CampaignId, GivenOffer] = {}
     for campaign, products in _limited(decision).items():
-        known = _known_there(draft, decision, draft.offers_of(visitor))
+        held = draft.offers_of(visitor) or _of_stranger(draft, visitor, campaign)
+        known = _known_there(draft, decision, held)
         again = said_again(known, campaign.id, now_ms=now_ms, key=key)
         given = again or offer_from(
             campaign,
@@ -63,6 +72,22 @@ def given_with(draft: Draft, decision: Decision) -> dict[CampaignId, GivenOffer]
             if again is None:
                 draft.add(GiveOffer(offer=given.offer))
     return found
+
+
+def _of_stranger(draft: Draft, visitor: VisitorId, campaign: Campaign) -> tuple[Offer, ...]:
+    """Returns the offers of a campaign that a visitor of whom nothing is stored was given.
+
+    Such is a basket of its own. Its offers name nobody; what it was told leads to them.
+    """
+    context = draft.context
+    since_ms = context.now_ms - (campaign.redeem_within_s or 0) * SECOND_MS
+    codes = (
+        code_of(DecisionId(each.id), campaign.id, key=context.offer_key)
+        for each in draft.state.contacts_of(visitor, since_ms=since_ms)
+        if campaign.id in each.campaigns and each.whose == visitor
+    )
+    found = (draft.state.offer(mark_of_code(code, key=context.offer_key)) for code in codes)
+    return tuple(each for each in found if each is not None)
 
 
 def _known_there(draft: Draft, decision: Decision, offers: tuple[Offer, ...]) -> tuple[Offer, ...]:

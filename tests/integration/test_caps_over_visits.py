@@ -87,3 +87,21 @@ def test_what_was_ignored_takes_consent_to_his_history(tmp_path: Path) -> None:
             said = pays(agent, n, CARD if n % 2 else OTHER)
             known.append(bool(said[0]["rules"]["known"].get("ignored")))
     assert known == [False, False, False, True]
+
+
+def test_a_basket_of_nobody_known_is_given_one_code(tmp_path: Path) -> None:
+    """Each line of it says the same again, after a restart too; the next basket has its own."""
+    rules = tmp_path / "policy.toml"
+    limits = "redeem_within_s = 86400"
+    rules.write_text(POLICY.format(caps="", limits=limits), encoding="utf-8")
+    codes: set[str] = set()
+    for n, basket in enumerate(("b1", "b1", "b2")):
+        at_ms = T0 + n * MINUTE_MS
+        with driven_agent(tmp_path / "s", now_ms=at_ms, extra=MODEL, rules=rules) as agent:
+            for k in (1, 2):
+                what = {"basket": basket, "product": f"p{n}{k}"}
+                agent.take(told("pos-2", "basket.item_added", at_ms + k, f"i{n}{k}", **what))
+            printed = agent.documents("store/s1/receipt/pos-2/offer")
+            codes.update(each["items"][0]["offer"]["code"] for each in printed)
+            assert agent.rows("SELECT count(*) FROM offer") == [(1 + n // 2,)]
+    assert len(codes) == 2
