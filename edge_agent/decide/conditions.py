@@ -162,6 +162,10 @@ class _Checker:
         if fact.kind == "name" and text.kind == "text" and "\\" not in text.word:
             plain = text.word.lstrip("rR")[1:-1]
             self.compared.append(Compared(fact.word, plain, text.at))
+        span = FACT_NAMES[fact.word].span if fact.kind == "name" else None
+        if span and text.kind == "int" and not span[0] <= int(text.word) <= span[1]:
+            what = f"{fact.word} is never {text.word}; it goes from {span[0]} to {span[1]}"
+            raise BadCondition(text.at, what)
 
     def _call(self, node: Node) -> str:
         if node.word in _MACROS:

@@ -34,6 +34,7 @@ class FactName:
         type: One of the types above; a map is from text to text, number or bool.
         about: What it says, for people.
         values: All that it may be; empty where that is no short list.
+        span: Least and greatest of an int that has both.
         is_personal: It rests on who somebody is or did before this visit, and is never known
             before a public screen.
     """
@@ -41,6 +42,7 @@ class FactName:
     type: str
     about: str
     values: tuple[str, ...] = ()
+    span: tuple[int, int] | None = None
     is_personal: bool = False
 
 
@@ -70,9 +72,13 @@ FACT_NAMES: Final[Mapping[str, FactName]] = MappingProxyType(
         "register": FactName(type=TEXT, about="the till; unknown elsewhere"),
         "zone": FactName(type=TEXT, about="the zone; unknown where there is none"),
         "day": FactName(type=TEXT, about="store-local day, such as `2026-12-01`"),
-        "hour": FactName(type=INT, about="store-local hour, 0 to 23"),
-        "minute": FactName(type=INT, about="store-local minute of the hour, 0 to 59"),
-        "weekday": FactName(type=INT, about="store-local weekday: 0 is Monday, 6 is Sunday"),
+        "hour": FactName(type=INT, about="store-local hour, 0 to 23", span=(0, 23)),
+        "minute": FactName(
+            type=INT, about="store-local minute of the hour, 0 to 59", span=(0, 59)
+        ),
+        "weekday": FactName(
+            type=INT, about="store-local weekday: 0 is Monday, 6 is Sunday", span=(0, 6)
+        ),
         "dwell_s": FactName(type=INT, about="whole seconds in this zone so far"),
         "basket_size": FactName(type=INT, about="goods in hand or basket in this visit"),
         "basket": FactName(type=TEXTS, about="which products these are"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 BYTES_MAX: Final = 1_000_000
 _LINE: Final = re.compile(r" \(at line (\d+), column (\d+)\)$")
 _AT_END: Final = " (at end of document)"
+_QUOTED_WHEN: Final = re.compile(r'\s*when\s*=\s*"[^"]*"[^"\s#]')
 _QUOTES: Final = ("'''", '"""')
 # By the validator's own names for what is wrong.
 _WORDS: Final = {
@@ -105,7 +107,8 @@ def unsold(path: Path, config: Config) -> tuple[str, ...]:
 
 def _meant(name: str, sold: frozenset[str]) -> str:
     alike = {each.casefold(): each for each in sorted(sold)}.get(name.casefold())
-    return f"did you mean {alike}?" if alike else suggested(name, sold)
+    near = [alike] if alike else get_close_matches(name, sorted(sold), n=1)
+    return f"did you mean {near[0]}?" if near else "see the zones' departments in the agent's file"
 
 
 def text_of(path: Path) -> str:
@@ -165,8 +168,14 @@ def _document(text: str, name: str) -> dict[str, Any]:
         last = str(max(1, len(text.splitlines())))
         line, column = (found[1], f"column {found[2]}: ") if found else (last, "")
         reason = _LINE.sub("", said).removesuffix(_AT_END)
-        what = f"{name}:{line}: no TOML: {column}{reason}"
+        what = f"{name}:{line}: no TOML: {column}{reason}{_of_quotes(text, int(line))}"
         raise ConfigError(f"{name} is no TOML", problems=(what,)) from error
+
+
+def _of_quotes(text: str, line: int) -> str:
+    """Returns the cure where a condition with quotes in it stands in the same quotes."""
+    is_cut = _QUOTED_WHEN.match(text.split("\n")[line - 1])
+    return "; put a condition with \" in it between '" if is_cut else ""
 
 
 def _form_of(document: dict[str, Any], text: str, name: str) -> PolicyFile:

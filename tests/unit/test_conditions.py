@@ -62,6 +62,8 @@ def test_what_is_true_of_a_moment_holds(text: str) -> None:
         ("hourr > 3", 0, "nothing is called hourr; did you mean hour?"),
         ("weather == 'rain'", 0, "nothing is called weather; if HQ sends it: fact.weather"),
         ('hour == "17"', 5, "an int never equals a text; write the number without quotes"),
+        ("weekday == 7", 11, "weekday is never 7; it goes from 0 to 6"),
+        ("hour in [22, 24]", 13, "hour is never 24; it goes from 0 to 23"),
         ("zone == 3", 5, "a text never equals an int; write the text in quotes"),
         ("hour = 3", 5, "= compares nothing; write =="),
         ('hour > 3 and zone == "a"', 9, "and is &&"),

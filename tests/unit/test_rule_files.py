@@ -212,6 +212,10 @@ def test_times_are_days_the_stores_own_or_instants(
         (CAMPAIGN.replace("2026-12-08", "1926-12-08"), "6: campaigns.cheese.until: write a day"),
         (CAMPAIGN + "channels = []", "8: campaigns.cheese.channels: is empty"),
         (CAMPAIGN + 'channels = ["mail"]', "8: campaigns.cheese.channels.0: must be 'screen', "),
+        (
+            '[rules.a]\nwhen = "zone == "deli""',
+            "3: no TOML: column 18: Expected newline or end of document after a statement; put a",
+        ),
         ("[x", "2: no TOML: Expected ']' at the end of a table declaration"),
         ("a = [1,\n2", "3: no TOML: Unclosed array"),
         ("a = 1\na = 2\n", "3: no TOML: column 6: Cannot overwrite a value"),
@@ -381,7 +385,7 @@ def test_a_department_that_no_zone_sells_is_noted_and_is_no_error(tmp_path: Path
     place = f"  note: {policy}:4: rules.a.departments: no zone here sells"
     assert done.output.splitlines()[1:] == [
         f"{place} dairy; did you mean DAIRY?",
-        f"{place} MEAT; there are DAIRY",
+        f"{place} MEAT; see the zones' departments in the agent's file",
     ]
 
 
