@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import AbstractContextManager
+import sqlite3
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 
 from edge_agent.domain.time import DAY_MS, MINUTE_MS, SECOND_MS
+from edge_agent.errors import StoreError
+from edge_agent.shell.opening import ENDS_OF_ROT
 from edge_agent.wire import topics
 from tests.factories import T0
 from tests.integration.driven_agent import STORE, TILL, DrivenAgent, driven_agent, told
@@ -177,27 +180,49 @@ def started_on(left: Path, folder: Path, *, at_ms: int = LATER) -> Outcome:
 
 
 def start_in(folder: Path, *, at_ms: int = LATER) -> Outcome:
-    """Starts an agent on a folder, and lets everybody come again."""
-    with running(folder, at_ms) as agent:
-        for n, number in enumerate(CARDS):
-            now_ms = at_ms + n * MINUTE_MS // 2
-            at(now_ms)
-            here = {"visitor": phone(number), "zone": "dairy"}
-            agent.take(told("ble-gw-1", "zone.entered", now_ms, f"again-{at_ms}-{number}", **here))
-            shop(agent, number, now_ms + 2, when=f"again-{at_ms}")
-        said = [*_on_screens(agent), *_on_receipts(agent)]
-        used = _histories(agent, since_ms=at_ms)
-        return Outcome(
-            offers=(
-                *(each for each in said if any(number in each for number in COMPLAINED)),
-                *(each for each in used if any(number in each for number in WITHDREW)),
-            ),
-            n_others=sum(any(number in each for number in CARDS[8:]) for each in said),
-            n_personal=sum(any(number in each for number in CARDS[8:]) for each in used),
-            problems=agent.agent._problems(),
-            counters=dict(agent.road.counters),
-            receipts=tuple(_on_receipts(agent)),
-        )
+    """Starts an agent on a folder, and lets everybody come again.
+
+    Where it meets rot and ends, it is started once more, as its unit would, and everything comes
+    again, as from a broker that heard no acknowledgement. It must not end at every start.
+    """
+    offered: list[str] = []
+    for _ in range(1 + ENDS_OF_ROT):
+        with running(folder, at_ms) as agent:
+            try:
+                _come_again(agent, at_ms)
+                return _outcome_of(agent, at_ms, offered)
+            except (StoreError, sqlite3.Error) as error:
+                agent.agent._opening.note_end(error)
+                offered += _on_receipts(agent)
+                with suppress(sqlite3.Error):
+                    offered += _on_screens(agent)
+    raise AssertionError("it ended at every start")
+
+
+def _come_again(agent: DrivenAgent, at_ms: int) -> None:
+    for n, number in enumerate(CARDS):
+        now_ms = at_ms + n * MINUTE_MS // 2
+        at(now_ms)
+        here = {"visitor": phone(number), "zone": "dairy"}
+        agent.take(told("ble-gw-1", "zone.entered", now_ms, f"again-{at_ms}-{number}", **here))
+        shop(agent, number, now_ms + 2, when=f"again-{at_ms}")
+
+
+def _outcome_of(agent: DrivenAgent, at_ms: int, offered: list[str]) -> Outcome:
+    """Returns what came of it; `offered` is what was said before it ended, if it did."""
+    said = [*_on_screens(agent), *_on_receipts(agent), *offered]
+    used = _histories(agent, since_ms=at_ms)
+    return Outcome(
+        offers=(
+            *(each for each in said if any(number in each for number in COMPLAINED)),
+            *(each for each in used if any(number in each for number in WITHDREW)),
+        ),
+        n_others=sum(any(number in each for number in CARDS[8:]) for each in said),
+        n_personal=sum(any(number in each for number in CARDS[8:]) for each in used),
+        problems=agent.agent._problems(),
+        counters=dict(agent.road.counters),
+        receipts=tuple(_on_receipts(agent)),
+    )
 
 
 def _consent(number: str) -> dict[str, Any]:
