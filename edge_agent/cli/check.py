@@ -110,7 +110,10 @@ def _is_policy(text: str) -> bool:
     top = [*takewhile(lambda line: _HEADER.match(line) is None, text.splitlines())]
     if any(_OF_STORE.match(line) for line in top):
         return False
-    return any(_OF_POLICY.match(line) for line in top) or _OF_RULES.search(text) is not None
+    if any(_OF_POLICY.match(line) for line in top):
+        return True
+    # A mapping's rules are an array, and each may have tables of its own.
+    return _OF_MAPPING.search(text) is None and _OF_RULES.search(text) is not None
 
 
 def _policy_problems(path: Path, config: configuration.Config | None) -> list[str]:
