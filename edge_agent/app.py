@@ -173,8 +173,8 @@ class Agent:
             ended_by = error
             raise
         finally:
-            self._stop()
             self._opening.note_end(ended_by)
+            self._stop()
 
     def _announce(self) -> None:
         while not self.stopping.is_set():

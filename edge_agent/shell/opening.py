@@ -134,7 +134,11 @@ class Opening:
         else:
             return
         noted = {"n_ends": n_ends, "why": str(found)}
-        self._mark.write_text(json.dumps(noted), encoding="utf-8")
+        try:
+            self._mark.write_text(json.dumps(noted), encoding="utf-8")
+        except OSError:
+            # A disk that rots may be full or read-only as well; how it ended must still be told.
+            log.exception("end_not_noted")
 
     def _noted(self) -> _Noted | None:
         try:

@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from edge_agent.domain.time import DAY_MS, HOUR_MS, MINUTE_MS
-from edge_agent.errors import StoreError
+from edge_agent.errors import StoreCorrupt, StoreError
 from edge_agent.shell.opening import ENDS_OF_ROT
 from tests.integration.driven_agent import TILL, told
 from tests.integration.second_copy_trials import (
@@ -259,6 +259,14 @@ def test_one_end_by_sql_sets_nothing_aside_and_two_in_a_row_do(left: Path, tmp_p
                 agent.agent._opening.note_end(end)
         with running(folder, LATER) as agent:
             assert bool(agent.agent._opening.found.set_aside) == is_set_aside
+
+
+def test_an_end_that_cannot_be_noted_hides_no_error(left: Path, tmp_path: Path) -> None:
+    """Where the note would stand is a folder: the agent's own end goes on as it was."""
+    folder = copied(left, tmp_path / "state")
+    with running(folder, LATER) as agent:
+        (folder / f"{DATABASE}.rotten").mkdir()
+        agent.agent._opening.note_end(StoreCorrupt("damaged"))
 
 
 def test_a_message_that_meets_rot_is_not_acknowledged(left: Path, tmp_path: Path) -> None:
