@@ -65,6 +65,7 @@ def visible_sources(
         "basket_size": lambda: len(basket),
         "basket": lambda: list(basket),
         "basket_departments": lambda: _departments(basket, departments),
+        "item": lambda: moment.item,
     }
 
 

@@ -22,6 +22,7 @@ def at_screens(
     cause: Cause,
     member: VisitorId | None,
     in_basket: tuple[ProductId, ...],
+    item: ProductId | None,
     layout: Layout,
     policy: Policy,
 ) -> tuple[Moment, ...]:
@@ -35,6 +36,7 @@ def at_screens(
             visit=visit.id,
             member=member,
             in_basket=in_basket,
+            item=item,
             limit=policy.n_items,
         )
         for screen in layout.screens_by_zone.get(zone, ())
@@ -48,6 +50,7 @@ def at_receipt(
     visit: Visit | None,
     member: VisitorId | None,
     in_basket: tuple[ProductId, ...],
+    item: ProductId,
     policy: Policy,
 ) -> Moment:
     """Returns the moment of an open basket: what may be printed on its receipt."""
@@ -59,6 +62,8 @@ def at_receipt(
         visit=None if visit is None else visit.id,
         member=member,
         in_basket=in_basket,
+        item=item,
+        basket=basket.id,
         limit=policy.n_receipt_items,
     )
 

@@ -96,11 +96,24 @@ class Basket:
         return {each.member: each.at_ms for each in reversed(self.cards)}
 
     @property
+    def quantities(self) -> dict[ProductId, Decimal]:
+        """How much of each of `products` is in it now: pieces, or what was weighed."""
+        if self.sale is None:
+            return {product: n for product, n in self._totals().items() if n > 0}
+        totals: dict[ProductId, Decimal] = {}
+        for line in self.sale.lines:
+            totals[line.product] = totals.get(line.product, Decimal(0)) + line.quantity
+        return totals
+
+    @property
     def products(self) -> tuple[ProductId, ...]:
         """Products in it now, in the order in which they first came in."""
         if self.sale is not None:
             return tuple(dict.fromkeys(line.product for line in self.sale.lines))
+        return tuple(product for product, quantity in self._totals().items() if quantity > 0)
+
+    def _totals(self) -> dict[ProductId, Decimal]:
         totals: dict[ProductId, Decimal] = {}
         for change in self.changes:
             totals[change.product] = totals.get(change.product, Decimal(0)) + change.quantity
-        return tuple(product for product, quantity in totals.items() if quantity > 0)
+        return totals

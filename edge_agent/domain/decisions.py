@@ -7,6 +7,7 @@ from typing import Final
 
 from edge_agent.domain.contacts import Contact
 from edge_agent.domain.ids import (
+    BasketId,
     CampaignId,
     DecisionId,
     ProductId,
@@ -103,6 +104,8 @@ class Moment:
         in_basket: What this visit visibly holds, oldest first; may always be used.
         visitor: For whom; None for the store's default and for a caller who names nobody.
         member: The identified, consenting person behind the visitor.
+        item: The product that was just lifted, scanned or added; None where it is about none.
+        basket: The basket that it is of, at the till or in a request.
         company: Who stands before the screen; None where no answer rests on that.
         concern: What help is wanted with, of moments that the store's rules on help look after.
     """
@@ -114,6 +117,8 @@ class Moment:
     visit: VisitId | None = None
     member: VisitorId | None = None
     in_basket: tuple[ProductId, ...] = ()
+    item: ProductId | None = None
+    basket: BasketId | None = None
     limit: int = 3
     dwell_ms: int = 0
     concern: Concern | None = None

@@ -83,6 +83,23 @@ FACT_NAMES: Final[Mapping[str, FactName]] = MappingProxyType(
         "basket_size": FactName(type=INT, about="goods in hand or basket in this visit"),
         "basket": FactName(type=TEXTS, about="which products these are"),
         "basket_departments": FactName(type=TEXTS, about="the departments of these, each once"),
+        "basket_value": FactName(
+            type=INT,
+            about=(
+                "what the goods in hand or basket cost in all by the catalogue, in the currency's"
+                " smallest unit: 1999 is 19.99; unknown where any of their prices is"
+            ),
+        ),
+        "item": FactName(
+            type=TEXT, about="the product just lifted, scanned or added; unknown elsewhere"
+        ),
+        "item_price": FactName(
+            type=INT,
+            about=(
+                "what one of it costs by the catalogue, in the currency's smallest unit;"
+                " unknown where its price is"
+            ),
+        ),
         "queue": FactName(type=INT, about="length of the zone's queue, as last measured"),
         "occupancy": FactName(type=INT, about="people in the zone, as last counted"),
         "present": FactName(type=INT, about="visitors known to be in the zone now"),

@@ -123,6 +123,10 @@ class Product:
     brand: str | None = None
     minimum_age: int = 0
 
+    def price_in(self, currency: str) -> str | None:
+        """Returns its price; None where none is known, or only one in another currency."""
+        return self.price if self.currency in {None, currency} else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Showing:

@@ -67,6 +67,7 @@ def _moment(draft: Draft, asked: Asked) -> Moment:
         visit=visit.id if visit is not None and is_present else None,
         member=member,
         in_basket=tuple(dict.fromkeys(held)),
+        basket=asked.basket,
         limit=request.limit,
     )
 

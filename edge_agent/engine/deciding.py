@@ -22,7 +22,7 @@ from edge_agent.domain.effects import Count, Publish, ScheduleWake
 from edge_agent.domain.store import Showing
 from edge_agent.domain.time import SECOND_MS
 from edge_agent.domain.visitor import UNKNOWN_MEMBER
-from edge_agent.engine import company, offers, persons
+from edge_agent.engine import company, goods, offers, persons
 from edge_agent.engine.gathering import usable_member
 from edge_agent.engine.ruling import Frame, decision_under_rules, silence_under_rules
 from edge_agent.identify.complaints import have_open_complaint
@@ -112,18 +112,10 @@ def rule_decision(draft: Draft, moment: Moment) -> Decision:
 
 
 def in_basket(draft: Draft, visit: Visit) -> tuple[ProductId, ...]:
-    """Returns what a visit visibly holds: in hand, then in its open baskets.
-
-    Of somebody who is known beyond the day a basket that he left behind is history.
-    """
+    """Returns what a visit visibly holds: in hand, then in its open baskets."""
     held = list(visit.in_hand)
-    baskets = draft.state.baskets_of(visit.visitor)
-    visitor = draft.visitor(visit.visitor) if baskets else None
-    is_known = visitor is not None and visitor.is_identified
-    for basket in baskets:
-        is_open = basket.sale is None and not is_known
-        if is_open or basket.last_at_ms >= visit.started_at_ms:
-            held.extend(basket.products)
+    for basket in goods.baskets_of(draft, visit):
+        held.extend(basket.products)
     return tuple(dict.fromkeys(held))
 
 

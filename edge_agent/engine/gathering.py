@@ -20,7 +20,7 @@ from edge_agent.decide.rule_book import book_of
 from edge_agent.decide.under_rules import outlook_of
 from edge_agent.domain.contacts import channels_answered
 from edge_agent.domain.time import DAY_MS, HOUR_MS, SECOND_MS, datetime_from_ms, local_day_start_ms
-from edge_agent.engine import persons
+from edge_agent.engine import goods, persons
 from edge_agent.identify.consent import PROFILING, has_consent, may_use, refuses, refuses_in
 from edge_agent.state.stages import stage_of
 
@@ -256,6 +256,8 @@ def _sources(
     )
     around: Sources = {
         "dwell_s": lambda: _dwell_s(draft, moment),
+        "basket_value": lambda: goods.value_of(draft, moment),
+        "item_price": lambda: goods.price_of(draft, moment.item),
         "queue": lambda: _level(draft, "queue", zone),
         "occupancy": lambda: _level(draft, "occupancy", zone),
         "present": lambda: None if zone is None else len(draft.present_in(zone)),

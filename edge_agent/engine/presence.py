@@ -117,6 +117,7 @@ def _decide(
         cause=cause,
         member=persons.member_of(draft, draft.visitor(visitor.id) or visitor),
         in_basket=deciding.in_basket(draft, visit),
+        item=mark.product if mark.kind in _HANDLING else None,
         layout=draft.context.layout,
         policy=draft.context.policy,
     )

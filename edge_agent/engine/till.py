@@ -58,7 +58,7 @@ def at_till(draft: Draft, arrival: Arrival) -> None:
     if isinstance(event, wire.SaleVoided):
         purchases.forget(draft, basket)
     if isinstance(event, wire.BasketItemAdded) and arrival.may_decide:
-        _offer(draft, arrival, basket)
+        _offer(draft, arrival, basket, item=ProductId(event.data.product))
 
 
 def resolve_near(
@@ -274,7 +274,7 @@ def _sold(draft: Draft, before: Basket | None, basket: Basket) -> None:
     purchases.remember(draft, basket)
 
 
-def _offer(draft: Draft, arrival: Arrival, basket: Basket) -> None:
+def _offer(draft: Draft, arrival: Arrival, basket: Basket, *, item: ProductId) -> None:
     visit = None if basket.carrier is None else draft.visit_of(basket.carrier)
     in_hand = visit.in_hand if visit is not None and visit.is_open else ()
     moment = at_receipt(
@@ -283,6 +283,7 @@ def _offer(draft: Draft, arrival: Arrival, basket: Basket) -> None:
         visit=visit,
         member=_speaks_for(draft, basket),
         in_basket=tuple(dict.fromkeys((*in_hand, *basket.products))),
+        item=item,
         policy=draft.context.policy,
     )
     deciding.decide(draft, moment)

@@ -10,6 +10,8 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, Final
 
+from edge_agent.domain import money
+
 # Linear units: (base unit, factor, offset) with base = value * factor + offset.
 _UNITS: Final = {
     "mm": ("m", "0.001", "0"), "cm": ("m", "0.01", "0"), "m": ("m", "1", "0"),
@@ -27,14 +29,6 @@ _FAHRENHEIT_OFFSET: Final = Decimal("459.67")
 _FIVE: Final = Decimal(5)
 _NINE: Final = Decimal(9)
 
-# Minor units other than 2 (ISO 4217, list one).
-_MINOR_UNITS: Final = {
-    **dict.fromkeys(
-        ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND",
-         "VUV", "XAF", "XOF", "XPF"), 0
-    ),
-    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
-}  # fmt: skip
 _NUMBER_TEXT_MAX: Final = 40
 _TEXT_MAX: Final = 4_096
 _DIGITS_MAX: Final = 30
@@ -193,7 +187,7 @@ def from_minor_units(value: Number, units: Any) -> Decimal:
 
 def places_of(units: Any) -> int:
     """Returns the decimals of a currency's smallest unit; of a number, itself."""
-    places = _MINOR_UNITS.get(units.upper(), 2) if isinstance(units, str) else units
+    places = money.places_of(units) if isinstance(units, str) else units
     if not isinstance(places, int):
         raise NotConvertible("no minor units")
     return places

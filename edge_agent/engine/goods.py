@@ -1,0 +1,89 @@
+"""What somebody visibly holds, and what it costs by the catalogue."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.domain.money import minor_units
+
+if TYPE_CHECKING:
+    from edge_agent.domain.basket import Basket
+    from edge_agent.domain.decisions import Moment
+    from edge_agent.domain.ids import BasketId, ProductId
+    from edge_agent.domain.visitor import Visit
+    from edge_agent.engine.draft import Draft
+
+_ONE: Final = Decimal(1)
+# Whole numbers of conditions have 64 bits.
+_MOST: Final = 2**63 - 1
+
+
+def baskets_of(draft: Draft, visit: Visit) -> tuple[Basket, ...]:
+    """Returns the baskets whose goods a visit visibly holds.
+
+    Of somebody who is known beyond the day a basket that he left behind is history.
+    """
+    baskets = draft.state.baskets_of(visit.visitor)
+    visitor = draft.visitor(visit.visitor) if baskets else None
+    is_known = visitor is not None and visitor.is_identified
+    return tuple(
+        basket
+        for basket in baskets
+        if (basket.sale is None and not is_known) or basket.last_at_ms >= visit.started_at_ms
+    )
+
+
+def value_of(draft: Draft, moment: Moment) -> int | None:
+    """Returns what the goods in hand or basket cost in all, in whole smallest units of money.
+
+    What a basket holds counts as often as it is there, or by what it weighs; what is in hand
+    alone, or named by a request alone, is one piece. None where a price is not known, and where
+    several people are answered at once: together they hold no one basket.
+    """
+    if moment.company is not None and moment.company.held:
+        return None
+    quantities = _quantities(draft, moment)
+    total = Decimal(0)
+    for product in moment.in_basket:
+        price = known_price(draft, product)
+        if price is None:
+            return None
+        total += Decimal(price) * quantities.get(product, _ONE)
+    return _whole(draft, total)
+
+
+def price_of(draft: Draft, product: ProductId | None) -> int | None:
+    """Returns what one of a product costs, in whole smallest units of money; None if unknown."""
+    price = None if product is None else known_price(draft, product)
+    return None if price is None else _whole(draft, Decimal(price))
+
+
+def known_price(draft: Draft, product: ProductId) -> str | None:
+    """Returns a product's price in the store's currency as the catalogue writes it."""
+    context = draft.context
+    found = context.catalogue.product(product)
+    return None if found is None else found.price_in(context.currency)
+
+
+def _quantities(draft: Draft, moment: Moment) -> dict[ProductId, Decimal]:
+    """Returns how much of each product lies in the baskets that a moment's goods are in."""
+    baskets: dict[BasketId, Basket] = {}
+    named = None if moment.basket is None else draft.basket(moment.basket)
+    if named is not None:
+        baskets[named.id] = named
+    # A receipt is of its own basket alone.
+    if moment.visitor is not None and moment.visit is not None and moment.place.register is None:
+        visit = draft.visit_of(moment.visitor)
+        known = () if visit is None else baskets_of(draft, visit)
+        baskets.update((each.id, each) for each in known)
+    found: dict[ProductId, Decimal] = {}
+    for basket in baskets.values():
+        for product, quantity in basket.quantities.items():
+            found[product] = found.get(product, Decimal(0)) + quantity
+    return found
+
+
+def _whole(draft: Draft, amount: Decimal) -> int | None:
+    found = minor_units(amount, draft.context.currency)
+    return found if found <= _MOST else None
