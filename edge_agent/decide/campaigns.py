@@ -10,7 +10,8 @@ The gates, in their order; each campaign that one of them keeps out is recorded 
 6. cooldown: the last offer to him is too near
    budget, per_day, per_visitor: it was said as often as it may be
 7. products: none of its products can be offered here
-8. control: this is its control group, which is left without it
+8. control: this is its control group, which is left without it; where it would have been said,
+   the store's default stands in its place, or the next best (`Rules.control_gets`)
 
 1 to 5 follow from the moment alone (`opened`); what 6 rests on is gathered only of those that are
 left (`within_caps`). The control group comes last (`withheld`): arms are drawn alike for all to
@@ -27,7 +28,7 @@ from edge_agent.decide.pressure import cap_of
 from edge_agent.domain.decisions import CONTROL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     from edge_agent.decide.known import Known
     from edge_agent.decide.rule_book import RuleBook, Saying
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from edge_agent.domain.rules import Campaign, Caps, Rules
 
 _KEPT_REFUSALS: Final = 4_096
+_WITHOUT: Final = "this is its control group"
+_INSTEAD: Final = "this is its control group, which gets the store's default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +87,15 @@ def without_products(campaigns: Iterable[Campaign]) -> tuple[Shut, ...]:
     return tuple(_shut(each.id, "products", reason) for each in campaigns)
 
 
-def withheld(assignments: Iterable[Assignment]) -> tuple[Shut, ...]:
-    """Returns the campaigns whose control group this is, as kept out."""
+def withheld(assignments: Iterable[Assignment], missed: Container[CampaignId]) -> tuple[Shut, ...]:
+    """Returns the campaigns whose control group this is, as kept out.
+
+    Args:
+        assignments: The arms that were drawn.
+        missed: Those of them in whose place stands the store's default.
+    """
     return tuple(
-        _shut(each.campaign, "control", "this is its control group")
+        _shut(each.campaign, "control", _INSTEAD if each.campaign in missed else _WITHOUT)
         for each in assignments
         if each.arm == CONTROL
     )

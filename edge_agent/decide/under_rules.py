@@ -24,9 +24,10 @@ from edge_agent.decide.pressure import silence_by_caps
 from edge_agent.decide.rule_book import book_of
 from edge_agent.decide.trace import PROPENSITY_DIGITS, record_of
 from edge_agent.domain.decisions import CONTROL, TREATED, Suppression
+from edge_agent.domain.rules import GETS_DEFAULT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from edge_agent.decide.campaigns import Shut
     from edge_agent.decide.gates import Shelf
@@ -110,6 +111,8 @@ class Ruling:
         assignments: The arms of those that could have been said.
         n_candidates: How many products competed.
         popular: What popularity alone would have answered: the comparison.
+        is_default: The answer is the store's default, for a control group that would else have
+            been told of its campaign.
     """
 
     outlook: Outlook
@@ -121,6 +124,7 @@ class Ruling:
     assignments: tuple[Assignment, ...] = ()
     n_candidates: int = 0
     popular: tuple[ProductId, ...] = ()
+    is_default: bool = False
 
     @property
     def arm(self) -> str:
@@ -184,22 +188,29 @@ def ruled(question: Question, outlook: Outlook, shelf: Shelf) -> Ruling:
         reason=STORE_DEFAULT if question.moment.kind == STORE_DEFAULT else "on_offer",
     )
     assignments = _assignments(allowed, empty, known)
-    withheld = campaigns.withheld(assignments)
-    left_out = {each.campaign for each in withheld}
-    best = _ranked(plain, [each for each in offered if each.name not in left_out], known)
-    pick = _picked(best, question, gates)
-    notices = offers.notices([each for each in allowed if each.id not in left_out], scene.saying)
-    may_notice = pick.chosen or question.moment.place.channel != "receipt"
+    left_out = frozenset(each.campaign for each in assignments if each.arm == CONTROL)
+    kept = [each for each in offered if each.name not in left_out]
+    texts = offers.notices((each for each in allowed if each.id not in left_out), scene.saying)
+    best = _ranked(plain, kept, known)
+    missed: frozenset[CampaignId] = frozenset()
+    if left_out and rules.control_gets == GETS_DEFAULT:
+        all_texts = offers.notices(allowed, scene.saying)
+        missed = left_out & _told(_ranked(plain, offered, known), all_texts, question, gates)
+    if missed:
+        best, texts = offers.plain(popular, gates, known, rules) or best, ()
+    pick = _picked(best, question, gates, may_explore=not missed)
+    withheld = campaigns.withheld(assignments, missed)
     return Ruling(
         outlook=outlook,
         pick=pick,
-        notices=notices,
-        notice=notices[0] if notices and may_notice else None,
+        notices=texts,
+        notice=texts[0] if texts and _may_notice(pick.chosen, question) else None,
         refused=tuple(gates.refused),
         shut=(*outlook.shut, *capped, *campaigns.without_products(empty), *withheld),
         assignments=assignments,
         n_candidates=len(best),
         popular=_popular(question, scene),
+        is_default=bool(missed),
     )
 
 
@@ -227,6 +238,8 @@ def explained(ruling: Ruling, reasons: Mapping[ProductId, str]) -> Ruling:
 
 def level_of(ruling: Ruling, moment: Moment, known: Known, *, scored_by: str) -> str:
     """Returns how a decision says that it was found; `scored_by` is the scorer's own level."""
+    if ruling.is_default:
+        return "default"
     if known.rung != ladder.MODEL:
         return ladder.LEVELS[known.rung]
     has_scored = moment.kind != STORE_DEFAULT and ruling.n_candidates > 0
@@ -285,6 +298,21 @@ def _ranked(plain: list[Entry], offered: list[Entry], known: Known) -> list[Entr
     return ranked([*plain, *offered]) if known.rung in ladder.WEIGHED else plain
 
 
+def _told(
+    best: list[Entry], texts: tuple[Notice, ...], question: Question, gates: Gates
+) -> frozenset[CampaignId]:
+    """Returns the campaigns that would be said of ranked candidates, were nothing explored."""
+    shown = slate(best, limit=question.moment.limit, departments=gates.departments)
+    named = {each.campaign.id for each in shown if each.campaign is not None}
+    if texts and _may_notice(shown, question):
+        named.add(texts[0].campaign.id)
+    return frozenset(named)
+
+
+def _may_notice(shown: Sequence[Entry | Candidate], question: Question) -> bool:
+    return bool(shown) or question.moment.place.channel != "receipt"
+
+
 def _in_order(question: Question, shelf: Shelf) -> tuple[ScoredProduct, ...]:
     known = question.known
     if known.rung != ladder.SEGMENT:
@@ -292,12 +320,12 @@ def _in_order(question: Question, shelf: Shelf) -> tuple[ScoredProduct, ...]:
     return ladder.preferred_first(question.scored, known.preferred, shelf.departments)
 
 
-def _picked(best: list[Entry], question: Question, gates: Gates) -> Pick:
+def _picked(best: list[Entry], question: Question, gates: Gates, *, may_explore: bool) -> Pick:
     limit = question.moment.limit
     logged = best[: question.policy.n_logged_candidates]
     # Where nobody is, nobody answers, and nothing is to be learnt.
     is_for_somebody = limit > 0 and question.moment.kind != STORE_DEFAULT
-    may_explore = is_for_somebody and question.known.rung in ladder.WEIGHED
+    may_explore = may_explore and is_for_somebody and question.known.rung in ladder.WEIGHED
     found = explored(
         [_action(each, question) for each in logged] if may_explore else [],
         exploration=question.rules.exploration,

@@ -23,6 +23,11 @@ ACTION_KINDS: Final = ("offer", "content", "service", "question")
 SHARING_MODES: Final = ("newest", "mixed", "rotation")
 """What a screen may do when several people stand before it."""
 
+GETS_DEFAULT: Final = "store_default"
+GETS_NEXT_BEST: Final = "next_best"
+CONTROL_GETS: Final = (GETS_DEFAULT, GETS_NEXT_BEST)
+"""What a control group may get where its campaign would have been said."""
+
 
 class Condition(Protocol):
     """A compiled expression over what is known of a moment."""
@@ -198,6 +203,8 @@ class Rules:
         version: Its name, written into every decision; `none` without a file.
         digest: SHA-256 of its canonical form: the same name may not stand for two contents.
         slot_s: Length of the time slots that are the control group's unit for the unidentified.
+        control_gets: One of `CONTROL_GETS`, where a campaign would have been said to its control
+            group: what sells best in this store and hour, or the best of all else.
         hurry_ms: Left of the time budget, below which the next level of the ladder answers:
             (for the model, for the rules).
         sensitive_departments: Joined with those of the agent's own policy.
@@ -218,6 +225,7 @@ class Rules:
     margins: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     audiences: Mapping[ScreenId, str] = field(default_factory=lambda: MappingProxyType({}))
     slot_s: int = 900
+    control_gets: str = GETS_DEFAULT
     hurry_ms: tuple[int, int] = (0, 0)
 
     @property

@@ -99,6 +99,7 @@ class Maker:
             margins=MappingProxyType(dict(sorted(file.margins.items()))),
             audiences=self._audiences(file),
             slot_s=file.control.slot_s,
+            control_gets=file.control.gets,
             hurry_ms=(file.hurry.model_ms, file.hurry.rules_ms),
         )
 

@@ -108,6 +108,7 @@ class ControlSection(Section):
 
     share: Share = 0.0
     slot_s: Annotated[int, Field(ge=60, le=86_400)] = 900
+    gets: Literal["store_default", "next_best"] = "store_default"
 
 
 class ExplorationSection(Section):

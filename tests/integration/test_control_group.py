@@ -198,15 +198,22 @@ def unit_in(record: dict[str, Any]) -> UnitId:
 def test_every_arm_follows_from_its_record_and_control_is_left_without(day: Day) -> None:
     """Both arms are there, of people and of slots; a control unit is never offered the tea."""
     arms = defaultdict(set)
-    for _, _, record in records(day):
+    defaults = 0
+    for _, visitor, record in records(day):
         unit, (arm,) = unit_in(record), record["rules"]["arms"].values()
         assert list(record["rules"]["arms"]) == ["tea"]
         assert arm == arm_of(unit, TEA, share=0.5)
         arms[unit[0], arm].add(unit)
         offered = set(record["rules"]["offers"].values())
         assert ("tea" in offered) <= (arm == TREATED)
-        is_shut = ["control", "this is its control group", ["tea"]] in record["rules"]["shut"]
-        assert is_shut == (arm == CONTROL)
+        reasons = [why for gate, why, _ in record["rules"]["shut"] if gate == "control"]
+        assert len(reasons) == (arm == CONTROL)
+        if visitor is not None:
+            # Nothing else is shown where it would have been, but what stands there for nobody.
+            gets_default = reasons == ["this is its control group, which gets the store's default"]
+            assert (record["level"] == "default") == gets_default
+            defaults += gets_default
+    assert defaults > SLOTS
     assert {key for key, units in arms.items() if len(units) >= 4} == {
         (kind, arm) for kind in "ps" for arm in (TREATED, CONTROL)
     }

@@ -20,6 +20,7 @@ from edge_agent.domain.decisions import Decision
 from edge_agent.domain.effects import Confirm, Publish
 from edge_agent.domain.ids import ProductId, ScreenId
 from edge_agent.domain.rules import (
+    CONTROL_GETS,
     SHARING_MODES,
     Campaign,
     Caps,
@@ -150,6 +151,7 @@ def all_rules(draw: Any) -> Rules:
         exploration=Exploration(share=draw(st.sampled_from((0.0, 0.5))), draws=16),
         sensitive_departments=draw(st.sampled_from((frozenset(), frozenset({"PHARMACY"})))),
         margins=draw(st.sampled_from(({}, {"DAIRY": 0.2}))),
+        control_gets=draw(st.sampled_from(CONTROL_GETS)),
         hurry_ms=(20, 5),
         sharing={
             ScreenId("dairy-1"): Sharing(mode=draw(st.sampled_from(SHARING_MODES)), turn_s=30)

@@ -13,8 +13,8 @@ from scipy.stats import chi2
 
 from edge_agent.decide.control import arm_of
 from edge_agent.domain.decisions import Decision
-from edge_agent.domain.ids import CampaignId, DecisionId, ProductId
-from edge_agent.domain.rules import Caps, Exploration, Rule, Rules
+from edge_agent.domain.ids import DecisionId, ProductId
+from edge_agent.domain.rules import GETS_NEXT_BEST, Caps, Exploration, Rule, Rules
 from edge_agent.domain.time import DAY_MS, HOUR_MS, local_time
 from edge_agent.replay.again import Knowledge
 from edge_agent.replay.verification import Verifier
@@ -235,26 +235,72 @@ def test_an_offer_without_a_product_to_show_is_kept_out_before_arms_are_drawn() 
     assert ["d0", "stock", "the store has none"] in json.loads(decision.record)["ruled_out"]
 
 
-def test_a_control_group_gets_what_it_would_get_without_the_campaign() -> None:
-    """The arm is its unit's, and stands in the record with the unit."""
-    share = 0.5
-    rules = ruled(campaign("c1", "k3", value=9.0, control_share=share))
-    arms = set()
+def both_arms(rules: Rules) -> dict[str, Decision]:
+    """Returns what each arm of the first campaign is told at the same place, by hour."""
+    first, found = rules.campaigns[0], {}
     for hour in range(12):
         heard = under(rules)
         heard.now_ms = T0 + hour * HOUR_MS
         decision = one(heard, heard.ask(request(zone="dairy")))
         assert decision.unit is not None
-        arm = arm_of(decision.unit, CampaignId("c1"), share=share)
-        arms.add(arm)
-        assert told(decision)["arms"] == {"c1": arm}
+        arm = arm_of(decision.unit, first.id, share=first.control_share)
+        assert told(decision)["arms"] == {first.id: arm}
         assert json.loads(decision.record)["arm"] == arm
-        assert (products_of(decision)[0] == "k3") is (arm == "treated")
-        if arm == "control":
-            heard.rules = ruled()
-            without = one(heard, heard.ask(request(zone="dairy"), cause="again"))
-            assert products_of(decision) == products_of(without)
-    assert arms == {"control", "treated"}
+        found[arm] = decision
+    assert set(found) == {"control", "treated"}
+    return found
+
+
+def reasons_of(decision: Decision) -> set[str]:
+    """Returns why a decision says what it says."""
+    return {each.scored.reason for each in decision.chosen}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        campaign("c1", "k3", value=9.0, control_share=0.5),
+        campaign("c1", kind="content", control_share=0.5),
+    ],
+    ids=["offer", "text"],
+)
+def test_where_its_campaign_would_be_said_a_control_group_gets_the_default(said: Any) -> None:
+    """What sells best, and no other campaign either; its record says so, and nothing is tried."""
+    rules = ruled(
+        said, campaign("c2", "k2", value=1.2), exploration=Exploration(share=1.0, draws=64)
+    )
+    arms = both_arms(rules)
+    control, treated = arms["control"], arms["treated"]
+    assert "c1" in treated.campaigns
+    assert (control.campaigns, control.notice) == ((), None)
+    assert (control.level, reasons_of(control)) == ("default", {"popular_now"})
+    assert products_of(control)[0] == "d0"
+    assert json.loads(control.record)["action_probability"] == 1.0
+    reason = "this is its control group, which gets the store's default"
+    assert ["control", reason, ["c1"]] in told(control)["shut"]
+
+
+def test_a_campaign_that_would_not_be_said_takes_nothing_from_its_control_group() -> None:
+    """It hears what it would hear without that campaign, the others' offers included."""
+    weak = campaign("c1", "k3", value=0.01, control_share=0.5)
+    arms = both_arms(ruled(weak, campaign("c2", "k2", value=9.0)))
+    control, treated = arms["control"], arms["treated"]
+    assert products_of(control) == products_of(treated)
+    assert control.campaigns == treated.campaigns == ("c2",)
+    assert control.level == "model"
+    assert ["control", "this is its control group", ["c1"]] in told(control)["shut"]
+
+
+def test_a_control_group_may_get_the_next_best_instead() -> None:
+    """Then it hears what it would hear without the campaign."""
+    rules = ruled(campaign("c1", "k3", value=9.0, control_share=0.5), control_gets=GETS_NEXT_BEST)
+    arms = both_arms(rules)
+    assert products_of(arms["treated"])[0] == "k3"
+    heard = under(ruled())
+    heard.now_ms = arms["control"].decided_at_ms
+    without = one(heard, heard.ask(request(zone="dairy")))
+    assert products_of(arms["control"]) == products_of(without)
+    assert reasons_of(arms["control"]) == {"bought_together"}
 
 
 # --- gates of products ---------------------------------------------------------------------------
