@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from edge_agent.domain.ids import BasketId, CampaignId, DecisionId, ProductId, VisitorId
 from edge_agent.domain.time import SECOND_MS
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from edge_agent.domain.rules import Campaign
+
+Judgement = Literal["good", "used", "expired", "unknown"]
+"""What a till is told of a code."""
 
 GOOD: Final = "good"
 USED: Final = "used"
@@ -145,7 +148,7 @@ def mark_of_code(code: str, *, key: bytes) -> str:
     return digest.hexdigest()
 
 
-def judged(offer: Offer | None, *, by: str, now_ms: int) -> str:
+def judged(offer: Offer | None, *, by: str, now_ms: int) -> Judgement:
     """Returns what an offer is to whoever asks: `good`, `used`, `expired` or `unknown`.
 
     Args:

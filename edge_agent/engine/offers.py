@@ -122,7 +122,7 @@ def asked(draft: Draft, question: OfferAsked) -> None:
         cause=WireCause(source=request.source, id=request.id),
         issued=datetime_from_ms(now_ms),
         action=request.action,
-        outcome=outcome,  # type: ignore[arg-type]  # one of the four words of `domain.offers`
+        outcome=outcome,
         campaign=None if offer is None else offer.campaign,
         products=() if offer is None else offer.products,
         valid_until=None if offer is None else datetime_from_ms(offer.valid_until_ms),

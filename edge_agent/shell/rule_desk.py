@@ -26,6 +26,7 @@ from edge_agent.shell.health import RULES_IN_FORCE, RULES_PROBLEM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from types import ModuleType
 
     from edge_agent.config import Config
     from edge_agent.ports import UnitOfWork
@@ -54,6 +55,13 @@ class Found:
     def problem(self) -> str | None:
         """What is wrong with it, each place; None when nothing is."""
         return None if self.error is None else _told(self.error)
+
+
+def _files() -> ModuleType:
+    """Returns what reads policies; an agent without one spares its memory."""
+    from edge_agent.shell import rule_files  # noqa: PLC0415 - as said
+
+    return rule_files
 
 
 class RuleDesk:
@@ -127,13 +135,10 @@ class RuleDesk:
     def _found_in(self, named: str | None) -> Found:
         if named is None:
             return Found()
-        # An agent without a policy spares their memory.
-        from edge_agent.shell.rule_files import rules_of, text_of  # noqa: PLC0415
-
         path = Path(named)
         try:
-            text = text_of(path)
-            rules = rules_of(text, name=str(path), config=self._config)
+            text = _files().text_of(path)
+            rules = _files().rules_of(text, name=str(path), config=self._config)
         except ConfigError as error:
             return Found(error=error)
         return Found(rules=rules, text=text, name=str(path))
@@ -178,18 +183,18 @@ class RuleDesk:
 
     def _joined_of(self, text: str) -> Rules:
         if self._joined[0] != text:
-            from edge_agent.shell.rule_files import rules_of  # noqa: PLC0415 - as below
-
-            rules = rules_of(text, name="HQ's campaigns", config=self._config, is_in_force=True)
-            self._joined = (text, rules)
+            self._joined = (text, self._again(text, "HQ's campaigns"))
         return self._joined[1]
 
-    def _go_on_with(self, text: str, version: str) -> None:
-        from edge_agent.shell.rule_files import rules_of  # noqa: PLC0415 - as above
+    def _again(self, text: str, name: str) -> Rules:
+        # Where it stood already, a screen that is gone since spoils nothing.
+        config = self._config
+        rules: Rules = _files().rules_of(text, name=name, config=config, is_in_force=True)
+        return rules
 
+    def _go_on_with(self, text: str, version: str) -> None:
         try:
-            # Where it stood already, a screen that is gone since spoils nothing.
-            self.rules = rules_of(text, name=version, config=self._config, is_in_force=True)
+            self.rules = self._again(text, version)
             self._document = tomllib.loads(text)
         except ConfigError as error:
             # Another release of the agent may read it no more.
