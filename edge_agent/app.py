@@ -53,7 +53,7 @@ from edge_agent.runner.wakes import rebuilt
 from edge_agent.runner.watch import DeviceWatch
 from edge_agent.shell.catalogue import BundleDepartments, StoreCatalogue
 from edge_agent.shell.cipher import DayCipher
-from edge_agent.shell.clock import ReplayClock, SystemClock
+from edge_agent.shell.clock import ReplayClock, SystemClock, monotonic_ns
 from edge_agent.shell.control import SHOW_EGRESS, SHOW_SHADOW_POLICY, ControlServer
 from edge_agent.shell.derived import Shop
 from edge_agent.shell.health import SHADOW_POLICY
@@ -402,6 +402,7 @@ class Agent:
             watermark_ms=self._meta("watermark_ms"),
             observer=Observers(self._shadow, self._policy_shadow),
             rule_book=self._rule_desk,
+            stopwatch=monotonic_ns,
             use_plans=self._use_plans,
         )
 

@@ -57,6 +57,14 @@ class Clock(Protocol):
         ...
 
 
+class Stopwatch(Protocol):
+    """Measures how long something took; nothing that is decided rests on it."""
+
+    def __call__(self) -> int:
+        """Returns nanoseconds that only ever grow; only their differences say something."""
+        ...
+
+
 class Scorer(Protocol):
     """Ranks products; the same request always gets the same answer."""
 

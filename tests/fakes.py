@@ -54,6 +54,7 @@ from edge_agent.engine.draft import Draft
 from edge_agent.engine.persons import is_silenced, person_behind
 from edge_agent.identify.pseudonyms import Pseudonymiser
 from edge_agent.ingest.ordering import mark_of, timing_of
+from edge_agent.ports import Stopwatch
 from edge_agent.runner.wakes import Wakes, rebuilt
 from edge_agent.state.visits import all_stays
 from edge_agent.wire.base import VisitorRef
@@ -633,6 +634,7 @@ class World:
         self.hq_heard_ms: int | None = None
         self.rules: Rules = NEUTRAL
         self.left_ms: float | None = None
+        self.stopwatch: Stopwatch | None = None
         self.watermark_ms = 0
         self.effects: list[Effect] = []
         self._marks: set[int] = set()
@@ -661,6 +663,7 @@ class World:
             hq_heard_ms=self.hq_heard_ms,
             rules=self.rules,
             left_ms=self.left_ms,
+            stopwatch=self.stopwatch,
             unit_key=UNIT_KEY,
             offer_key=OFFER_KEY,
             exits=frozenset(zone.id for zone in layout.zones.values() if zone.is_exit),

@@ -39,14 +39,16 @@ def explain(
         str | None,
         typer.Option("--why-not", help="Say why this product or campaign was not chosen."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the record as it is.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the record and what is beside it.")
+    ] = False,
 ) -> None:
     """Explain one decision: what asked for it, what was weighed, what was ruled out and why.
 
     Examples: edge-agent explain latest · edge-agent explain 01KVB0… --why-not 1029743
     """
     path = database or configuration.load(config).database
-    record, outcomes = _read(path, decision)
+    record, outcomes, spent_us = _read(path, decision)
     if wanted is not None:
         found = why_not(record, wanted)
         if found.outcome == UNPLACED:
@@ -54,9 +56,10 @@ def explain(
         _tell_why_not(record, found, as_json=as_json)
         return
     if as_json:
-        typer.echo(json.dumps({**record, "outcomes": outcomes}, indent=2, ensure_ascii=False))
+        told = {**record, "outcomes": outcomes, "spent_us": spent_us}
+        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
         return
-    for line in explanation(record, outcomes):
+    for line in explanation(record, outcomes, spent_us=spent_us):
         typer.echo(line)
 
 
@@ -103,18 +106,15 @@ def _tell_why_not(record: dict[str, Any], found: WhyNot, *, as_json: bool) -> No
     typer.echo(f"  why not {found.wanted}: {found.text}")
 
 
-def _read(path: Path, decision: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+def _read(path: Path, decision: str) -> tuple[dict[str, Any], list[tuple[str, str]], int | None]:
     connection = open_for_reading(path)
     try:
         if decision == LATEST:
             row = connection.execute(
-                "SELECT id, record FROM decision WHERE visitor IS NOT NULL"
-                " ORDER BY id DESC LIMIT 1"
+                "SELECT * FROM decision WHERE visitor IS NOT NULL ORDER BY id DESC LIMIT 1"
             ).fetchone()
         else:
-            row = connection.execute(
-                "SELECT id, record FROM decision WHERE id = ?", (decision,)
-            ).fetchone()
+            row = connection.execute("SELECT * FROM decision WHERE id = ?", (decision,)).fetchone()
         if row is None:
             typer.echo(f"error: no decision {decision} in {path}", err=True)
             typer.echo("hint: edge-agent tail shows ids as they are made", err=True)
@@ -123,6 +123,8 @@ def _read(path: Path, decision: str) -> tuple[dict[str, Any], list[tuple[str, st
             "SELECT kind, product FROM outcome WHERE decision = ? ORDER BY kind, product",
             (row["id"],),
         ).fetchall()
-        return json.loads(row["record"]), [(kind, product) for kind, product in outcomes]
+        # A recorded day of an older agent has no such column.
+        spent_us = row["spent_us"] if "spent_us" in row.keys() else None  # noqa: SIM118 - a Row
+        return json.loads(row["record"]), [(kind, product) for kind, product in outcomes], spent_us
     finally:
         connection.close()

@@ -11,6 +11,7 @@ EVERYTHING: Final = "*"
 UNPLACED: Final = "unplaced"
 _DIGEST_SHOWN: Final = 12
 _PEOPLE: Final = {0: "nobody knows how many", 1: "1 person"}
+_US_PER_MS: Final = 1_000
 _FACTORS: Final = ("propensity", "value", "context", "lever")
 
 
@@ -30,8 +31,16 @@ class WhyNot:
     gate: str | None = None
 
 
-def explanation(record: dict[str, Any], outcomes: list[tuple[str, str]]) -> list[str]:
-    """Returns a decision's record in words, one line a fact."""
+def explanation(
+    record: dict[str, Any], outcomes: list[tuple[str, str]], *, spent_us: int | None = None
+) -> list[str]:
+    """Returns a decision's record in words, one line a fact, and what is kept beside it.
+
+    Args:
+        record: Of the decision.
+        outcomes: What came of it, and of which product.
+        spent_us: How long it took; None where nobody measured it.
+    """
     return [
         *_head(record),
         *_before(record),
@@ -40,8 +49,14 @@ def explanation(record: dict[str, Any], outcomes: list[tuple[str, str]]) -> list
         *_candidates(record),
         *_beside(record),
         *_ruled_out(record),
+        *(() if spent_us is None else (f"  took       {_milliseconds(spent_us)} ms",)),
         *(f"  outcome    {kind} {product}".rstrip() for kind, product in outcomes),
     ]
+
+
+def _milliseconds(spent_us: int) -> str:
+    spent_ms = spent_us / _US_PER_MS
+    return f"{spent_ms:.1f}" if spent_ms >= 1 else f"{spent_ms:g}"
 
 
 def why_not(record: dict[str, Any], wanted: str) -> WhyNot:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edge_agent.domain.basket import Basket
 from edge_agent.domain.calls import Call
@@ -72,9 +72,16 @@ class SendToHq:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordDecision:
-    """Writes a decision into the log."""
+    """Writes a decision into the log.
+
+    Attributes:
+        spent_us: How long it took to decide, on the monotonic clock; None where nobody measured
+            it. It is kept beside the record and never within, and two effects that differ in it
+            alone are the same: no two runs take the same time.
+    """
 
     decision: Decision
+    spent_us: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

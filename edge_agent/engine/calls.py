@@ -32,7 +32,7 @@ from edge_agent.domain.calls import (
     closed,
 )
 from edge_agent.domain.decisions import Concern
-from edge_agent.domain.effects import Count, Publish, RecordDecision, RecordOutcome, ScheduleWake
+from edge_agent.domain.effects import Count, Publish, RecordOutcome, ScheduleWake
 from edge_agent.domain.time import SECOND_MS
 from edge_agent.engine import deciding, persons
 from edge_agent.identify.consent import PROFILING, STAFF_ASSISTANCE, has_consent, may_use
@@ -114,7 +114,7 @@ def open_call(
         return
     moment = replace(moment, place=replace(moment.place, team=team))
     decision = deciding.rule_decision(draft, moment)
-    draft.add(RecordDecision(decision=decision))
+    draft.record(decision)
     call = _asked(draft, _call_of(decision, team, about, is_signed=is_signed))
     _put(draft, call)
     tell(draft, call, team, status="open", story=story)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from edge_agent.domain.policy import Policy
     from edge_agent.domain.store import Layout
     from edge_agent.domain.time import LocalTime
-    from edge_agent.ports import Catalogue, Scorer
+    from edge_agent.ports import Catalogue, Scorer, Stopwatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,7 @@ class Context:
         rules: What the chain's `policy.toml` says.
         unit_key: The store's key for the units that arms are drawn for (`decide.control`).
         left_ms: Left of the time budget when this input's turn came; None where nobody waits.
+        stopwatch: Measures how long a decision takes; None measures nothing.
     """
 
     now_ms: int
@@ -56,3 +57,4 @@ class Context:
     rules: Rules = NEUTRAL
     unit_key: bytes = b""
     left_ms: float | None = None
+    stopwatch: Stopwatch | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edge_agent.decide.arbitration import arbitrated
 from edge_agent.decide.candidates import gated, request_for
@@ -30,7 +30,7 @@ from edge_agent.publish.screens import receipt_offer_of, recommendation_json
 from edge_agent.wire import topics
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from edge_agent.domain.decisions import Candidate, Cause, Moment
     from edge_agent.domain.ids import CampaignId, ProductId, VisitorId, ZoneId
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from edge_agent.domain.scoring import ScoringRequest
     from edge_agent.domain.visitor import Visit
     from edge_agent.engine.draft import Draft
+
+_NANOSECONDS_PER_US: Final = 1_000
 
 
 def decide(draft: Draft, moment: Moment) -> Decision | None:
@@ -57,7 +59,22 @@ def decide(draft: Draft, moment: Moment) -> Decision | None:
 
 
 def decision_on(draft: Draft, moment: Moment) -> Decision:
-    """Returns the decision on a moment, with its record."""
+    """Returns the decision on a moment, with its record; the draft notes the time it took."""
+    return _timed(draft, moment, _decision_on)
+
+
+def _timed(draft: Draft, moment: Moment, decided: Callable[[Draft, Moment], Decision]) -> Decision:
+    """Returns a decision and notes the time from its moment until its record stood."""
+    stopwatch = draft.context.stopwatch
+    if stopwatch is None:
+        return decided(draft, moment)
+    begun_ns = stopwatch()
+    decision = decided(draft, moment)
+    draft.note_spent(decision.id, (stopwatch() - begun_ns) // _NANOSECONDS_PER_US)
+    return decision
+
+
+def _decision_on(draft: Draft, moment: Moment) -> Decision:
     silence, hq_silent_days = _silence(draft, moment)
     if not draft.context.rules.is_neutral:
         frame = Frame(
@@ -107,6 +124,10 @@ def may_answer(draft: Draft, moment: Moment) -> bool:
 
 def rule_decision(draft: Draft, moment: Moment) -> Decision:
     """Returns the decision on a moment that a rule answers, not the scorer."""
+    return _timed(draft, moment, _rule_decision)
+
+
+def _rule_decision(draft: Draft, moment: Moment) -> Decision:
     # Help by a person is no marketing: a complaint is a reason to come, not to stay away.
     return _decision(draft, moment, None, (), (), level="rule")
 

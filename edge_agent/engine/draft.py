@@ -73,6 +73,7 @@ class Draft:
         self._baskets: dict[BasketId, Basket] = {}
         self._showings: dict[ScreenId, Showing] = {}
         self._calls: dict[DecisionId, Call] = {}
+        self._spent_us: dict[DecisionId, int] = {}
 
     def finished(self) -> Step:
         """Returns all that was collected; visitors first, because the rest refers to them."""
@@ -181,9 +182,13 @@ class Draft:
         before = self.state.n_decisions(visit.id, visit.visitor, since_ms=visit.started_at_ms)
         return before + sum(each.visitor == visit.visitor for each in own)
 
+    def note_spent(self, decision: DecisionId, spent_us: int) -> None:
+        """Notes how long it took to decide; it is written down beside the decision."""
+        self._spent_us[decision] = spent_us
+
     def record(self, decision: Decision) -> None:
         """Writes a decision into the log and counts the campaigns that it says."""
-        self.add(RecordDecision(decision=decision))
+        self.add(RecordDecision(decision=decision, spent_us=self._spent_us.get(decision.id)))
         for campaign in decision.campaigns:
             self.add(CountCampaign(campaign=campaign, day=self.context.local.day, given=1))
 

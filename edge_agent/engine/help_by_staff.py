@@ -12,7 +12,7 @@ from edge_agent.decide.calls import is_queue_over, queue_told
 from edge_agent.decide.pressure import is_cooling_down
 from edge_agent.domain.calls import COMPLAINT, HELP_REQUESTED, LIFT_RETURN, LONG_DWELL, LONG_QUEUE
 from edge_agent.domain.decisions import Cause, Moment, Place
-from edge_agent.domain.effects import Count, Publish, RecordDecision, ScheduleWake
+from edge_agent.domain.effects import Count, Publish, ScheduleWake
 from edge_agent.domain.ids import ZoneId
 from edge_agent.domain.time import SECOND_MS
 from edge_agent.engine import calls, deciding, persons
@@ -223,7 +223,7 @@ def call_staff(
         calls.open_call(draft, moment, zone, story=story, about=about, is_signed=is_signed)
         return
     decision = deciding.rule_decision(draft, moment)
-    draft.add(RecordDecision(decision=decision))
+    draft.record(decision)
     alert = alert_of(decision, zone=zone, locale=draft.context.locale, story=story)
     draft.add(
         Publish(

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         RuleBook,
         Scorer,
         State,
+        Stopwatch,
         UnitOfWork,
     )
     from edge_agent.runner.dead_letters import DeadLetters
@@ -109,10 +110,12 @@ class Road:
         watermark_ms: int,
         observer: Observer | None = None,
         rule_book: RuleBook | None = None,
+        stopwatch: Stopwatch | None = None,
         use_plans: Callable[[tuple[PromotionPlan, ...]], None] = lambda _plans: None,
     ) -> None:
         self._settings = settings
         self._observer = observer
+        self._stopwatch = stopwatch
         self._state = state
         self._unit = unit
         self._people = people
@@ -217,6 +220,7 @@ class Road:
             unit_key=self._people.unit_key,
             rules=self._rules,
             offer_key=self._people.offer_key,
+            stopwatch=self._stopwatch,
         )
 
     @property

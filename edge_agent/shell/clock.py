@@ -59,6 +59,11 @@ def wall_ms() -> int:
     return time.time_ns() // _NANOSECONDS_PER_MS
 
 
+def monotonic_ns() -> int:
+    """Returns nanoseconds that only ever grow, for what is measured (`ports.Stopwatch`)."""
+    return time.monotonic_ns()
+
+
 class SystemClock:
     """The gateway's clock, made out of a wall clock that may be wrong and one that only grows."""
 

@@ -693,6 +693,13 @@ def m023_members_told(database: Database) -> None:
         database.execute(statement)
 
 
+@migrations()
+def m024_time_spent(database: Database) -> None:
+    """Adds how long a decision took, beside its record; of those before nobody knows."""
+    database.execute("ALTER TABLE decision ADD COLUMN spent_us INTEGER")
+    database.execute("UPDATE meta SET value = '24' WHERE key = 'schema_version'")
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is not applied yet, each migration in one transaction with its record."""
     migrations.apply(Database(connection))

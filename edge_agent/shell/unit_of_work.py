@@ -117,8 +117,8 @@ _SQL: Final = {
     ),
     "decision": (
         "INSERT OR IGNORE INTO decision (id, at_ms, moment, visitor, visit, channel, place, zone,"
-        " level, items, popular, record, campaigns, tried, member)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " level, items, popular, record, campaigns, tried, member, spent_us)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     ),
     "tried": (
         "INSERT INTO tried (what, shown, answered) VALUES (?, 1, 0)"
@@ -417,7 +417,7 @@ class UnitOfWork:
         """Queues the rows of one effect that is written down."""
         match effect:
             case effects.RecordDecision():
-                self._record(effect.decision)
+                self._record(effect.decision, effect.spent_us)
             case effects.RecordOutcome():
                 product = effect.product or ""
                 self.add("outcome", (effect.decision, effect.kind, product, effect.at_ms))
@@ -606,7 +606,7 @@ class UnitOfWork:
             self._state.next_mark_id += 1
             self._fresh_marks.setdefault(visit.id, []).append(row)
 
-    def _record(self, decision: Any) -> None:
+    def _record(self, decision: Any, spent_us: int | None) -> None:
         moment, place = decision.moment, decision.moment.place
         where = place.screen or place.register or place.team
         items = rows.products_json(tuple([each.scored.product for each in decision.chosen]))
@@ -629,6 +629,7 @@ class UnitOfWork:
                 rows.campaigns_json(decision.campaigns),
                 decision.tried,
                 _told_with(decision),
+                spent_us,
             ),
         )
         if decision.tried is not None:

@@ -23,6 +23,8 @@ IGNORED_TABLES: Final = {
     "_sqlite_migrations": "when the tables were made, in real time",
 }
 IGNORED_COLUMNS: Final = {
+    ("decision", "spent_us"): "how long it took to decide, which no two runs agree on; whatever a"
+    " decision rests on stands in its record, and a measured duration never does",
     ("mark", "id"): "row numbers of a journal that a restart writes on",
     ("received_at_ms",): "HQ's own clock, in real time",
     ("refused", "id"): "row numbers",

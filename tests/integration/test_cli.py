@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +141,35 @@ def test_explain_tells_why_and_names_nobody(agent: RunningAgent) -> None:
     assert "zone_entered" in done.stdout
     assert "rests on" in done.stdout
     assert "AC:23" not in done.stdout
-    assert answered("explain", "--config", agent.config)["moment"] == "zone_entered"
+    told = answered("explain", "--config", agent.config)
+    assert told["moment"] == "zone_entered"
+    spent_ms = told["spent_us"] / 1_000
+    assert 0 < spent_ms < 10_000
+    said = f"{spent_ms:.1f}" if spent_ms >= 1 else f"{spent_ms:g}"
+    assert f"took       {said} ms" in done.stdout
+
+
+def test_how_long_a_decision_took_is_kept_beside_its_record(agent: RunningAgent) -> None:
+    """Of each decision, the store's defaults among them, and in no record."""
+    with closing(sqlite3.connect(agent.state / "state.db")) as database:
+        rows = database.execute("SELECT spent_us, record FROM decision").fetchall()
+    assert rows
+    assert all(0 < spent_us < 10_000_000 for spent_us, _ in rows)
+    assert not any("spent" in record for _, record in rows)
+
+
+def test_explain_reads_a_recorded_day_of_before_times_were_kept(
+    agent: RunningAgent, tmp_path: Path
+) -> None:
+    """The agent migrates its database; who only reads takes it as it is."""
+    older = tmp_path / "older.db"
+    with closing(sqlite3.connect(older)) as copy:
+        with closing(sqlite3.connect(agent.state / "state.db")) as live:
+            live.backup(copy)
+        copy.execute("ALTER TABLE decision DROP COLUMN spent_us")
+        copy.commit()
+    assert answered("explain", "--database", older)["spent_us"] is None
+    assert "took" not in edge_agent("explain", "--database", older).stdout
 
 
 def test_explain_of_an_unknown_decision(agent: RunningAgent) -> None:

@@ -64,6 +64,20 @@ def test_every_line_of_a_record_is_told() -> None:
 
 
 @pytest.mark.parametrize(
+    ("spent_us", "said"), [(1_834, "1.8 ms"), (12_349, "12.3 ms"), (45, "0.045 ms"), (0, "0 ms")]
+)
+def test_the_time_that_it_took_is_told(spent_us: int, said: str) -> None:
+    """In milliseconds, beside what the record says."""
+    told = explanation(record_of(), [("bought", "k3")], spent_us=spent_us)
+    assert told[-2:] == [f"  took       {said}", "  outcome    bought k3"]
+
+
+def test_a_time_that_nobody_measured_is_not_told() -> None:
+    """As of a decision that an older agent took."""
+    assert not [line for line in explanation(record_of(), []) if "took" in line]
+
+
+@pytest.mark.parametrize(
     ("wanted", "outcome", "gate", "said"),
     [
         ("k3", "chosen", None, "it was chosen"),
