@@ -32,7 +32,7 @@ demo: $(STAMPS)/agent ## a real day in one supermarket: broker, agent, screens a
 
 test: $(STAMPS)/agent $(STAMPS)/test $(STAMPS)/tools ## every test but the long ones, against the built wheel
 	$(call say,tests)
-	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	@$(BIN)/python -m $(if $(ARGS),pytest,tests.tools.lanes) -m "not slow" $(ARGS)
 
 check: $(STAMPS)/agent $(STAMPS)/dev $(STAMPS)/tools ## format, lint, types, import contracts, tests: in this order
 	$(call say,format)
