@@ -513,6 +513,10 @@ class MemoryCatalogue:
         """Returns a product, or None when it is not known."""
         return self._products.get(product)
 
+    def reprice(self, product: ProductId, price: str | None) -> None:
+        """Gives a product another price, or none."""
+        self._products[product] = replace(self._products[product], price=price)
+
     def products_in(self, zone: ZoneId) -> frozenset[ProductId] | None:
         """Returns the products that a zone sells; None when its departments are not known."""
         known = self._layout.zones.get(zone)

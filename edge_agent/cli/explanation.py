@@ -131,6 +131,12 @@ def _known(record: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _costing(record: dict[str, Any], product: str) -> str:
+    """Returns what a product cost, where some rule looked at that."""
+    price = record.get("rules", {}).get("known", {}).get("prices", {}).get(product)
+    return "" if price is None else f"; it costs {price}"
+
+
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_plain(each)}" for name, each in sorted(value.items()))
@@ -150,6 +156,7 @@ def _candidates(record: dict[str, Any]) -> list[str]:
         beside = (
             reason,
             f"offer of {campaign}" if campaign else "",
+            _costing(record, product).removeprefix("; "),
             f"probability {probabilities[rank - 1]:.6f}" if is_tried else "",
         )
         told = ", ".join(each for each in beside if each)
@@ -185,6 +192,7 @@ def _beside(record: dict[str, Any]) -> list[str]:
 def _ruled_out(record: dict[str, Any]) -> list[str]:
     lines = [
         f"  ruled out  {'everything' if product == EVERYTHING else product}: {gate}, {reason}"
+        f"{_costing(record, product)}"
         for product, gate, reason in record["ruled_out"]
     ]
     for gate, reason, campaigns in record.get("rules", {}).get("shut", ()):
@@ -198,7 +206,7 @@ def _kept_out(record: dict[str, Any], wanted: str) -> WhyNot | None:
             text = f"nothing was said at all: {gate}, {reason}"
             return WhyNot(wanted=wanted, outcome="silence", gate=gate, text=text)
         if product == wanted:
-            text = f"it was ruled out: {gate}, {reason}"
+            text = f"it was ruled out: {gate}, {reason}{_costing(record, product)}"
             return WhyNot(wanted=wanted, outcome="refused", gate=gate, text=text)
     for gate, reason, campaigns in record.get("rules", {}).get("shut", ()):
         if wanted in campaigns:
@@ -216,6 +224,7 @@ def _lower(record: dict[str, Any], wanted: str) -> WhyNot | None:
                 f"{name} {factor:g}" for name, factor in zip(_FACTORS, each[1:5], strict=True)
             )
             text = f"it came {rank}. with score {each[5]:.6f} = {told}; {_place(each, least)}"
+            text += _costing(record, each[0])
             return WhyNot(wanted=wanted, outcome="lower", text=text)
     notices = [each[0] for each in record.get("rules", {}).get("notices", ())]
     if wanted in notices:

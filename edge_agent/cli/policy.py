@@ -208,7 +208,7 @@ def _others(
 ) -> _Others:
     key = day.config.model_key
     model = live_bundle(day) if bundle is None else load_bundle(bundle, public_key=key)
-    known = known_of(day, connection, model)
+    known = replace(known_of(day, connection, model), currency=day.config.currency)
     if rules is not None:
         other = replace(load_rules(rules, day.config), exploration=Exploration())
         known = replace(known, rules=other)

@@ -63,7 +63,7 @@ def compare(folder: Path, other: Path, *, as_json: bool) -> None:
     """
     day = found_in(folder)
     with closing(open_for_reading(day.database)) as connection:
-        knowledge = _other(day, connection, other)
+        knowledge = replace(_other(day, connection, other), currency=day.config.currency)
         records = connection.execute("SELECT id, record FROM decision ORDER BY id").fetchall()
         sales = _sales(connection)
     if not records:

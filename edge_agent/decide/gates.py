@@ -36,12 +36,14 @@ class Shelf:
     Attributes:
         minimum_ages: Years from which somebody may be told of them, of those that have any.
         product: A product as it is shown; its brand stands there.
+        price: What a product costs, in the store's currency; None where that is not known.
     """
 
     out_of_stock: frozenset[ProductId]
     departments: Mapping[ProductId, str]
     minimum_ages: Mapping[ProductId, int]
     product: Callable[[ProductId], Product | None]
+    price: Callable[[ProductId], str | None]
 
     def brand(self, product: ProductId) -> str | None:
         """Returns a product's brand."""
@@ -65,6 +67,7 @@ class Gates:
 
     Attributes:
         departments: Of every product that was looked at.
+        prices: Of those of them that have one, where a rule that holds selects by price.
         refused: What was refused, in the order in which it was looked at.
     """
 
@@ -79,13 +82,18 @@ class Gates:
         self._unshown = frozenset(scene.policy.sensitive_departments if is_public else ()) | {""}
         self._department_of = shelf.departments.get
         self._brand_of = shelf.brand if scene.saying.names_brands else None
+        self._price_of = shelf.price if scene.saying.names_prices else None
         self._saying = scene.saying
-        # Where no rule names products or brands, what is said of a department is of its products.
+        # Where no rule names products, brands or prices, what is said of a department is of its
+        # products.
         saying = scene.saying
-        self._is_by_department = not (saying.names_products or saying.names_brands)
+        self._is_by_department = not (
+            saying.names_products or saying.names_brands or saying.names_prices
+        )
         self._of_departments: dict[str | None, Said] = {}
         self._found: dict[ProductId, Said | None] = {}
         self.departments: dict[ProductId, str | None] = {}
+        self.prices: dict[ProductId, str] = {}
         self.refused: list[Suppression] = []
 
     def passed(self, product: ProductId) -> Said | None:
@@ -102,6 +110,7 @@ class Gates:
             product,
             department=self.departments[product],
             brand=None if self._brand_of is None else self._brand_of(product),
+            price=self.prices.get(product),
             campaign=campaign,
         )
 
@@ -121,7 +130,10 @@ class Gates:
     def _said(self, product: ProductId, department: str | None) -> Said:
         if not self._is_by_department:
             brand = None if self._brand_of is None else self._brand_of(product)
-            return self._saying.of(product, department=department, brand=brand)
+            price = None if self._price_of is None else self._price_of(product)
+            if price is not None:
+                self.prices[product] = price
+            return self._saying.of(product, department=department, brand=brand, price=price)
         known = self._of_departments.get(department)
         if known is None:
             known = self._of_departments[department] = self._saying.of(None, department=department)

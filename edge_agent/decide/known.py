@@ -45,6 +45,8 @@ class Known:
         last_offer_ms: When he was last told of a campaign.
         bought: What he bought today or in this visit.
         out_of_stock: Of all that was weighed, what the store has none of.
+        prices: Of all that was weighed, what it costs, where a rule that holds selects by price;
+            what has no known price is not there.
         ignored: Products that were shown to him and led to nothing, and how often.
         uses: Of the campaigns that have a limit.
         unit: What arms are drawn for; None where no campaign has a control group.
@@ -61,6 +63,7 @@ class Known:
     last_offer_ms: int | None = None
     bought: frozenset[ProductId] = frozenset()
     out_of_stock: frozenset[ProductId] = frozenset()
+    prices: Mapping[ProductId, str] = field(default_factory=lambda: MappingProxyType({}))
     ignored: Mapping[ProductId, int] = field(default_factory=lambda: MappingProxyType({}))
     uses: Mapping[CampaignId, Uses] = field(default_factory=lambda: MappingProxyType({}))
     unit: UnitId | None = None
@@ -95,6 +98,7 @@ def document_of(known: Known) -> dict[str, Any]:
         "last_offer_ms": known.last_offer_ms,
         "bought": sorted(known.bought),
         "out_of_stock": sorted(known.out_of_stock),
+        "prices": dict(known.prices),
         "ignored": dict(known.ignored),
         "uses": {campaign: list(uses) for campaign, uses in known.uses.items()},
         "unit": known.unit,
@@ -118,6 +122,7 @@ def known_from(told: Mapping[str, Any]) -> Known:
         last_offer_ms=told.get("last_offer_ms"),
         bought=frozenset(_products(told.get("bought", ()))),
         out_of_stock=frozenset(_products(told.get("out_of_stock", ()))),
+        prices={ProductId(product): each for product, each in told.get("prices", {}).items()},
         ignored={ProductId(product): n for product, n in told.get("ignored", {}).items()},
         uses={CampaignId(each): Uses(*uses) for each, uses in told.get("uses", {}).items()},
         unit=told.get("unit"),

@@ -8,6 +8,7 @@ is remembered too. So two hundred candidates cost no more evaluations than one, 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.domain.identity import once_each
@@ -52,6 +53,7 @@ class Saying:
         self.rules = rules
         self.of_all = _said([each for each in rules if _names_all(each)])
         self.names_brands = any(each.brands for each in rules)
+        self.names_prices = any(each.is_by_price for each in rules)
         self.names_campaigns = any(each.campaigns for each in rules)
         self.forbids_nothing = not any(each.is_forbidden for each in rules)
         self.names_products = any(each.products for each in rules)
@@ -65,25 +67,33 @@ class Saying:
         *,
         department: str | None = None,
         brand: str | None = None,
+        price: str | None = None,
         campaign: CampaignId | None = None,
     ) -> Said:
-        """Returns what is said of a product, an offer on it, or a campaign without one."""
+        """Returns what is said of a product, an offer on it, or a campaign without one.
+
+        Its brand and its price count only where some rule names such.
+        """
         if self.says_all:
             return self.of_all
-        key = (product, department, brand, campaign)
+        key = (product, department, brand, price, campaign)
         known = self._known.get(key)
         if known is None:
             if len(self._known) >= _KEPT_PRODUCTS:
                 self._known.clear()
+            costs = None if price is None else Decimal(price)
             known = self._known[key] = _said(
                 [
                     each
                     for each in self.rules
-                    if _names_all(each)
-                    or product in each.products
-                    or department in each.departments
-                    or brand in each.brands
-                    or campaign in each.campaigns
+                    if each.has_price(costs)
+                    and (
+                        _names_nothing(each)
+                        or product in each.products
+                        or department in each.departments
+                        or brand in each.brands
+                        or campaign in each.campaigns
+                    )
                 ]
             )
         return known
@@ -178,6 +188,10 @@ def _plain_facts(facts: Mapping[str, object]) -> dict[str, object]:
 
 
 def _names_all(rule: Rule) -> bool:
+    return _names_nothing(rule) and not rule.is_by_price
+
+
+def _names_nothing(rule: Rule) -> bool:
     return not (rule.products or rule.departments or rule.brands or rule.campaigns)
 
 

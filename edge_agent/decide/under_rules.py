@@ -9,8 +9,9 @@ holds. So the two cannot disagree.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.decide import campaigns, ladder, offers
@@ -113,6 +114,7 @@ class Ruling:
         popular: What popularity alone would have answered: the comparison.
         is_default: The answer is the store's default, for a control group that would else have
             been told of its campaign.
+        prices: Of the products that were looked at, where a rule that holds selects by them.
     """
 
     outlook: Outlook
@@ -125,6 +127,7 @@ class Ruling:
     n_candidates: int = 0
     popular: tuple[ProductId, ...] = ()
     is_default: bool = False
+    prices: Mapping[ProductId, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def arm(self) -> str:
@@ -211,6 +214,7 @@ def ruled(question: Question, outlook: Outlook, shelf: Shelf) -> Ruling:
         n_candidates=len(best),
         popular=_popular(question, scene),
         is_default=bool(missed),
+        prices=gates.prices,
     )
 
 
@@ -408,7 +412,9 @@ def _document(ruling: Ruling, question: Question) -> dict[str, Any]:
 
 
 def _needed(known: Known, ruling: Ruling) -> Known:
-    """Returns what is known with what was tried of the candidates alone."""
+    """Returns what is known, of prices and of what was tried that which was looked at alone."""
+    if known.prices or ruling.prices:
+        known = replace(known, prices=ruling.prices)
     if not known.tried:
         return known
     names = (action_of(each) for each in ruling.pick.logged)

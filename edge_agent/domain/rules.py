@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -92,8 +93,14 @@ class Campaign:
 class Rule:
     """What changes where a condition holds, for what it names; empty sets name everything.
 
+    With a price it names only those of them whose price is in `[price_from, price_below)`, in the
+    store's currency. What has no known price it does not name, be it that it forbids: a condition
+    too is false of what is not known.
+
     Attributes:
         when: Moments that it is about; None for all.
+        price_from: The lowest price that it names; None for no such limit.
+        price_below: The price from which on it names nothing; None for no such limit.
         weight: What the context weight is multiplied by.
         is_forbidden: Nothing of what it names may be said there.
         reason: For people, in the trace.
@@ -104,10 +111,24 @@ class Rule:
     products: frozenset[ProductId] = frozenset()
     departments: frozenset[str] = frozenset()
     brands: frozenset[str] = frozenset()
+    price_from: Decimal | None = None
+    price_below: Decimal | None = None
     campaigns: frozenset[CampaignId] = frozenset()
     weight: float = 1.0
     is_forbidden: bool = False
     reason: str = ""
+
+    @property
+    def is_by_price(self) -> bool:
+        """Whether it names only what has a price within limits."""
+        return self.price_from is not None or self.price_below is not None
+
+    def has_price(self, price: Decimal | None) -> bool:
+        """Returns whether a price lies within its limits; one that is not known never does."""
+        if price is None:
+            return not self.is_by_price
+        is_enough = self.price_from is None or price >= self.price_from
+        return is_enough and (self.price_below is None or price < self.price_below)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ Without rules `engine.deciding` decides by itself, and nothing of this runs.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edge_agent.decide.candidates import request_for
@@ -28,7 +29,7 @@ from edge_agent.decide.under_rules import (
     unexplained,
 )
 from edge_agent.domain.decisions import Decision
-from edge_agent.engine import gathering
+from edge_agent.engine import gathering, goods
 
 if TYPE_CHECKING:
     from edge_agent.decide.known import Known
@@ -72,6 +73,7 @@ def decision_under_rules(draft: Draft, frame: Frame) -> Decision:
         departments=draft.state.departments(),
         minimum_ages=draft.state.minimum_ages(),
         product=context.catalogue.product,
+        price=partial(goods.known_price, draft),
     )
     ruling = ruled(question, outlook, shelf)
     ruling = explained(ruling, _reasons(draft, request, ruling))

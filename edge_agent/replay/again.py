@@ -9,6 +9,7 @@ lack of stock) is the record's own. The stages are those that decided: scorer, g
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -61,6 +62,8 @@ class Knowledge:
         policy: The numbers that it was decided by, or others.
         rules: The chain's rules that it was decided under, or others.
         minimum_ages: Years from which somebody may be told of products, of those that have any.
+        currency: In which the catalogue's prices stand in for those that no record holds, where
+            other rules or another model look at them; None where a record alone decides.
     """
 
     scorer: Scorer
@@ -69,6 +72,15 @@ class Knowledge:
     policy: Policy
     rules: Rules = NEUTRAL
     minimum_ages: Mapping[ProductId, int] = field(default_factory=lambda: MappingProxyType({}))
+    currency: str | None = None
+
+    def price(self, knew: Known, product: ProductId) -> str | None:
+        """Returns what a product cost when a decision was taken, or else costs by now."""
+        recorded = knew.prices.get(product)
+        if recorded is not None or self.currency is None:
+            return recorded
+        found = self.catalogue.product(product)
+        return None if found is None else found.price_in(self.currency)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +232,7 @@ def _answered(
         departments=known.departments,
         minimum_ages=known.minimum_ages,
         product=known.catalogue.product,
+        price=partial(known.price, question.known),
     )
     ruling = ruled(question, outlook, shelf)
     unsaid = unexplained(ruling)

@@ -31,6 +31,7 @@ def answers_to(look: Look, means: Means) -> tuple[Said, Said | None]:
         policy=look.policy,
         rules=look.rules,
         minimum_ages=look.minimum_ages,
+        currency=look.currency,
     )
     live = _said(recorded_answer(told))
     try:

@@ -77,6 +77,7 @@ class Look:
     policy: Policy
     departments: Mapping[ProductId, str]
     minimum_ages: Mapping[ProductId, int]
+    currency: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,6 +262,7 @@ class PolicyShadow:
                 policy=self._policy,
                 departments=state.departments(),
                 minimum_ages=state.minimum_ages(),
+                currency=context.currency,
             )
         )
 

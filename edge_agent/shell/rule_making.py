@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -159,17 +160,31 @@ class Maker:
             if campaign not in file.campaigns:
                 what = f"there is no campaign {campaign}; {suggested(campaign, file.campaigns)}"
                 self._wrong(what, *top, "campaigns")
+        self._check_prices(top, each)
         return Rule(
             id=name,
             when=self._condition(each.when, (*top, "when")),
             products=frozenset(ProductId(product) for product in each.products),
             departments=frozenset(each.departments),
             brands=frozenset(each.brands),
+            price_from=_price(each.price_from),
+            price_below=_price(each.price_below),
             campaigns=frozenset(CampaignId(campaign) for campaign in each.campaigns),
             weight=1.0 if each.weight is None else each.weight,
             is_forbidden=each.forbid,
             reason=each.reason,
         )
+
+    def _check_prices(self, top: Place, each: RuleSection) -> None:
+        least, end = each.price_from, each.price_below
+        if least is None and end is None:
+            return
+        if end is not None and end <= (least or 0.0):
+            what = f"is not above {'0' if least is None else 'price_from'}; no price ever is there"
+            self._wrong(what, *top, "price_below")
+        if each.campaigns:
+            what = "a campaign has no price, its products have; name those instead"
+            self._wrong(what, *top, "campaigns")
 
     def _condition(self, text: str | None, place: Place) -> CelCondition | None:
         if text is None:
@@ -267,6 +282,11 @@ def _sorted(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _sorted(each) for key, each in value.items()}
     return sorted(value) if isinstance(value, list) else value
+
+
+def _price(stated: float | None) -> Decimal | None:
+    # As it is written: 1.99 and no binary fraction beside it.
+    return None if stated is None else Decimal(repr(stated))
 
 
 def _caps(caps: CapsSection) -> Caps:

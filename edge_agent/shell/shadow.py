@@ -241,6 +241,8 @@ class Shadow:
             minimum_ages=self._state.minimum_ages(),
             # A rule that names brands finds none here: the catalogue is the core's.
             product=lambda _: None,
+            # Nor a price but those that the decision's record holds (`shadow_answer`).
+            price=lambda _: None,
         )
         chosen = answer_of(
             watch.scorer, request, decision, shelf, rules=rules, policy=self._policy

@@ -81,5 +81,6 @@ def _under_rules(
         scored=scored,
         popular=popular,
     )
+    shelf = replace(shelf, price=known.prices.get)
     outlook = outlook_of(decision.moment, known, rules, now_ms=question.now_ms)
     return () if outlook.silence is not None else ruled(question, outlook, shelf).pick.chosen

@@ -82,6 +82,8 @@ Expression = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Factor = Annotated[float, Field(ge=0.0, le=1_000.0)]
 Money = Annotated[float, Field(ge=0.0, le=1_000_000.0)]
+# As much as a catalogue's amounts hold.
+Price = Annotated[float, Field(ge=0.0, le=9_999_999_999.0)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 CountOrNever = Annotated[int, Field(ge=0, le=1_000_000)]
 Seconds = Annotated[int, Field(ge=0, le=31_536_000)]
@@ -170,6 +172,8 @@ class RuleSection(Section):
     products: Names = ()
     departments: Names = ()
     brands: Names = ()
+    price_from: Price | None = None
+    price_below: Price | None = None
     campaigns: Annotated[tuple[Id, ...], Field(max_length=_MOST)] = ()
     weight: Factor | None = None
     forbid: bool = False

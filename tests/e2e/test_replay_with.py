@@ -40,6 +40,16 @@ forbid = true
 departments = ["BAKERY"]
 weight = 1.4
 
+[rules.dear]
+when = 'channel == "screen"'
+price_from = 5.00
+forbid = true
+
+[rules.little-dairy]
+departments = ["DAIRY", "PRODUCE"]
+price_below = 1.50
+weight = 1.2
+
 [campaigns.milk]
 text = "Milk week"
 from = 2017-12-01

@@ -9,6 +9,8 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter, defaultdict
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any, Final
 
 from hypothesis import settings
@@ -61,7 +63,7 @@ from tests.factories import (
     till,
     world,
 )
-from tests.fakes import NEW_YORK, When, World
+from tests.fakes import NEW_YORK, MemoryCatalogue, When, World
 
 OTHER: Final = "AC:23:3F:A0:11:33"
 PHONES: Final = (PHONE, OTHER)
@@ -116,7 +118,7 @@ def campaigns(draw: Any) -> tuple[Campaign, ...]:
 @st.composite
 def said_rules(draw: Any) -> tuple[Rule, ...]:
     """Returns up to three rules."""
-    return tuple(
+    made = tuple(
         Rule(
             id=f"r{n}",
             when=draw(conditions),
@@ -127,6 +129,28 @@ def said_rules(draw: Any) -> tuple[Rule, ...]:
             is_forbidden=draw(st.sampled_from((False, False, True))),
         )
         for n in range(draw(st.integers(0, 3)))
+    )
+    priced: tuple[Rule, ...] = draw(priced_rules())
+    return made + priced
+
+
+@st.composite
+def priced_rules(draw: Any) -> tuple[Rule, ...]:
+    """Returns a rule that selects by price, or none."""
+    limits = ((None, None), (None, None), (2, None), (None, 2), (1, 100))
+    least, end = draw(st.sampled_from(limits))
+    if least is None and end is None:
+        return ()
+    return (
+        Rule(
+            id="by-price",
+            when=draw(conditions),
+            departments=draw(st.frozensets(st.sampled_from(DEPARTMENTS), max_size=1)),
+            price_from=None if least is None else Decimal(least),
+            price_below=None if end is None else Decimal(end),
+            weight=draw(st.sampled_from((0.5, 3.0))),
+            is_forbidden=draw(st.booleans()),
+        ),
     )
 
 
@@ -207,10 +231,22 @@ class Book:
             if not each.is_forbidden or not (each.when is None or each.when.holds(facts)):
                 continue
             is_all = not (each.products or each.departments or each.campaigns)
-            assert not (is_all and chosen)
-            assert not chosen & each.products
-            assert not each.departments & set(departments.values())
+            meant = {product for product in chosen if self._costs(product, each)}
+            assert not (is_all and meant)
+            assert not meant & each.products
+            assert not each.departments & {departments[product] for product in meant}
             assert not each.campaigns & set(decision.campaigns)
+
+    def _costs(self, product: str, rule: Rule) -> bool:
+        """Returns whether a product's price is within a rule's; where it has none, any is."""
+        least, end = rule.price_from, rule.price_below
+        if least is None and end is None:
+            return True
+        known = self.heard.catalogue.product(ProductId(product))
+        if known is None or known.price is None:
+            return False
+        price = Decimal(known.price)
+        return (least is None or least <= price) and (end is None or price < end)
 
     def _judge_campaign(self, name: str, decision: Decision, rules: Rules, day: str) -> None:
         known = next(each for each in rules.campaigns if each.id == name)
@@ -358,6 +394,13 @@ class AnyDay(RuleBasedStateMachine):
         self.heard.command(command("stock", body, version=self.n))
         (self.book.none_left.discard if quantity else self.book.none_left.add)(product)
 
+    @rule(
+        product=st.sampled_from(PRODUCTS), price=st.sampled_from((None, "0.50", "2.00", "150.00"))
+    )
+    def price_changes(self, product: str, price: str | None) -> None:
+        """The catalogue's feed says what something costs from now on, or no longer says it."""
+        self.heard.catalogue.reprice(ProductId(product), price)
+
     @rule(n=st.integers(1, 2))
     def hq_mails(self, n: int) -> None:
         """HQ tells that the card holder was sent so many e-mails just now."""
@@ -379,9 +422,11 @@ class AnyDay(RuleBasedStateMachine):
     def look(self, found: list[Any]) -> None:
         """Judges all that was decided and published."""
         heard = self.heard
+        # Prices change; what decided stands in the record.
+        goods = (replace(each, price=None) for each in factories.products())
         known = Knowledge(
             scorer=heard.scorer,
-            catalogue=heard.catalogue,
+            catalogue=MemoryCatalogue(goods, heard.layout),
             departments=heard.catalogue.departments,
             policy=heard.policy,
             rules=heard.rules,

@@ -1,23 +1,42 @@
-"""Prices of the catalogue: what the conditions of a policy know of them."""
+"""Prices of the catalogue: what conditions know of them, and the rules that select by them."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
 import pytest
 
+from edge_agent.cli.explanation import explanation, why_not
+from edge_agent.decide.known import Known, known_from
+from edge_agent.domain.decisions import Decision, Moment
 from edge_agent.domain.ids import ProductId, ScreenId
 from edge_agent.domain.money import minor_units
-from edge_agent.domain.rules import Sharing
+from edge_agent.domain.rules import Rule, Rules, Sharing
+from edge_agent.replay.again import Knowledge
+from edge_agent.replay.verification import Verifier
+from edge_agent.replay.what_if import taken_under
 from edge_agent.shell.rule_files import rules_of
-from tests.factories import T0, entered, layout, lifted, policy, products, request, till
-from tests.fakes import World
+from tests.factories import (
+    T0,
+    campaign,
+    entered,
+    layout,
+    lifted,
+    policy,
+    presence,
+    products,
+    request,
+    till,
+)
+from tests.fakes import MemoryCatalogue, When, World
 
 PRICES: Final = {"d0": "1.29", "d1": "0.335", "d2": "120.00", "d3": None, "k0": "2", "k1": "3.00"}
 ASKED: Final = "basket_value >= 0 || item_price >= 0 || item != ''"
+PRODUCTS: Final = tuple(each.id for each in products())
 OTHER: Final = "AC:23:3F:A0:11:33"
 
 
@@ -169,3 +188,151 @@ def test_money_is_counted_in_the_smallest_unit_of_its_currency(
 ) -> None:
     """Rounded half up, as tills do."""
     assert minor_units(Decimal(amount), currency) == units
+
+
+# --- rules that select by price ------------------------------------------------------------------
+
+
+def selling(*rules: Rule, **more: Any) -> World:
+    """The store under rules."""
+    heard = store(audience=more.pop("audience", "public"))
+    heard.rules = Rules(version="r1", digest="d1", rules=rules, **more)
+    return heard
+
+
+def told(decision: Decision) -> dict[str, Any]:
+    """A decision's record."""
+    found: dict[str, Any] = json.loads(decision.record)
+    return found
+
+
+def knowledge(heard: World, *, currency: str | None = None) -> Knowledge:
+    """What is at hand when a decision is taken again: of a catalogue that says other prices."""
+    later = [replace(each, price="55.00") for each in products()]
+    return Knowledge(
+        scorer=heard.scorer,
+        catalogue=MemoryCatalogue(later, heard.layout),
+        departments=heard.catalogue.departments,
+        policy=heard.policy,
+        rules=heard.rules,
+        currency=currency,
+    )
+
+
+def on_screen(heard: World) -> Decision:
+    """The decision on whoever enters the dairy; it comes out again from its record alone."""
+    event = presence("zone.entered", event_id="e1", zone="dairy")
+    (decision,) = heard.decisions(heard.take(event))
+    verifier = Verifier(knowledge(heard))
+    assert verifier.differences(decision.id, decision.record) == []
+    return decision
+
+
+def _always(known: Known, _: Moment) -> Known:
+    return known
+
+
+def ruled_out(decision: Decision) -> dict[str, str]:
+    """Which products a rule forbade, with the words."""
+    return {each.product: each.reason for each in decision.suppressions if each.gate == "rule"}
+
+
+def test_what_costs_so_much_is_forbidden_and_what_costs_less_is_not() -> None:
+    """From the very price on; what has no known price is not named."""
+    dear = Rule(id="dear", price_from=Decimal("1.29"), is_forbidden=True, reason="too dear")
+    decision = on_screen(selling(dear))
+    out = ruled_out(decision)
+    assert {"d0", "d2", "k1"} <= out.keys()
+    assert out["d2"] == "dear: too dear"
+    assert not {"d1", "d3", "k2"} & out.keys()
+
+
+def test_what_costs_less_is_weighed_and_the_limit_itself_is_not() -> None:
+    """The context weight of the others stays as it is."""
+    cheap = Rule(id="cheap", price_below=Decimal("1.29"), weight=5.0)
+    decision = on_screen(selling(cheap))
+    weights = {each[0]: each[3] for each in told(decision)["candidates"]}
+    assert {name for name, weight in weights.items() if weight != 1.0} == {"d1"}
+    assert decision.chosen[0].scored.product == "d1"
+
+
+def test_a_price_narrows_what_a_rule_names() -> None:
+    """Of a department that which costs so much; not the department, nor all that does."""
+    dairy = frozenset({"DAIRY"})
+    rule = Rule(id="r", departments=dairy, price_from=Decimal(2), is_forbidden=True)
+    assert ruled_out(on_screen(selling(rule))).keys() == {"d2"}
+
+
+def test_an_offer_on_what_is_forbidden_by_its_price_is_kept_out() -> None:
+    """It has a product that may be said, or it is not said."""
+    rule = Rule(id="r", price_from=Decimal(100), is_forbidden=True)
+    campaigns = (campaign("c1", "d2", value=9.0), campaign("c2", "k1", value=9.0))
+    decision = on_screen(selling(rule, campaigns=campaigns))
+    assert decision.campaigns == ("c2",)
+    assert ["products", "none of its products can be offered here", ["c1"]] in (
+        told(decision)["rules"]["shut"]
+    )
+
+
+def test_in_a_hurry_what_could_be_forbidden_by_its_price_is() -> None:
+    """Nobody looks then whether the condition holds."""
+    never = When(facts={"hour": 3})
+    rule = Rule(id="r", when=never, price_from=Decimal(100), is_forbidden=True)
+    heard = selling(rule, hurry_ms=(20, 5))
+    assert ruled_out(on_screen(heard)) == {}
+    heard.left_ms = 10.0
+    (decision,) = heard.decisions(heard.take(lifted("d0", 1)))
+    heard.left_ms = 1.0
+    (decision,) = heard.decisions(heard.take(lifted("k1", 2)))
+    assert ruled_out(decision).keys() == {"d2"}
+    assert Verifier(knowledge(heard)).differences(decision.id, decision.record) == []
+
+
+def test_the_record_holds_the_prices_that_decided_and_explains_them() -> None:
+    """Of what was looked at and has one; with another price it comes out in another way."""
+    rule = Rule(id="dear", price_from=Decimal(100), is_forbidden=True, reason="locked away")
+    heard = selling(rule)
+    decision = on_screen(heard)
+    record = told(decision)
+    prices = record["rules"]["known"]["prices"]
+    assert (prices["d2"], prices["d1"]) == ("120.00", "0.335")
+    assert not {"d3", "k2"} & prices.keys()
+    lines = "\n".join(explanation(record, []))
+    assert "ruled out  d2: rule, dear: locked away; it costs 120.00" in lines
+    assert "(bought_together, it costs 1.29)" in lines
+    assert why_not(record, "d2").text.endswith("locked away; it costs 120.00")
+    prices["d2"] = "99.99"
+    forged = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert Verifier(knowledge(heard)).differences(decision.id, forged) != []
+
+
+def test_prices_are_in_no_record_where_no_rule_that_holds_selects_by_them() -> None:
+    """It is the same bytes as beside a rule that names none of them."""
+    weight = Rule(id="w", departments=frozenset({"BAKERY"}), weight=2.0)
+    asleep = Rule(id="p", when=When(facts={"hour": 3}), is_forbidden=True)
+    priced = replace(asleep, price_from=Decimal(1))
+    assert on_screen(selling(weight, priced)).record == on_screen(selling(weight, asleep)).record
+
+
+def test_a_new_price_is_heeded_at_once() -> None:
+    """What was said of a product at its old price is not remembered for the new one."""
+    rule = Rule(id="dear", price_from=Decimal(100), is_forbidden=True)
+    heard = selling(rule)
+    assert ruled_out(on_screen(heard)).keys() == {"d2"}
+    heard.catalogue.reprice(ProductId("d2"), "99.00")
+    heard.catalogue.reprice(ProductId("d4"), "100.00")
+    (decision,) = heard.decisions(heard.take(lifted("d0", 1)))
+    assert ruled_out(decision).keys() == {"d4"}
+
+
+def test_other_rules_take_recorded_prices_and_todays_beside_them() -> None:
+    """A day that knew no prices is put to rules that select by them."""
+    plain, dear = selling(), Rule(id="dear", price_from=Decimal(50), is_forbidden=True)
+    with_prices = selling(Rule(id="w", price_from=Decimal(100), weight=2.0))
+    for heard, out in ((plain, {*PRODUCTS}), (with_prices, {"d2", "d3", "k2"})):
+        record = told(on_screen(heard))
+        rules = Rules(version="r2", digest="d2", rules=(dear,))
+        other = replace(knowledge(heard, currency="USD"), rules=rules)
+        known = known_from(record["rules"]["known"])
+        taken = taken_under(record, other, partial(_always, known))
+        assert {each.product for each in taken.refused if each.gate == "rule"} == out

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,11 +97,15 @@ def test_the_example_is_sound_and_says_what_it_says() -> None:
     assert rules.margins == {"GROCERY": 0.45, "PRODUCE": 0.6}
     assert rules.sensitive_departments == {"DRUG GM"}
     assert [each.id for each in rules.rules] == [
+        "dear-bottles-off-the-screens",
+        "little-things-at-the-till",
         "no-beer-in-the-morning",
         "own-brand",
         "short-queue-first",
         "soup-when-it-rains",
     ]
+    limits = (rules.rules[0].price_from, rules.rules[1].price_below)
+    assert limits == (Decimal(100), Decimal(2))
     assert [each.control_share for each in rules.campaigns] == [0.2, 0.1]
     assert rules.campaigns[0].when is not None
     assert rules.campaigns[0].when.holds({"weekday": 4, "basket_departments": ["MEAT"]})
@@ -167,6 +172,27 @@ def test_times_are_days_the_stores_own_or_instants(
         ("[rules.x]", "2: rules.x: changes nothing; give it a weight, or forbid = true"),
         ("[rules.x]\nforbid = true\nweight = 2", "4: rules.x.weight: what is forbidden has no"),
         ("[rules.x]\nforbid = true\ncampaigns = ['a']", "4: rules.x.campaigns: there is no camp"),
+        (
+            "[rules.x]\nforbid = true\nprice_from = '2'",
+            "4: rules.x.price_from: needs a numb",
+        ),
+        ("[rules.x]\nforbid = true\nprice_from = -1", "4: rules.x.price_from: must be at least 0"),
+        (
+            "[rules.x]\nforbid = true\nprice_to = 1",
+            "4: rules.x.price_to: there is no such key",
+        ),
+        (
+            "[rules.x]\nforbid = true\nprice_from = 2\nprice_below = 2",
+            "5: rules.x.price_below: is not above price_from; no price ever is there",
+        ),
+        (
+            "[rules.x]\nforbid = true\nprice_below = 0",
+            "4: rules.x.price_below: is not above 0; no price ever is there",
+        ),
+        (
+            CAMPAIGN + "[rules.x]\nweight = 2\nprice_below = 2\ncampaigns = ['cheese']",
+            "11: rules.x.campaigns: a campaign has no price, its products have; name those",
+        ),
         ('[rules."a b"]\nforbid = true', "2: rules.a b: takes letters, digits, - and _ alone"),
         ("[rules.x]\nforbid = true\nwhen = ''", "4: rules.x.when: is empty"),
         (
@@ -259,6 +285,17 @@ def test_what_only_a_store_knows_is_checked_with_its_configuration(text: str, wa
         f"policy.toml:{wanted}"
     ]
     read(text)
+
+
+def test_a_price_is_what_is_written() -> None:
+    """No binary fraction beside it; a rule without one has no limits."""
+    dear, plain = read(
+        "[rules.a]\nforbid = true\nprice_from = 0.1\nprice_below = 1.99\n[rules.b]\nweight = 2\n"
+    ).rules
+    assert (dear.price_from, dear.price_below) == (Decimal("0.1"), Decimal("1.99"))
+    prices = ("0.09", "0.10", "1.98", "1.99")
+    assert [dear.has_price(Decimal(each)) for each in prices] == [False, True, True, False]
+    assert (dear.has_price(None), plain.has_price(None)) == (False, True)
 
 
 def test_every_problem_is_told_at_once_and_in_order() -> None:
