@@ -208,7 +208,7 @@ def told(decision: Decision) -> dict[str, Any]:
 
 def knowledge(heard: World, *, currency: str | None = None) -> Knowledge:
     """What is at hand when a decision is taken again: of a catalogue that says other prices."""
-    later = [replace(each, price="55.00") for each in products()]
+    later = [replace(each, price="55.00", currency=None) for each in products()]
     return Knowledge(
         scorer=heard.scorer,
         catalogue=MemoryCatalogue(later, heard.layout),
@@ -308,10 +308,12 @@ def test_the_record_holds_the_prices_that_decided_and_explains_them() -> None:
 
 def test_prices_are_in_no_record_where_no_rule_that_holds_selects_by_them() -> None:
     """It is the same bytes as beside a rule that names none of them."""
-    weight = Rule(id="w", departments=frozenset({"BAKERY"}), weight=2.0)
+    weight = Rule(id="w", products=frozenset({ProductId("k0")}), weight=2.0)
     asleep = Rule(id="p", when=When(facts={"hour": 3}), is_forbidden=True)
     priced = replace(asleep, price_from=Decimal(1))
-    assert on_screen(selling(weight, priced)).record == on_screen(selling(weight, asleep)).record
+    decision = on_screen(selling(weight, priced))
+    assert "prices" not in told(decision)["rules"]["known"]
+    assert decision.record == on_screen(selling(weight, asleep)).record
 
 
 def test_a_new_price_is_heeded_at_once() -> None:
