@@ -32,7 +32,7 @@ LIVE: Final = 'version = "v1"\n'
 SHADOW: Final = """version = "s1"
 [rules.none]
 when = 'zone == "dairy"'
-departments = ["PRODUCE"]
+departments = ["GROCERY", "PRODUCE"]
 forbid = true
 """
 EVERY_ONE: Final = "shadow_every = 1"
