@@ -126,7 +126,9 @@ def test_a_changed_byte_is_told_or_costs_nothing(tmp_path: Path, lines: int) -> 
     n_told = 0
     for place, byte in enumerate(whole):
         for changed in {byte ^ 1 << bit for bit in range(8)} | set(b"\n\t") - {byte}:
-            path.write_bytes(whole[:place] + bytes((changed,)) + whole[place + 1 :])
+            # Put down anew, the file would be written to the disk each time it is closed.
+            with path.open("r+b") as rotten:
+                rotten.write(whole[:place] + bytes((changed,)) + whole[place + 1 :])
             _, found = opened(path)
             n_told += not found.is_sound
             if found.is_sound:

@@ -14,12 +14,15 @@ from edge_agent.domain.ids import ProductId
 from edge_agent.domain.rules import Rule, Rules
 from edge_agent.domain.scoring import ScoredProduct, ScoringRequest
 from edge_agent.errors import BundleError
+from edge_agent.shell import shadow
 from edge_agent.shell.shadow import WAITING, Shadow, Watch, is_worse
 from edge_agent.wire.events import Event
 from tests.factories import campaign, entered, policy, ref, sale, till, world
 from tests.fakes import TinyScorer, World
-from tests.integration.running_agent import wait_for
+from tests.integration.running_agent import DEADLINE_S, wait_for
 
+LOOKS_EVERY_S = 0.05
+"""How often a thread that has nothing to do looks whether it is to end."""
 EVERY_ONE: dict[str, Any] = {"shadow_every": 1, "shadow_min_cases": 4}
 
 
@@ -107,8 +110,9 @@ class Store:
 
 
 @pytest.fixture
-def make() -> Iterator[Callable[..., Store]]:
+def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Store]]:
     """Makes stores whose comparison ends with the test."""
+    monkeypatch.setattr(shadow, "REST_MAX_S", LOOKS_EVERY_S)
     made: list[Store] = []
 
     def store(**numbers: Any) -> Store:
@@ -118,6 +122,9 @@ def make() -> Iterator[Callable[..., Store]]:
     yield store
     for each in made:
         each.shadow.stop()
+        if each.shadow._thread is not None:
+            each.shadow._thread.join(DEADLINE_S)
+            assert not each.shadow._thread.is_alive()
 
 
 def test_the_same_ranking_agrees_wholly_and_hits_alike(make: Callable[..., Store]) -> None:
