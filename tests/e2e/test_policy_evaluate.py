@@ -6,7 +6,6 @@ import json
 import shutil
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -15,10 +14,10 @@ import pytest
 
 from tests.e2e.store import BUNDLE, unbroken
 from tests.e2e.stream import morning
+from tests.integration.commands import ran
 
 pytestmark = pytest.mark.broker
 
-EVALUATE: Final = (sys.executable, "-P", "-m", "edge_agent", "policy", "evaluate")
 EXPLORING: Final = 'version = "exploring"\n[exploration]\nshare = 0.5\n'
 # What the store's best sellers are of counts half; dairy as it is.
 OTHER: Final = 'version = "other"\n[rules.less]\ndepartments = ["GROCERY"]\nweight = 0.5\n'
@@ -53,12 +52,12 @@ def evaluated(folder: Path, *options: str, rules: str = "") -> tuple[int, dict[s
 
 def command(folder: Path, *options: str, rules: str = "") -> subprocess.CompletedProcess[str]:
     """Runs the command."""
-    given = [*EVALUATE, "--state", str(folder), *options]
+    given = ["--state", str(folder), *options]
     if rules:
         path = folder / "other.toml"
         path.write_text(rules)
         given += ["--rules", str(path)]
-    return subprocess.run(given, capture_output=True, text=True, check=False)
+    return ran("policy", "evaluate", *given)
 
 
 def candidates(folder: Path) -> list[str]:
@@ -110,8 +109,7 @@ def test_what_the_day_would_have_got_without_exploring_can_be_relied_on(folder: 
 
 def test_a_day_that_explored_comes_out_again(folder: Path) -> None:
     """Chance is made of what stands in the record: every decision takes the same again."""
-    verify = (*EVALUATE[:4], "replay", "--verify", str(folder), "--json")
-    done = subprocess.run(verify, capture_output=True, text=True, check=False)
+    done = ran("replay", "--verify", folder, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["differing"] == 0
 

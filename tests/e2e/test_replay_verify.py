@@ -6,7 +6,6 @@ import json
 import shutil
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -16,11 +15,11 @@ import pytest
 
 from tests.e2e.store import unbroken
 from tests.e2e.stream import morning
+from tests.integration.commands import ran
 
 pytestmark = pytest.mark.broker
 
 BASKETS: Final = 5
-VERIFY: Final = (sys.executable, "-P", "-m", "edge_agent", "replay", "--verify")
 Change = Callable[[dict[str, Any]], object]
 
 
@@ -44,9 +43,7 @@ def folder(recorded: Path, tmp_path: Path) -> Path:
 
 def verified(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Runs the command."""
-    return subprocess.run(
-        [*VERIFY, str(folder), *options], capture_output=True, text=True, check=False
-    )
+    return ran("replay", "--verify", folder, *options)
 
 
 def changed(folder: Path, change: Change, *, level: str = "model") -> str:

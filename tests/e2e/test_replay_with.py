@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +12,7 @@ import pytest
 from edge_agent.shell.sqlite_db import open_for_reading
 from tests.e2e.store import BUNDLE, running_store
 from tests.e2e.stream import Morning, morning
+from tests.integration.commands import ran
 
 pytestmark = pytest.mark.broker
 
@@ -108,13 +107,7 @@ def ruled(tmp_path_factory: pytest.TempPathFactory, day: Morning) -> Path:
 
 def asked(folder: Path, other: Path) -> dict[str, Any]:
     """Runs the command on a recorded morning and returns its report."""
-    command = [sys.executable, "-P", "-m", "edge_agent", "replay", "--json"]
-    done = subprocess.run(
-        [*command, "--state", str(folder), "--with", str(other)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = ran("replay", "--json", "--state", folder, "--with", other)
     assert done.returncode == 0, done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
     return report
@@ -175,12 +168,7 @@ def test_what_differs_is_told_with_its_reason(plain: Path, tmp_path: Path) -> No
 def test_neither_a_day_nor_rules_alone_is_enough(plain: Path, tmp_path: Path) -> None:
     """What is missing is said, without a trace of Python."""
     for options in (["--state", str(plain)], ["--with", str(tmp_path)]):
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "edge_agent", "replay", *options],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = ran("replay", *options)
         assert done.returncode == 2
         assert "--state DIR and --with" in done.stderr
         assert "Traceback" not in done.stderr

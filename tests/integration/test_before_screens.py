@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,6 +13,7 @@ from typing import Any, Final
 import pytest
 
 from tests.integration.broker import Broker
+from tests.integration.commands import ran
 from tests.integration.running_agent import (
     STORE,
     Device,
@@ -135,8 +134,7 @@ def test_what_was_personal_before_a_kill_gives_way_after_it(
 
 def comes_out_again(agent: RunningAgent) -> None:
     """Fails unless every decision of a stopped agent follows from its record."""
-    command = [sys.executable, "-P", "-m", "edge_agent", "replay", "--verify", str(agent.folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = ran("replay", "--verify", agent.folder)
     assert done.returncode == 0, done.stdout + done.stderr
     assert " 0 differ" in done.stdout
 

@@ -34,6 +34,7 @@ from tests.integration.bridge_process import (
     watcher,
 )
 from tests.integration.broker import Broker, free_port, running_broker
+from tests.integration.commands import ran
 from tests.integration.running_agent import RunningAgent, running_agent
 
 pytestmark = pytest.mark.broker
@@ -666,10 +667,7 @@ def test_over_tls_too(tmp_path: Path, broker: Broker) -> None:
 
 
 def _status(bridge: BridgeProcess) -> dict[str, Any]:
-    command = [sys.executable, "-m", "edge_agent", "bridge", "--status", "--json", "--config"]
-    done = subprocess.run(
-        [*command, str(bridge.settings)], capture_output=True, text=True, check=False
-    )
+    done = ran("bridge", "--status", "--json", "--config", bridge.settings)
     told: dict[str, Any] = json.loads(done.stdout)
     return told
 
@@ -696,15 +694,10 @@ def test_the_service_manager_hears_that_it_is_ready_and_alive(
 def _mapped(
     vendor: str, messages: list[tuple[str, bytes]], *, refused: list[bool]
 ) -> list[object]:
-    command = [sys.executable, "-m", "edge_agent", "map", "-m"]
     events: list[object] = []
     for (topic, payload), is_refused in zip(messages, refused, strict=True):
-        done = subprocess.run(
-            [*command, str(HARDWARE / vendor / "mapping.toml"), "--topic", topic],
-            input=payload,
-            capture_output=True,
-            check=False,
-        )
+        rules = HARDWARE / vendor / "mapping.toml"
+        done = ran("map", "-m", rules, "--topic", topic, typed=payload)
         assert done.returncode == int(is_refused), done.stderr
         events += [json.loads(line) for line in done.stdout.splitlines()]
     return events

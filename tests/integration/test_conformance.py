@@ -36,6 +36,7 @@ from edge_agent.shell.mqtt_client import Incoming, LinkSettings, MqttLink, Subsc
 from edge_agent.web.server import ScreensServer
 from edge_agent.wire import topics
 from provisioning import enrol
+from tests.integration import commands
 from tests.integration.broker import POLL_S, Broker, free_port, running_broker
 from tests.integration.chromium import Chromium, Page, running_chromium
 from tests.integration.enrolled import Client, Store, now, shipped_config
@@ -199,15 +200,7 @@ def command(*arguments: str) -> list[str]:
 
 def ran(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs the command to its end."""
-    return subprocess.run(
-        command(*arguments),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        env=ENVIRONMENT,
-    )
+    return commands.ran("conformance", *arguments)
 
 
 def at(broker: Broker) -> tuple[str, str]:

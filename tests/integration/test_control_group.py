@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing
@@ -24,6 +22,7 @@ from edge_agent.hq.inbox import Refused, message_from
 from edge_agent.hq.store import opened_store
 from edge_agent.wire import topics
 from tests.factories import T0
+from tests.integration.commands import ran
 from tests.integration.driven_agent import CONFIG, STORE, DrivenAgent, driven_agent, told
 from tests.integration.running_agent import BUNDLE
 
@@ -43,7 +42,6 @@ from = 2017-12-01
 until = 2017-12-20
 """
 MODEL: Final = f'[model]\nbundle = "{BUNDLE}"\n'
-EDGE_AGENT: Final = (sys.executable, "-P", "-m", "edge_agent")
 SLOTS: Final = 14
 IN_SLOT: Final = 5
 CARDS: Final = 40
@@ -319,9 +317,7 @@ def test_hq_shows_the_uplift_that_the_store_shows(day: Day, tmp_path: Path) -> N
 
 def shown(*command: str) -> dict[str, Any]:
     """Returns what a command reports."""
-    found = subprocess.run(
-        [*EDGE_AGENT, *command, "--json"], capture_output=True, text=True, check=False
-    )
+    found = ran(*command, "--json")
     assert found.returncode == 0, found.stderr
     report: dict[str, Any] = json.loads(found.stdout)
     return report

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +13,7 @@ import pytest
 from edge_agent.domain.time import HOUR_MS, datetime_from_ms, ms_from_datetime
 from edge_agent.state.drift import last_day_ms
 from tests.integration.broker import Broker
+from tests.integration.commands import ran
 from tests.integration.running_agent import (
     STORE,
     Device,
@@ -34,10 +33,7 @@ CLOCK: Final = "device_clock:ble-2"
 
 
 def _status(agent: RunningAgent, *options: str) -> tuple[int, str]:
-    command = [sys.executable, "-P", "-m", "edge_agent", "status", "--config", str(agent.config)]
-    done = subprocess.run(
-        [*command, *options], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = ran("status", "--config", agent.config, *options)
     return done.returncode, done.stdout
 
 

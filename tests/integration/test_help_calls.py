@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import pytest
 
 from edge_agent.wire import topics
 from tests.integration.broker import Broker
+from tests.integration.commands import ran
 from tests.integration.running_agent import (
     STORE,
     Device,
@@ -89,14 +89,7 @@ class Floor:
 
     def command(self, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
         """Runs `edge-agent ...` on this store to its end."""
-        return subprocess.run(
-            [sys.executable, "-P", "-m", "edge_agent", *arguments, "-c", str(self.agent.config)],
-            capture_output=True,
-            text=True,
-            input=typed,
-            timeout=120,
-            check=False,
-        )
+        return ran(*arguments, "-c", self.agent.config, typed=typed)
 
     def rows(self) -> list[tuple[Any, ...]]:
         """The calls as they are on the disk."""

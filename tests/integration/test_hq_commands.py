@@ -28,6 +28,7 @@ from edge_agent.wire import topics
 from edge_agent.wire.downlink import AnyCommand
 from edge_agent.wire.summaries import DeviceState, GatewayState, Summary, SummaryCell
 from tests.integration.broker import Broker, running_broker
+from tests.integration.commands import ran
 
 pytestmark = pytest.mark.broker
 
@@ -54,14 +55,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def hq_command(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """Runs `edge-agent hq …` to its end."""
-    return subprocess.run(
-        [*PROGRAM, *arguments],
-        capture_output=True,
-        text=True,
-        input=stdin,
-        timeout=60,
-        check=False,
-    )
+    return ran("hq", *arguments, typed=stdin)
 
 
 @contextmanager

@@ -10,7 +10,6 @@ import re
 import shutil
 import signal
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -29,6 +28,7 @@ from edge_agent.shell import key_desk, keyring, keys
 from edge_agent.wire.base import VisitorRef
 from tests.factories import PHONE, T0
 from tests.integration.broker import Broker
+from tests.integration.commands import ran
 from tests.integration.driven_agent import DrivenAgent, driven_agent, entered, told
 from tests.integration.running_agent import device, event, running_agent, visitor, wait_for
 
@@ -358,13 +358,7 @@ def test_yesterday_s_beacon_cannot_be_matched_and_its_key_is_gone(tmp_path: Path
 
 def command(config: Path, *arguments: str) -> dict[str, Any]:
     """Returns what `edge-agent keys …` prints."""
-    result = subprocess.run(
-        [sys.executable, "-m", "edge_agent", "keys", *arguments, "--config", config, "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    result = ran("keys", *arguments, "--config", config, "--json")
     assert result.returncode == 0, result.stderr
     return dict(json.loads(result.stdout))
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
-import sys
 from collections import Counter
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -17,6 +15,7 @@ import pytest
 from edge_agent.domain.time import ms_from_datetime
 from tests.contract.test_devices import DEVICES
 from tests.integration.broker import Broker
+from tests.integration.commands import ran
 from tests.integration.live_load import expected_of, mixed_load
 from tests.integration.running_agent import (
     STORE,
@@ -151,14 +150,7 @@ def refused(agent: RunningAgent) -> Counter[str]:
 
 def command(agent: RunningAgent, *arguments: str) -> tuple[int, Any, str]:
     """Runs a command on the agent's configuration; returns its exit code, JSON and messages."""
-    options = ("--config", str(agent.config), "--json")
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "edge_agent", *arguments, *options],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = ran(*arguments, "--config", agent.config, "--json")
     return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any, Final
 import pytest
 
 from tests.integration.broker import Broker
+from tests.integration.commands import ran
 from tests.integration.running_agent import (
     STORE,
     Device,
@@ -83,13 +82,7 @@ when = 'zone == "bakery" && moment == "zone_entered"'
 
 def told(agent: RunningAgent) -> tuple[int, Any]:
     """What `edge-agent status` says of the rules, and its exit code."""
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "edge_agent", "status", "-c", str(agent.config), "--json"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = ran("status", "-c", agent.config, "--json")
     return done.returncode, json.loads(done.stdout)["rules"]
 
 
@@ -217,11 +210,5 @@ def test_decisions_under_each_policy_are_taken_again(
     with closing(sqlite3.connect(f"file:{agent.state}/state.db?mode=ro", uri=True)) as database:
         records = [json.loads(row[0]) for row in database.execute("SELECT record FROM decision")]
     assert {each["rules"]["version"] for each in records} >= {"v2", "v3"}
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "edge_agent", "replay", "--verify", str(agent.folder)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = ran("replay", "--verify", agent.folder)
     assert done.stdout == f"{len(records)} decisions taken again, 0 differ\n", done.stderr

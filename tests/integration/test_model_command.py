@@ -6,7 +6,6 @@ import json
 import os
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ import pytest
 
 from tests.contract.sealed import CHAIN_KEY, FOREIGN_KEY, RELEASED, release
 from tests.integration.broker import Broker
+from tests.integration.commands import ran
 from tests.integration.running_agent import (
     STORE,
     Device,
@@ -40,14 +40,7 @@ EVENTS_PER_S: Final = 40
 
 def edge_agent(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Runs a command to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "edge_agent", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1"},
-    )
+    return ran(*arguments, environment={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"})
 
 
 def model(agent: RunningAgent, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +14,7 @@ import pytest
 from edge_agent.shell.policy_shadow import Look, Means
 from tests.factories import T0
 from tests.integration.broker import Broker
+from tests.integration.commands import ran
 from tests.integration.driven_agent import DrivenAgent, driven_agent, entered
 from tests.integration.running_agent import (
     STORE,
@@ -50,14 +50,7 @@ bundle = "{Path(__file__).parents[2] / "models" / "artifacts"}"
 
 def edge_agent(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Runs a command to its end."""
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "edge_agent", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "COLUMNS": "220", "NO_COLOR": "1", "OMP_NUM_THREADS": "1"},
-    )
+    return ran(*arguments, environment={**os.environ, "COLUMNS": "220", "NO_COLOR": "1"})
 
 
 def told(agent: RunningAgent) -> Any:

@@ -21,6 +21,7 @@ from edge_agent.shell.mqtt_client import Incoming, LinkSettings, MqttLink, Subsc
 from edge_agent.shell.signing import demo_private_key, verify_command
 from edge_agent.wire.downlink import ProfileCommand
 from tests.integration.broker import Broker, free_port, running_broker
+from tests.integration.commands import ran
 
 pytestmark = pytest.mark.broker
 
@@ -65,16 +66,13 @@ def listening(broker: Broker, topic_filter: str = "store/#") -> Iterator[Listene
 
 
 def command(broker: Broker, *options: str) -> Sequence[str]:
-    """The command line of a replay onto this broker."""
-    address = f"{broker.host}:{broker.port}"
-    return [sys.executable, "-m", "edge_agent", "replay", "--broker", address, *options]
+    """The words of a replay onto this broker."""
+    return ["replay", "--broker", f"{broker.host}:{broker.port}", *options]
 
 
 def report(broker: Broker, *options: str) -> dict[str, Any]:
     """What a replay that ends well reports."""
-    done = subprocess.run(
-        command(broker, *options), capture_output=True, text=True, timeout=DEADLINE_S, check=False
-    )
+    done = ran(*command(broker, *options), timeout_s=DEADLINE_S)
     assert done.returncode == 0, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
@@ -144,7 +142,10 @@ def test_interrupted_replay_ends_in_order_and_says_so(broker: Broker) -> None:
     slow = ("--speed", "60", "--json", "--baskets", "5")
     with listening(broker) as listener:
         process = subprocess.Popen(
-            command(broker, *slow), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "edge_agent", *command(broker, *slow)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         listener.wait_for(1)
         process.send_signal(signal.SIGINT)
@@ -174,9 +175,7 @@ def test_wrong_use_and_missing_data_are_told_apart(
     broker: Broker, options: tuple[str, ...], code: int, words: str
 ) -> None:
     """Exit code 2 is the caller's mistake, 3 the environment's; both say what it is."""
-    done = subprocess.run(
-        command(broker, *options), capture_output=True, text=True, timeout=DEADLINE_S, check=False
-    )
+    done = ran(*command(broker, *options), timeout_s=DEADLINE_S)
     assert done.returncode == code, done.stderr
     assert words in done.stderr
 
@@ -184,9 +183,7 @@ def test_wrong_use_and_missing_data_are_told_apart(
 def test_missing_broker_is_told_with_what_to_do() -> None:
     """Exit code 3, and no trace back."""
     nobody = Broker(folder=Path("unused"), port=free_port())
-    done = subprocess.run(
-        command(nobody, *MORNING), capture_output=True, text=True, timeout=DEADLINE_S, check=False
-    )
+    done = ran(*command(nobody, *MORNING), timeout_s=DEADLINE_S)
     assert done.returncode == 3
     assert "no broker at" in done.stderr
     assert "--broker" in done.stderr

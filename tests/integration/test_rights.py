@@ -29,6 +29,7 @@ from edge_agent.wire.consents import ConsentReceipt
 from edge_agent.wire.downlink import COMMAND
 from tests.integration.broker import Broker, running_broker
 from tests.integration.chromium import running_chromium
+from tests.integration.commands import ran
 from tests.integration.running_agent import (
     STORE,
     Device,
@@ -52,6 +53,10 @@ HANDLE: Final = "crm-handle-0042"
 MILK: Final = "1029743"
 BREAD: Final = "1095275"
 DAIRY: Final = topics.recommendation(STORE, "dairy-1")
+HELD: Final = (
+    "SELECT (SELECT count(*) FROM visitor) + (SELECT count(*) FROM link)"
+    " + (SELECT count(*) FROM consent) + (SELECT count(*) FROM tombstone)"
+)
 EVERYTHING: Final = (
     "marketing", "personal_recommendations", "profiling", "sending_to_hq", "staff_assistance",
 )  # fmt: skip
@@ -61,14 +66,7 @@ def command_line(
     agent: RunningAgent, *arguments: str, typed: str | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Runs `edge-agent visitor …` to its end, with what is piped into it."""
-    return subprocess.run(
-        [sys.executable, "-m", "edge_agent", "visitor", *arguments, "--config", str(agent.config)],
-        capture_output=True,
-        text=True,
-        input=typed or "",
-        timeout=120,
-        check=False,
-    )
+    return ran("visitor", *arguments, "--config", agent.config, typed=typed or "")
 
 
 def answered(agent: RunningAgent, *arguments: str, typed: str) -> dict[str, Any]:
@@ -232,6 +230,20 @@ def hq_of(chain: Chain) -> Iterator[HqReceiver]:
 @pytest.fixture
 def chain(tmp_path: Path) -> Iterator[Chain]:
     """A running agent, its store's broker and HQ's, and who talks to it."""
+    with running_chain(tmp_path) as chain:
+        yield chain
+
+
+@pytest.fixture(scope="module")
+def empty_chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    """One that knows nobody, for all that must change nothing."""
+    with running_chain(tmp_path_factory.mktemp("empty")) as chain:
+        yield chain
+
+
+@contextmanager
+def running_chain(tmp_path: Path) -> Iterator[Chain]:
+    """A running agent, its store's broker and HQ's, and who talks to it, for a block."""
     raw = demo_private_key().public_key().public_bytes_raw()
     key = urlsafe_b64encode(raw).rstrip(b"=").decode()
     with (
@@ -626,9 +638,10 @@ def test_an_identifier_that_was_taken_for_somebody_can_be_unlinked(chain: Chain)
     ],
 )
 def test_a_wrong_use_is_told_and_changes_nothing(
-    chain: Chain, arguments: list[str], typed: str, code: int, says: str
+    empty_chain: Chain, arguments: list[str], typed: str, code: int, says: str
 ) -> None:
     """A clear word, an exit code from 1 to 3, and never the identifier itself."""
+    chain = empty_chain
     words = [each.format(config=chain.agent.config) for each in arguments]
     done = command_line(chain.agent, *words, typed=typed)
     assert done.returncode == code, done.stderr
@@ -637,6 +650,7 @@ def test_a_wrong_use_is_told_and_changes_nothing(
     if typed.strip():
         assert typed not in done.stdout + done.stderr
         assert typed not in chain.agent.log
+    assert chain.count(HELD) == 0
 
 
 def test_without_an_agent_nothing_is_promised(tmp_path: Path) -> None:
