@@ -4,7 +4,7 @@
           -> gates of products -> factors -> order -> exploration -> variety
 
 `engine.ruling` gathers what it rests on and calls it; `replay.again` calls it with what a record
-holds. So the two cannot disagree.
+holds. So the two cannot disagree. The record itself is made in `rule_record`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from edge_agent.decide import campaigns, ladder, offers
 from edge_agent.decide.arbitration import ranked, slate
@@ -20,10 +20,8 @@ from edge_agent.decide.control import assignments_of
 from edge_agent.decide.eligibility import refusal_of
 from edge_agent.decide.exploration import Action, explored
 from edge_agent.decide.gates import Gates, Scene
-from edge_agent.decide.known import document_of as known_document
 from edge_agent.decide.pressure import silence_by_caps
 from edge_agent.decide.rule_book import book_of
-from edge_agent.decide.trace import PROPENSITY_DIGITS, record_of
 from edge_agent.domain.decisions import CONTROL, TREATED, Suppression
 from edge_agent.domain.rules import GETS_DEFAULT
 
@@ -348,91 +346,6 @@ def _picked(best: list[Entry], question: Question, gates: Gates, *, may_explore:
         probability=1.0 if found is None else found.probability,
         probabilities=() if found is None else found.probabilities,
     )
-
-
-def record_under(
-    ruling: Ruling,
-    question: Question,
-    request: ScoringRequest,
-    *,
-    level: str,
-    model: str,
-    hq_silent_days: int | None,
-) -> str:
-    """Returns the record of an answer under rules."""
-    return record_of(
-        question.decision,
-        question.moment,
-        now_ms=question.now_ms,
-        request=request,
-        candidates=ruling.pick.logged,
-        suppressions=ruling.refused,
-        chosen=ruling.pick.chosen,
-        popular=ruling.popular,
-        level=level,
-        model=model,
-        policy=question.policy.version,
-        seed=question.seed,
-        hq_silent_days=hq_silent_days,
-        action_probability=ruling.pick.probability,
-        arm=ruling.arm,
-        rules=_document(ruling, question),
-    )
-
-
-def silent_document(rules: Rules, known: Known | None) -> dict[str, Any]:
-    """Returns what a silence's record holds of the rules; `known` where they are the reason."""
-    document: dict[str, Any] = {"version": rules.version, "digest": rules.digest}
-    if known is not None:
-        document["known"] = known_document(known)
-    return document
-
-
-def _document(ruling: Ruling, question: Question) -> dict[str, Any]:
-    rules, moment = question.rules, question.moment
-    document: dict[str, Any] = {
-        "version": rules.version,
-        "digest": rules.digest,
-        "limit": moment.limit,
-        "known": known_document(_needed(question.known, ruling)),
-        "held": [each.id for each in ruling.outlook.saying.rules],
-        "n_candidates": ruling.n_candidates,
-        "offers": {
-            each.scored.product: each.campaign.id for each in ruling.pick.chosen if each.campaign
-        },
-        "notice": None if ruling.notice is None else ruling.notice.campaign.id,
-        "notices": [_notice(each) for each in ruling.notices],
-        "shut": _grouped(ruling.shut),
-    }
-    if ruling.assignments:
-        document["arms"] = {each.campaign: each.arm for each in ruling.assignments}
-    if ruling.pick.probabilities:
-        document["probabilities"] = list(ruling.pick.probabilities)
-    return document
-
-
-def _needed(known: Known, ruling: Ruling) -> Known:
-    """Returns what is known, of prices and of what was tried that which was looked at alone."""
-    if known.prices or ruling.prices:
-        known = replace(known, prices=ruling.prices)
-    if not known.tried:
-        return known
-    names = (action_of(each) for each in ruling.pick.logged)
-    return replace(known, tried={name: known.tried[name] for name in names if name in known.tried})
-
-
-def _notice(notice: Notice) -> list[Any]:
-    campaign = notice.campaign
-    factors = [notice.propensity, campaign.value, notice.context, campaign.lever]
-    return [campaign.id, *factors, round(notice.score, PROPENSITY_DIGITS)]
-
-
-def _grouped(shut: tuple[Shut, ...]) -> list[list[Any]]:
-    """Returns campaigns that were kept out, those of one gate and reason together."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for each in shut:
-        found.setdefault((each.gate, each.reason), []).append(each.campaign)
-    return [[gate, reason, named] for (gate, reason), named in found.items()]
 
 
 def _action(entry: Entry, question: Question) -> Action:

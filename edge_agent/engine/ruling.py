@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from edge_agent.decide.candidates import request_for
 from edge_agent.decide.gates import Shelf
+from edge_agent.decide.rule_record import record_under, silent_document
 from edge_agent.decide.trace import decision_id_from, record_of
 from edge_agent.decide.under_rules import (
     RANKED,
@@ -22,10 +23,8 @@ from edge_agent.decide.under_rules import (
     level_of,
     looked_at,
     outlook_of,
-    record_under,
     ruled,
     scored_for,
-    silent_document,
     unexplained,
 )
 from edge_agent.domain.decisions import Decision

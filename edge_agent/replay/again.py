@@ -19,16 +19,15 @@ from edge_agent.decide.candidates import CANDIDATES_BEYOND, gated
 from edge_agent.decide.eligibility import BEFORE_UNHEARD, UNHEARD, is_unheard, refusal_of
 from edge_agent.decide.gates import Shelf
 from edge_agent.decide.known import known_from
+from edge_agent.decide.rule_record import record_under, silent_document
 from edge_agent.decide.trace import concern_from, decision_id_from, record_of, request_from
 from edge_agent.decide.under_rules import (
     Question,
     explained,
     level_of,
     outlook_of,
-    record_under,
     ruled,
     scored_for,
-    silent_document,
     unexplained,
 )
 from edge_agent.domain.decisions import Candidate, Cause, Moment, Place, Suppression
