@@ -75,6 +75,10 @@ class StoreFull(StoreError):
     is_transient: ClassVar[bool] = True
 
 
+class StoreRefused(StoreError):
+    """The database takes a row in no transaction, whatever else is written."""
+
+
 class StoreCorrupt(StoreError):
     """The database is damaged."""
 

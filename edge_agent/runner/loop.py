@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.domain.effects import SendToHq
 from edge_agent.domain.time import SECOND_MS
-from edge_agent.errors import StoreError, StoreFull
+from edge_agent.errors import StoreError, StoreFull, StoreRefused
 from edge_agent.runner.calls import Calls
+from edge_agent.runner.parts import parts_of
 from edge_agent.runner.restricting import restricts
+from edge_agent.runner.road import HalfApplied
 from edge_agent.wire import topics
 
 if TYPE_CHECKING:
@@ -155,10 +157,9 @@ class Loop:
 
     def _gather(self) -> list[Message]:
         road = self._road
-        self._begin()
         messages: list[Message] = []
         first = self._next(IDLE_S)
-        self._pass_time()
+        self._take_all(messages)
         if first is None:
             # What was set aside meanwhile, or is held back, is not waited for by anybody.
             self._came_s.clear()
@@ -168,7 +169,11 @@ class Loop:
         message: Message | None = first
         while message is not None:
             messages.append(message)
-            n_events += self._take(message)
+            try:
+                n_events += self._take(message)
+            except HalfApplied:
+                self._undo()
+                n_events = self._take_all(messages)
             if self.calls:
                 break
             if n_events >= self._settings.batch_events or self._summariser.is_due(road.now_ms):
@@ -338,13 +343,9 @@ class Loop:
             if not restricts(link, delivery, max_bytes=max_bytes):
                 continue
             self._reserve.release()
-            self._begin()
-            self._take(message)
-            try:
-                self._write()
-            except StoreError as error:
+            error = self._tried(partial(self._take_all, [message], with_time=False))
+            if error is not None:
                 self._note_trouble(error)
-                self._rebuild()
                 break
             self._acknowledge([message])
             (messages if message in messages else self._ready).remove(message)
@@ -433,26 +434,73 @@ class Loop:
         self._unit.add("meta", ("now_ms", str(self._road.now_ms)))
         self._unit.add("meta", ("watermark_ms", str(self._road.watermark_ms)))
 
-    def _take_all(self, messages: list[Message]) -> None:
-        self._begin()
-        self._pass_time()
-        for message in messages:
-            self._take(message)
+    def _take_all(self, messages: list[Message], *, with_time: bool = True) -> int:
+        """Begins a batch and takes messages into it; returns how many events they held."""
+        while True:
+            self._begin()
+            try:
+                if with_time:
+                    self._pass_time()
+                return sum(self._take(message) for message in messages)
+            except HalfApplied:
+                # Each time another input fails so, and is refused from then on.
+                self._undo()
+
+    def _undo(self) -> None:
+        self._unit.roll_back()
+        self._rebuild()
 
     def _isolate(self, messages: list[Message]) -> None:
         """Takes the messages of a batch that cannot be written one by one, each its own."""
+        is_well = True
         for message in list(messages):
-            self._begin()
-            self._take(message)
-            try:
-                self._write()
-            except StoreError as error:
-                self._rebuild()
-                self._begin()
+            error = self._written_alone(message)
+            if error is not None:
+                is_well = False
                 self._note_trouble(error)
                 messages.remove(message)
                 if self._hold_back is not None:
                     self._hold_back.leave_open(message[1])
+        if is_well:
+            self._note_well()
+
+    def _written_alone(self, message: Message) -> StoreError | None:
+        """Writes the events of a message one by one; returns why it cannot be acknowledged.
+
+        An event that the database refuses whatever else is written becomes a dead letter.
+        """
+        link, delivery = message
+        for part in parts_of(delivery) if link == "store" else (delivery,):
+            error = self._tried(partial(self._take_all, [(link, part)], with_time=False))
+            if error is None:
+                continue
+            if not self._may_give_up(link, part, error):
+                return error
+            log.error("event_unwritable", extra={"fields": {"error": error.message}})
+            if self._tried(partial(self._given_up, part)) is not None:
+                return error
+        return None
+
+    def _may_give_up(self, link: str, delivery: Delivery, error: StoreError) -> bool:
+        """Returns whether a message may go to the dead letters; never what restricts."""
+        if link != "store" or not isinstance(error, StoreRefused):
+            return False
+        return not restricts(link, delivery, max_bytes=self._settings.max_message_bytes)
+
+    def _tried(self, take: Callable[[], object]) -> StoreError | None:
+        """Writes what is taken; returns why that cannot be, when nothing of it is left."""
+        take()
+        try:
+            self._write()
+        except StoreError as error:
+            self._rebuild()
+            self._begin()
+            return error
+        return None
+
+    def _given_up(self, delivery: Delivery) -> None:
+        self._begin()
+        self._road.give_up(delivery)
 
     def _acknowledge(self, messages: list[Message]) -> None:
         store = [delivery for link, delivery in messages if link == "store"]

@@ -83,7 +83,16 @@ _TEAM_LEVEL: Final = 3
 _KNOWN_QUARTERS: Final = 1_000
 _QUARTER_MS: Final = 15 * MINUTE_MS
 REPLY_TOPIC_MAX: Final = 512
+_OWN_ERROR: Final = "an error of the agent's own, see its log"
 _URGENT: Final = (effects.Publish, effects.RecordDecision, effects.Confirm)
+
+
+class HalfApplied(Exception):
+    """Something of an input was applied before it failed; the batch is to be done again."""
+
+
+class Spoilt(Exception):
+    """An input failed half-way when this batch was done before."""
 
 
 class Road:
@@ -150,6 +159,8 @@ class Road:
         )
         # What is refused while a dead letter is tried again: it is a dead letter already.
         self._refused_again: list[Refusal] | None = None
+        # What failed half-way in this batch: refused when the batch is done again.
+        self._spoilt: set[object] = set()
         self.publishes: list[effects.Publish | None] = []
         self.acked: list[tuple[str, ...]] = []
         self._is_urgent = False
@@ -191,6 +202,7 @@ class Road:
 
     def note_committed(self) -> None:
         """Notes that what was taken in is on the disk."""
+        self._spoilt.clear()
         self._seen |= self._marks
         self.mapper.note_committed()
         if self._hq_heard is not None:
@@ -277,9 +289,15 @@ class Road:
         return self._is_urgent
 
     def take(self, delivery: Delivery) -> int:
-        """Takes in one message from the store's broker; returns how many events it held."""
+        """Takes in one message from the store's broker; returns how many events it held.
+
+        Raises:
+            HalfApplied: The batch is to be rolled back and done again.
+        """
         try:
             return self._dispatch(delivery)
+        except HalfApplied:
+            raise
         except Exception as error:
             self._pass_on_rot(error)
             # The per-message boundary: whatever a message does, the next one is taken in.
@@ -343,7 +361,18 @@ class Road:
         """Moves time on and does what is due by then."""
         self.set_now(now_ms)
         for wake in self.wakes.due(now_ms):
-            self._run(wake)
+            self._run_wake(wake)
+
+    def _run_wake(self, wake: Wake) -> None:
+        try:
+            self._run(wake, wake)
+        except HalfApplied:
+            raise
+        except Exception as error:
+            self._pass_on_rot(error)
+            # It follows from the state again at the next start; until then all else goes on.
+            log.exception("wake_failed", extra={"fields": {"kind": wake.kind}})
+            self.counters["wakes_failed"] += 1
 
     def take_command(self, delivery: Delivery) -> None:
         """Takes in one command from HQ."""
@@ -384,16 +413,28 @@ class Road:
         problem = None
         if self._rule_book is not None and command.kind == "campaign":
             problem = self._rule_book.refusal_of(command.body, self._state.hq_campaigns())
-        self._run(
-            Commanded(
-                command=command,
-                day=day,
-                subject=subject,
-                case=None if case is None else self._people.case(case),
-                problem=problem,
-            )
+        given = Commanded(
+            command=command,
+            day=day,
+            subject=subject,
+            case=None if case is None else self._people.case(case),
+            problem=problem,
         )
+        self._run_command(given, version_row)
         self._heed_hq()
+
+    def _run_command(self, given: Commanded, version_row: tuple[str, str, int, str]) -> None:
+        command = given.command
+        try:
+            self._run(given, ("command", command.command))
+        except HalfApplied:
+            raise
+        except Exception as error:
+            self._pass_on_rot(error)
+            log.exception("command_failed", extra={"fields": {"kind": command.kind}})
+            self.counters["command_failed"] += 1
+            self._unit.add("command", (*version_row, _OWN_ERROR, self.now_ms))
+            self._confirm(command.command, _OWN_ERROR)
 
     def _hear_hq(self, command: AnyCommand) -> None:
         heard = self._hq_heard
@@ -523,14 +564,16 @@ class Road:
             if self._tombstones and self._is_of_forgotten(arrival):
                 self.counters["of_forgotten"] += 1
             else:
-                self._run(arrival)
+                self._run(arrival, mark)
+        except HalfApplied:
+            raise
         except Exception as error:
             self._pass_on_rot(error)
             # The per-event boundary: nothing of this event was applied, its neighbours go on.
             log.exception("event_failed", extra={"fields": {"type": event.type}})
             refusal = Refusal(
                 reason="failed",
-                detail="an error of the agent's own, see its log",
+                detail=_OWN_ERROR,
                 source=event.source,
                 event=event.id,
             )
@@ -682,12 +725,18 @@ class Road:
 
     def _run_guarded(self, delivery: Delivery, given: Input) -> None:
         try:
-            self._run(given)
+            self._run(given, (delivery.topic, delivery.payload))
+        except HalfApplied:
+            raise
         except Exception as error:
             self._pass_on_rot(error)
             log.exception("message_failed", extra={"fields": {"input": type(given).__name__}})
-            detail = "an error of the agent's own, see its log"
-            self._refuse(delivery, Refusal(reason="failed", detail=detail))
+            self._refuse(delivery, Refusal(reason="failed", detail=_OWN_ERROR))
+
+    def give_up(self, delivery: Delivery) -> None:
+        """Keeps a message that can never be written as a dead letter."""
+        detail = "it cannot be written, see the agent's log"
+        self._refuse(delivery, Refusal(reason="failed", detail=detail))
 
     def _take_ack(self, command: AnyCommand) -> None:
         if command.store == self._settings.store and command.kind == "ack":
@@ -705,12 +754,33 @@ class Road:
 
     # --- effects ------------------------------------------------------------------------------
 
-    def _run(self, given: Input) -> None:
+    def _run(self, given: Input, name: object = None) -> None:
+        """Applies an input, wholly or not at all.
+
+        Args:
+            given: The input.
+            name: Tells it from the others of its batch; None where the caller rolls back.
+
+        Raises:
+            HalfApplied: It failed when something of it was applied: the batch is to be rolled
+                back and done again, in which this input is refused.
+            Spoilt: It failed so before.
+        """
+        if name is not None and name in self._spoilt:
+            raise Spoilt(_OWN_ERROR)
         result = step(self._state, given, self._context)
-        for change in result.changes:
-            self._unit.put(change)
-        for effect in result.effects:
-            self._carry_out(effect)
+        try:
+            for change in result.changes:
+                self._unit.put(change)
+            for effect in result.effects:
+                self._carry_out(effect)
+        except Exception as error:
+            if name is None:
+                raise
+            self._pass_on_rot(error)
+            log.exception("half_applied", extra={"fields": {"input": type(given).__name__}})
+            self._spoilt.add(name)
+            raise HalfApplied(_OWN_ERROR) from error
         if isinstance(given, Wake):
             self.counters["wakes"] += 1
 

@@ -7,7 +7,14 @@ import sqlite3
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.errors import SchemaTooNew, StoreBusy, StoreCorrupt, StoreError, StoreFull
+from edge_agent.errors import (
+    SchemaTooNew,
+    StoreBusy,
+    StoreCorrupt,
+    StoreError,
+    StoreFull,
+    StoreRefused,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,6 +92,8 @@ def store_error(error: sqlite3.Error, path: Path) -> StoreError:
     is_no_text = str(error).startswith("Could not decode to UTF-8")
     if is_no_text or name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return StoreCorrupt(f"{path}: {error}", hint=_SET_ASIDE)
+    if name.startswith(("SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG")):
+        return StoreRefused(f"{path}: {error}", hint="see edge-agent doctor")
     return StoreError(f"{path}: {error}", hint="see edge-agent doctor")
 
 

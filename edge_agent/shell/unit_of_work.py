@@ -18,7 +18,7 @@ from edge_agent.domain.chain import values_of
 from edge_agent.domain.decisions import contact_from
 from edge_agent.domain.store import Showing
 from edge_agent.domain.visitor import IDENTIFIED_KINDS, Link, Visitor
-from edge_agent.errors import StoreCorrupt, StoreError
+from edge_agent.errors import StoreCorrupt, StoreError, StoreRefused
 from edge_agent.shell import rows
 from edge_agent.shell.call_rows import call_row
 from edge_agent.shell.sqlite_db import store_error
@@ -533,6 +533,11 @@ class UnitOfWork:
         except StoreError:
             self.roll_back()
             raise
+        except Exception as error:
+            # No row comes of it, or none that SQLite has a type for: an error of ours.
+            self.roll_back()
+            what = f"{self._path}: {type(error).__name__}: {error}"
+            raise StoreRefused(what, hint="see edge-agent doctor") from error
         if self._second_copy is not None:
             self._second_copy.committed()
         self._state.forget_unsaved()
