@@ -27,7 +27,9 @@ MOST_PLACED = 10_000
 
 
 def explain(
-    decision: Annotated[str, typer.Argument(help="A decision's id, or 'latest'.")] = LATEST,
+    decision: Annotated[
+        str, typer.Argument(help="A decision's id, or 'latest': the newest about a visitor.")
+    ] = LATEST,
     *,
     config: Annotated[Path, typer.Option("--config", "-c", help="The agent's file.")] = (
         DEFAULT_CONFIG
@@ -44,6 +46,10 @@ def explain(
     ] = False,
 ) -> None:
     """Explain one decision: what asked for it, what was weighed, what was ruled out and why.
+
+    'latest' is the newest decision about a visitor. `edge-agent tail` also lists those about a
+    screen that nobody stands before (the store's defaults), so its newest may be another: name it
+    by its id.
 
     Examples: edge-agent explain latest · edge-agent explain 01KVB0… --why-not 1029743
     """
