@@ -78,19 +78,23 @@ def _hq_heard(loaded: configuration.Config) -> Finding:
     if loaded.hq is None:
         return Finding("hq's word", "no HQ", "")
     try:
-        heard_ms = read_health(loaded.database).hq_heard_ms
+        health = read_health(loaded.database)
     except EdgeAgentError as error:
         return Finding("hq's word", error.message, error.hint)
+    heard_ms, is_replay = health.hq_heard_ms, loaded.clock == "replay"
     if heard_ms is None:
         return Finding("hq's word", "waited for", "")
-    days, allowed = (int(time.time() * SECOND_MS) - heard_ms) // DAY_MS, loaded.policy
+    # A replay's time is that of the day it plays, years ago: the agent judges by it, and so here.
+    now_ms = health.last_seen_ms if is_replay else int(time.time() * SECOND_MS)
+    days = ((now_ms or heard_ms) - heard_ms) // DAY_MS
     mend = ""
-    if is_unheard(days, allowed):
+    if is_unheard(days, loaded.policy):
         mend = (
             "whoever is identified is left alone until HQ's receiver answers: mend the line, and"
             " see [hq] keys (policy.hq_stale_after_days)"
         )
-    return Finding("hq's word", f"newest of {rfc3339_from_ms(heard_ms)}", mend)
+    until = f", by the replay's last tick ({health.last_seen})" if is_replay else ""
+    return Finding("hq's word", f"newest of {rfc3339_from_ms(heard_ms)}{until}", mend)
 
 
 def _reach(what: str, section: configuration.LinkSection, mend: str) -> Finding:

@@ -66,11 +66,15 @@ class RulesHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """A reading of the database."""
+    """A reading of the database.
+
+    Attributes:
+        last_seen_ms: The agent's present at its last commit; of a replay, its last tick.
+    """
 
     database: str
     size_bytes: int
-    last_seen: str | None
+    last_seen_ms: int | None
     counts: dict[str, int]
     counters: dict[str, int]
     mappings: tuple[MappingHealth, ...] = ()
@@ -80,6 +84,11 @@ class Health:
     statements_lost_at: str | None = None
     hq_heard_ms: int | None = None
     shadow_policy: str | None = None
+
+    @property
+    def last_seen(self) -> str | None:
+        """When the agent last wrote."""
+        return None if self.last_seen_ms is None else rfc3339_from_ms(self.last_seen_ms)
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the reading as plain values."""
@@ -106,13 +115,13 @@ def read_health(path: Path) -> Health:
     """
     connection = open_for_reading(path)
     try:
-        heard = _meta(connection, HQ_HEARD)
+        heard, seen = _meta(connection, HQ_HEARD), _meta(connection, "now_ms")
         return Health(
             database=str(path),
             size_bytes=sum(
                 each.stat().st_size for each in path.parent.glob(path.name + "*") if each.is_file()
             ),
-            last_seen=_last_seen(connection),
+            last_seen_ms=None if seen is None else int(seen),
             counts={name: int(connection.execute(sql).fetchone()[0]) for name, sql in _COUNTED},
             counters={
                 key.partition(".")[2]: int(value)
@@ -130,10 +139,6 @@ def read_health(path: Path) -> Health:
         )
     finally:
         connection.close()
-
-
-def _last_seen(connection: sqlite3.Connection) -> str | None:
-    return _instant(connection, "now_ms")
 
 
 def _instant(connection: sqlite3.Connection, key: str) -> str | None:

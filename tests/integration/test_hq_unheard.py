@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge_agent.domain.policy import Policy
-from edge_agent.domain.time import DAY_MS, MINUTE_MS, SECOND_MS
+from edge_agent.domain.time import DAY_MS, MINUTE_MS, SECOND_MS, rfc3339_from_ms
 from edge_agent.hq.keys import public_text
 from edge_agent.shell.health import read_health
 from edge_agent.shell.hq_mark import HqMark
@@ -22,7 +22,8 @@ from edge_agent.wire import topics
 from edge_agent.wire.downlink import AckBody, AckCommand
 from tests.factories import CARD, T0
 from tests.fakes import FakeDelivery
-from tests.integration.driven_agent import STORE, DrivenAgent, driven_agent, told
+from tests.integration.commands import ran
+from tests.integration.driven_agent import CONFIG, STORE, DrivenAgent, driven_agent, told
 
 KEY: Final = demo_private_key()
 OVER_MS: Final = Policy().hq_stale_after_days * DAY_MS
@@ -169,3 +170,20 @@ def test_with_both_copies_of_the_instant_lost_it_is_closed(
     with a_store(tmp_path, now_ms=T0 + 3 * DAY_MS) as agent:
         hears(agent, ack(T0 + 3 * DAY_MS))
         assert gates(decided(agent, T0 + 3 * DAY_MS + MINUTE_MS)) == []
+
+
+def test_doctor_judges_a_replayed_day_by_its_last_tick(tmp_path: Path) -> None:
+    """However long ago the day was: HQ's word is old when the day's own clock says so."""
+    path, state = tmp_path / "agent.toml", tmp_path / "state"
+    text = CONFIG.format(store=STORE, folder=state, clock="replay", hq="", top="")
+    path.write_text(text, encoding="utf-8")
+    found = []
+    for now_ms in (T0, T0 + OVER_MS):
+        with a_store(state, now_ms=now_ms) as agent:
+            agent.tick(now_ms + MINUTE_MS)
+        answer = json.loads(ran("doctor", "--config", path, "--json").stdout)
+        found += [each for each in answer if each["what"] == "hq's word"]
+    fresh, old = found
+    assert fresh["mend"] == ""
+    assert rfc3339_from_ms(T0 + MINUTE_MS) in fresh["found"]
+    assert "left alone" in old["mend"]
