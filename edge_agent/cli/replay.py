@@ -75,8 +75,8 @@ def replay(
     hq_broker: Annotated[
         str | None,
         typer.Option(
-            help="HQ broker: send the cardholders' earlier purchases down it, signed with the"
-            " demo key. Left out: nobody sends them."
+            help="HQ broker: send the earlier purchases of the cardholders who consented down it,"
+            " signed with the demo key. Left out: nobody sends them."
         ),
     ] = None,
     store: Annotated[str, typer.Option(help="The store's name in the topics.")] = "s42",
@@ -153,7 +153,8 @@ def replay(
     The receipts are real (84.51°, "The Complete Journey", 2017): products, amounts, discounts,
     times, households. The way through the store, the dwell, the beacons and cameras, the people
     counters, who shows a loyalty card (20 %) and who consented (70 % of them) are simulated from
-    the seed. The same options publish the same bytes.
+    the seed. The consents are of before the day, and timed in its first two seconds. The same
+    options publish the same bytes.
 
     The agent must be configured with `clock = "replay"`: the replay is its clock.
 

@@ -21,7 +21,8 @@ SIMULATED: Final = (
     "the building, the ways through it and the dwell",
     "beacons, camera tracks and people counters",
     "items lifted at shelves, and the pace of the tills",
-    "which receipts go with a loyalty card (20 %) and which cardholders consented (70 %)",
+    "which receipts go with a loyalty card (20 %) and which cardholders consented (70 %; before"
+    " the day, timed in its first two seconds)",
 )
 SOURCE: Final = (
     "84.51°, \"The Complete Journey\", 2017; all stores' receipts of one day as one store's"

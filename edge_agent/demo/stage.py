@@ -38,7 +38,6 @@ from edge_agent.shell.signing import DEMO_KEY_ID, demo_private_key, sign_command
 from edge_agent.web.server import ScreensServer
 from edge_agent.wire import topics
 from edge_agent.wire.downlink import ProfileCommand
-from edge_agent.wire.events import ConsentGranted, Event
 
 CONNECT_S: Final = 10.0
 START_S: Final = 60.0
@@ -107,7 +106,7 @@ class Stage:
         options: What is asked.
         prepared: The day.
         folder: Where databases and logs go; prepared.
-        profiles: What HQ knows of the day's cardholders.
+        profiles: What HQ knows of the day's cardholders who consented.
     """
 
     def __init__(
@@ -323,17 +322,15 @@ class Stage:
 
     def _opened(self) -> None:
         """Waits until the consents are on disk, then sends what HQ knows of these people."""
-        opening = self._replay.first.opening
         self._let_the_agent_follow(ahead=0)
-        commands = _for_the_consenting(self._profiles, opening)
         key, topic = demo_private_key(), topics.hq_down(self._store, "profile")
         with BrokerPublisher(self._settings(self._hq_broker, "profiles")) as publisher:
-            for command in commands:
+            for command in self._profiles:
                 publisher.publish(topic, sign_command(command, key=key, key_id=DEMO_KEY_ID))
             publisher.flush()
         hq = self._hq
         self._wait(
-            lambda: hq.counters().n_confirmations >= len(commands),
+            lambda: hq.counters().n_confirmations >= len(self._profiles),
             within_s=OPENING_S,
             what="the agent's confirmations of HQ's profiles",
         )
@@ -401,14 +398,6 @@ def _asking(payload: bytes) -> bytes:
     """Returns an event with the wish for a receipt."""
     event = json.loads(payload)
     return json.dumps({**event, "receipt": True}, separators=(",", ":")).encode()
-
-
-def _for_the_consenting(
-    commands: tuple[ProfileCommand, ...], opening: tuple[Event, ...]
-) -> tuple[ProfileCommand, ...]:
-    """Returns the profiles that the store may hold: the agent refuses all others."""
-    cards = {each.data.visitor.value for each in opening if isinstance(each, ConsentGranted)}
-    return tuple(each for each in commands if each.body.visitor.value in cards)
 
 
 @contextmanager

@@ -147,7 +147,7 @@ class Replay:
                 yield later.without_opening()
 
     def profiles(self, *, folder: Path | None = None) -> tuple[ProfileCommand, ...]:
-        """Reads what HQ knows of the day's cardholders, as its commands to the store."""
+        """Reads what HQ knows of those who consented, as its commands to the store."""
         first = self.first
         histories = load_histories(first.cardholders, first.starts_at, folder=folder)
         return profile_commands(first, histories, store=self.options.store)

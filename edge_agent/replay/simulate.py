@@ -38,12 +38,12 @@ from edge_agent.replay.sensors import (
 from edge_agent.replay.shopper import Trip, hurried, trip_of
 from edge_agent.wire.base import VisitorRef
 from edge_agent.wire.downlink import PastPurchase, ProfileBody, ProfileCommand
-from edge_agent.wire.events import Event
+from edge_agent.wire.events import ConsentGranted, Event
 
 CARD_SHARE: Final = 0.2
 CONSENT_SHARE: Final = 0.7
 OPENING_S: Final = 60.0
-"""Consents are given in the day's first minute; visits begin after it."""
+"""Consents of before the day are timed in its first two seconds; visits begin after a minute."""
 TILL_PAUSE: Final = timedelta(seconds=12)
 """Between two customers of a till; longer than twice the lateness that a replay may add."""
 _PROFILES_BEFORE: Final = timedelta(hours=6)
@@ -151,14 +151,16 @@ def simulate_day(sales: SalesDay, layout: Layout, *, seed: int) -> SimulatedDay:
 def profile_commands(
     day: SimulatedDay, histories: Mapping[str, tuple[PastBasket, ...]], *, store: str
 ) -> tuple[ProfileCommand, ...]:
-    """Returns what HQ tells the store before the day: each cardholder's earlier purchases.
+    """Returns what HQ tells the store before the day: earlier purchases of whoever consented.
 
     Args:
-        day: The day, whose cardholders it is about.
+        day: The day, whose opening says which of its cardholders consented; the agent would
+            refuse the others, and their purchases are none of the store's.
         histories: Their earlier baskets, oldest first.
         store: The store's name.
     """
     local_day = day.sales_day
+    consenting = {e.data.visitor.value for e in day.opening if isinstance(e, ConsentGranted)}
     return tuple(
         ProfileCommand(
             kind="profile",
@@ -178,6 +180,7 @@ def profile_commands(
             ),
         )
         for household, card in day.cardholders.items()
+        if card in consenting
     )
 
 

@@ -118,22 +118,22 @@ def test_every_raw_identifier_of_the_stream_is_in_the_file(broker: Broker, tmp_p
 
 
 def test_profiles_go_down_the_hq_broker_signed(broker: Broker, tmp_path: Path) -> None:
-    """One verifiable command for each cardholder, and nothing of it on the store's broker."""
+    """One verifiable command for each who consented, and nothing of it on the store's broker."""
     with (
         running_broker(tmp_path / "hq") as hq,
         listening(hq, "hq/#") as at_hq,
         listening(broker, "#") as in_store,
     ):
         answer = report(broker, *MORNING, "--hq-broker", f"{hq.host}:{hq.port}")
-        n_holders = answer["simulated"]["cardholders"]
-        at_hq.wait_for(n_holders)
+        n_consents = answer["simulated"]["consents"]
+        at_hq.wait_for(n_consents)
         in_store.wait_for(answer["ticks"] + answer["events"]["published"])
-    assert n_holders > 0
+    assert 0 < n_consents < answer["simulated"]["cardholders"]
     assert {topic for topic, _ in at_hq.messages} == {f"hq/{STORE}/down/profile"}
     keys = {"demo": demo_private_key().public_key()}
     commands = [verify_command(payload, keys=keys) for _, payload in at_hq.messages]
     assert all(isinstance(each, ProfileCommand) for each in commands)
-    assert len(commands) == n_holders
+    assert len(commands) == n_consents
     assert not [topic for topic, _ in in_store.messages if not topic.startswith("store/")]
 
 

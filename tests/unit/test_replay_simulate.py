@@ -320,12 +320,13 @@ def test_first_visits_begin_on_the_day_itself() -> None:
     assert when(of_type(VisitStarted)[0]) >= simulated().opened_at
 
 
-def test_profile_tells_each_cardholders_history_before_the_day() -> None:
-    """A valid command for this store, with nothing of the day itself."""
+def test_profile_tells_each_consenting_cardholders_history_before_the_day() -> None:
+    """A valid command for this store, with nothing of the day itself, nor of anybody else."""
     replay = replay_of(sales(), ReplayOptions(seed=SEED, baskets=60, store="s9"))
     commands = replay.profiles()
     cards = {each.data.visitor.value for each in of_type(LoyaltyScanned, replay.first)}
-    assert {each.body.visitor.value for each in commands} == cards
+    consenting = {each.data.visitor.value for each in of_type(ConsentGranted, replay.first)}
+    assert {each.body.visitor.value for each in commands} == consenting < cards
     for command in commands:
         assert COMMAND.validate_json(command.model_dump_json()) == command
         assert command.store == "s9"
