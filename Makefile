@@ -30,7 +30,7 @@ demo: $(STAMPS)/agent ## a real day in one supermarket: broker, agent, screens a
 	$(call say,edge-agent demo)
 	@$(BIN)/edge-agent demo $(ARGS)
 
-test: $(STAMPS)/agent $(STAMPS)/test $(STAMPS)/tools ## every test but the long ones, against the built wheel
+test: $(STAMPS)/agent $(STAMPS)/test $(STAMPS)/tools ## every test but the long ones; the end-to-end tests run the built wheel
 	$(call say,tests)
 	@$(BIN)/python -m $(if $(ARGS),pytest,tests.tools.lanes) -m "not slow" $(ARGS)
 

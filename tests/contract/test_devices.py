@@ -12,6 +12,7 @@ import os
 import re
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -178,6 +179,15 @@ def test_table_of_devices_is_what_the_folders_say() -> None:
         told = {rule.event for rule in mapping.spec.rules if rule.event is not None}
         found[name] = (mapping.spec.device, mapping.spec.tier, told)
     assert listed == found
+
+
+def test_front_page_counts_the_devices_by_tier() -> None:
+    """The project's README says how many there are of each tier, as the folders do."""
+    text = (HARDWARE.parent / "README.md").read_text(encoding="utf-8")
+    tiers = Counter(load_mapping(HARDWARE / each / "mapping.toml").spec.tier for each in DEVICES)
+    assert f"{tiers.total()} devices" in text
+    for tier, n in tiers.items():
+        assert f"{n} *{tier}*" in text, tier
 
 
 def test_half_hour_example_does_what_the_page_says() -> None:
