@@ -27,6 +27,7 @@ from edge_agent.wire.events import EVENT, ScreenShown
 from edge_agent.wire.staff import StaffFeedback
 from tests.integration.broker import Broker, running_broker
 from tests.integration.chromium import Chromium, Page, running_chromium
+from tests.integration.commands import ran
 
 pytestmark = pytest.mark.broker
 
@@ -732,8 +733,6 @@ def test_command_serves_until_it_is_told_to_end(tmp_path: Path) -> None:
 )
 def test_command_says_what_to_do(arguments: tuple[str, ...], code: int, said: str) -> None:
     """Wrong use ends with 2, a missing port or broker with 3, each with what to do."""
-    ended = subprocess.run(
-        _command(*arguments), capture_output=True, text=True, timeout=60, check=False
-    )
+    ended = ran("screens", *arguments)
     assert ended.returncode == code, ended.stderr
     assert said in ended.stderr
