@@ -90,6 +90,8 @@ class Lane:
 def main(options: list[str], parts: Sequence[Part]) -> int:
     """Runs all lanes to their ends; returns 0 if every test passed."""
     begun_s = time.monotonic()
+    # Whoever started this in the background has it ignored, and its children with it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     lanes = [Lane(part, options) for part in parts]
 
     def stop(*_: object) -> None:
