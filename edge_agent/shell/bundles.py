@@ -481,7 +481,7 @@ def _mapped_tables(path: Path, part: Mapping[str, Any]) -> dict[str, NDArray[Any
 def _tables(arrays: dict[str, NDArray[Any]]) -> tuple[RankerTables, Ids]:
     try:
         return unpack(arrays)
-    except (KeyError, ValueError, IndexError) as error:
+    except (KeyError, ValueError, IndexError, TypeError) as error:
         raise BundleError(
             f"tables.npz lacks what the ranker needs: {error}", hint=REPLACE
         ) from error

@@ -4,8 +4,10 @@ Training and serving both call `describe`, so there is no second definition of a
 situation names items by their position in the tables; nobody's identity reaches this file. All
 functions are pure: the same tables and situation give the same matrix, bit for bit.
 
-Theory of operation. Everything that depends on store, week, hour and weekday alone is worked out
-once as dense vectors over all items (`Surroundings`, which a caller may keep). A decision then
+Theory of operation. What is known of an item wherever and whenever it is sold stands in the
+tables; what depends on store, week, hour and weekday alone is worked out once as dense vectors
+over all items (`Surroundings`, which a caller may keep). Either keeps the features of an item next
+to each other, because a decision asks for a few hundred items that lie far apart. A decision then
 adds what the basket and the history say: sparse sums over item-to-item neighbours. The best of
 each signal become candidates, and only they get features.
 """
@@ -13,13 +15,21 @@ each signal become candidates, and only they get features.
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.state.groups import Groups, Likeness, LocalGroups, groups_at, likeness
-from edge_agent.state.habits import Assortment, Habits, habits
+from edge_agent.state.habits import (
+    LONG_AGO_DAYS,
+    NEVER_BOUGHT,
+    Assortment,
+    History,
+    habits,
+    history_of,
+    looked_up,
+)
 
 Floats = NDArray[np.float32]
 Items = NDArray[np.int64]
@@ -111,13 +121,6 @@ HOUR_BINS = 8
 HOURS_PER_BIN = 3
 WEEKDAYS = 7
 CODES = 16
-FAST_HALF_LIFE_DAYS = 14.0
-SLOW_HALF_LIFE_DAYS = 60.0
-LAST_BASKETS = 5
-LONG_AGO_DAYS = 400.0
-LONG_AGO_BASKETS = 400.0
-NO_RANK = 1000.0
-"""Place in the repertoire of what is not in it."""
 MAX_BASKET = 40
 MAX_HISTORY_ITEMS = 160
 TINY = 1e-6
@@ -159,6 +162,11 @@ class RankerTables:
         plans: (week, position in plan_stores) -> zlib of one byte for each item.
         groups: Groups of similar households.
         chain_plans: week -> uint8 (2, n_items), share of stores with display, mailer, in 1/255.
+        features: Those of `OF_ITEMS`, together for each item, (n_items, n).
+        codes: `kind`, `category`, `department` and `maker`, the codes of each counted on from
+            those of the one before, so that no two mean the same; int32 (n_items, 4).
+        n_codes: How many codes there are.
+        root_pop: Square root of `pop_all`.
     """
 
     pop_all: Floats
@@ -189,6 +197,30 @@ class RankerTables:
     plan_stores: NDArray[np.int32]
     plans: dict[tuple[int, int], bytes | memoryview]
     chain_plans: dict[int, NDArray[np.uint8]]
+    features: Floats = field(init=False, repr=False)
+    codes: NDArray[np.int32] = field(init=False, repr=False)
+    n_codes: int = field(init=False)
+    root_pop: Floats = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Works out what every decision would otherwise work out again."""
+        codes = np.stack([self.kind, self.category, self.department, self.maker], axis=1)
+        ends = np.cumsum(codes.max(axis=0, initial=-1) + 1)
+        codes[:, 1:] += ends[:-1]
+        object.__setattr__(self, "codes", codes)
+        object.__setattr__(self, "n_codes", int(ends[-1]))
+        object.__setattr__(self, "root_pop", np.sqrt(self.pop_all))
+        object.__setattr__(self, "features", self._features())
+
+    def _features(self) -> Floats:
+        tiny = np.float32(TINY)
+        pop = self.pop_all + tiny
+        recent, latest = np.log(self.pop_recent + tiny), np.log(self.pop_latest + tiny)
+        of_kind = np.log(pop / self.kind_pop[self.kind])
+        columns = (np.log(pop), recent, latest, latest - recent, of_kind)
+        return np.stack(
+            [*columns, self.log_price, self.private, self.rebuy, self.usual_gap], axis=1
+        )
 
     @property
     def n_items(self) -> int:
@@ -224,17 +256,22 @@ class Situation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Surroundings:
-    """Dense vectors over all items for one store, week, hour bin and weekday."""
+    """Dense vectors over all items for one store, week, hour bin and weekday.
 
+    Attributes:
+        features: Those of `OF_PLACE`, together for each item, (n_items, n).
+        log_store, store_lift, hour_lift, weekday_lift, chain_mailer: Columns of it.
+        now: Log share of this store's baskets with the item, at this time.
+        popular: All items, by `now`.
+        groups: The groups of households that shop here.
+    """
+
+    features: Floats
     log_store: Floats
     store_lift: Floats
     hour_lift: Floats
     weekday_lift: Floats
-    display: Floats
-    mailer: Floats
-    chain_display: Floats
     chain_mailer: Floats
-    own_lift: Floats
     now: Floats
     popular: NDArray[np.int32]
     groups: LocalGroups
@@ -251,6 +288,33 @@ class Description:
 
     items: Items
     matrix: Floats
+
+
+OF_ITEMS = (
+    "log_pop_all",
+    "log_pop_recent",
+    "log_pop_latest",
+    "trend",
+    "log_share_of_kind",
+    "log_price",
+    "private_label",
+    "rebuy_share",
+    "usual_gap",
+)
+"""Features that stand in `RankerTables.features`, in the order of its columns."""
+
+OF_PLACE = (
+    "log_pop_store",
+    "store_lift",
+    "hour_lift",
+    "weekday_lift",
+    "display_lift",
+    "mailer_lift",
+    "chain_display",
+    "chain_mailer",
+    "own_promotion_lift",
+)
+"""Features that stand in `Surroundings.features`, in the order of its columns."""
 
 
 def surroundings(
@@ -271,16 +335,15 @@ def surroundings(
     display, mailer, chain_plan = _promotion(tables, store, week)
     own = tables.own_lift * np.maximum(mailer > 0, chain_plan[1])
     now = log_store + hour_lift + weekday_lift + display + mailer
+    columns = (log_store, log_store - np.log(chain), hour_lift, weekday_lift)
+    features = np.stack([*columns, display, mailer, *chain_plan, own], axis=1)
     return Surroundings(
-        log_store=log_store,
-        store_lift=log_store - np.log(chain),
-        hour_lift=hour_lift,
-        weekday_lift=weekday_lift,
-        display=display,
-        mailer=mailer,
-        chain_display=chain_plan[0],
-        chain_mailer=chain_plan[1],
-        own_lift=own.astype(np.float32),
+        features=features,
+        log_store=features[:, 0],
+        store_lift=features[:, 1],
+        hour_lift=features[:, 2],
+        weekday_lift=features[:, 3],
+        chain_mailer=features[:, 7],
         now=now,
         popular=np.argsort(-now, kind="stable").astype(np.int32),
         groups=groups_at(tables.groups, store),
@@ -307,97 +370,117 @@ def _promotion(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Past:
-    """What the history says of each distinct item in it."""
+    """What the history says of each distinct item in it.
 
-    items: Items
-    count: Floats
-    fast: Floats
+    Attributes:
+        history: Which items, and where; None when nothing was bought before.
+        habits: As from `habits`.
+        items: Distinct items bought before, ascending.
+        codes: Kind, category, department and maker of each, as in the tables.
+        slow: `history_slow` of each.
+        rank: `history_rank` of each.
+    """
+
+    history: History | None
+    habits: dict[str, Floats]
+    items: NDArray[np.intp]
+    codes: NDArray[np.int32]
     slow: Floats
-    ago: Floats
-    gap_ratio: Floats
-    last: Floats
+    rank: Floats
 
 
-_NONE: Floats = np.zeros(0, dtype=np.float32)
 _NO_PAST = _Past(
-    items=np.zeros(0, dtype=np.int64),
-    count=_NONE,
-    fast=_NONE,
-    slow=_NONE,
-    ago=_NONE,
-    gap_ratio=_NONE,
-    last=_NONE,
+    history=None,
+    habits={},
+    items=np.zeros(0, dtype=np.intp),
+    codes=np.zeros((0, 4), dtype=np.int32),
+    slow=np.zeros(0, dtype=np.float32),
+    rank=np.zeros(0, dtype=np.float32),
 )
 
 
-def _past(situation: Situation) -> _Past:
-    """Returns counts, decayed counts, recency and rhythm of each item bought before."""
+def _past(tables: RankerTables, situation: Situation, basket: Items) -> _Past:
+    """Returns what the history says, also of this basket."""
     if not len(situation.bought):
         return _NO_PAST
-    items, inverse = np.unique(situation.bought, return_inverse=True)
-    ago = situation.ago_days[situation.bought_basket]
-    n = len(items)
-    count = np.bincount(inverse, minlength=n)
-    newest = np.full(n, LONG_AGO_DAYS)
-    newest[inverse] = ago
-    oldest = np.full(n, LONG_AGO_DAYS)
-    oldest[inverse[::-1]] = ago[::-1]
-    gap = (oldest - newest) / np.maximum(count - 1, 1)
-    ratio = np.where(count > 1, newest / np.maximum(gap, 1.0), -1.0)
-    recent = situation.bought_basket >= len(situation.ago_days) - LAST_BASKETS
-    return _Past(
-        items=items,
-        count=count.astype(np.float32),
-        fast=_decayed(inverse, ago, FAST_HALF_LIFE_DAYS, n),
-        slow=_decayed(inverse, ago, SLOW_HALF_LIFE_DAYS, n),
-        ago=newest.astype(np.float32),
-        gap_ratio=np.minimum(ratio, 20.0).astype(np.float32),
-        last=np.bincount(inverse, weights=recent, minlength=n).astype(np.float32),
+    history = history_of(
+        situation.bought, situation.bought_basket, situation.ago_days, tables.codes
     )
-
-
-def _decayed(
-    inverse: NDArray[np.int64], ago: NDArray[np.float64], half_life: float, n: int
-) -> Floats:
-    weights = np.exp2(-ago / half_life)
-    return np.bincount(inverse, weights=weights, minlength=n).astype(np.float32)
+    assortment = Assortment(
+        pop=tables.pop_all,
+        kind_pop=tables.kind_pop,
+        codes=tables.codes,
+        n_codes=tables.n_codes,
+        usual_gap=tables.usual_gap,
+    )
+    found = habits(history, basket, assortment)
+    return _Past(
+        history=history,
+        habits=found,
+        items=history.items,
+        codes=history.codes,
+        slow=found["history_slow"],
+        rank=found["history_rank"],
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Links:
-    """The neighbours of some items, looked up once for several ways of weighing them."""
+    """The neighbours of some items, looked up once for several ways of weighing them.
 
-    index: NDArray[np.uint16] | NDArray[np.int32]
+    Attributes:
+        places: Every neighbour's position, item after item.
+        weight: How strong each link is, a row for each item.
+        n: How many positions there are.
+    """
+
+    places: NDArray[np.intp]
     weight: Floats
     n: int
 
-    def total(self, weights: Floats) -> Floats:
-        """Returns for every item the sum of its weighted links, float32 (n,)."""
-        if not len(weights):
+    def total(self, weights: Floats | None = None) -> Floats:
+        """Returns for every item the sum of its links, weighted or not, float32 (n,)."""
+        if not len(self.places):
             return np.zeros(self.n, np.float32)
-        links = (self.weight * weights[:, None]).ravel()
-        return np.bincount(self.index.ravel(), weights=links, minlength=self.n).astype(np.float32)
+        found = np.bincount(self.places, weights=self._weighted(weights), minlength=self.n)
+        return found.astype(np.float32)
 
-    def strongest(self, weights: Floats) -> Floats:
-        """Returns for every item its strongest weighted link, float32 (n,)."""
+    def strongest(self, weights: Floats | None = None) -> Floats:
+        """Returns for every item its strongest link, weighted or not, float32 (n,)."""
         best = np.zeros(self.n, np.float32)
-        if not len(weights):
-            return best
-        np.maximum.at(best, self.index.ravel(), (self.weight * weights[:, None]).ravel())
+        if len(self.places):
+            np.maximum.at(best, self.places, self._weighted(weights))
         return best
 
+    def _weighted(self, weights: Floats | None) -> Floats:
+        return (self.weight if weights is None else self.weight * weights[:, None]).ravel()
 
-def _links(near: Neighbours, items: Items) -> _Links:
-    weight = near.weight[items].astype(np.float32)
-    return _Links(index=near.index[items], weight=weight, n=len(near.index))
+
+def _links(near: Neighbours, items: NDArray[np.intp]) -> _Links:
+    return _Links(
+        places=near.index.take(items, axis=0).ravel().astype(np.intp),
+        weight=near.weight.take(items, axis=0).astype(np.float32),
+        n=len(near.index),
+    )
 
 
 def _best(signal: Floats, n: int) -> Items:
     """Returns the positions of the n largest positive values."""
-    found = np.flatnonzero(signal > 0)
+    found = (signal > 0).nonzero()[0]
     if len(found) <= n:
         return found
-    return found[np.argpartition(-signal[found], n - 1)[:n]]
+    return found[_largest(signal.take(found), n)]
+
+
+def _largest(values: Floats, n: int) -> NDArray[np.intp]:
+    """Returns where the n largest values are, in no order; there are more than n.
+
+    A threshold finds them in half the time of `argpartition`, which only has to decide which of
+    several equal values are among them.
+    """
+    least = np.partition(values, len(values) - n)[len(values) - n]
+    found = (values >= least).nonzero()[0]
+    return found if len(found) == n else np.argpartition(-values, n - 1)[:n]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -432,7 +515,7 @@ def describe(tables: RankerTables, situation: Situation, around: Surroundings) -
         Candidates without the basket's own items; float32, shape (n_candidates, n_features).
     """
     basket = situation.basket[-MAX_BASKET:]
-    past = _past(situation)
+    past = _past(tables, situation, basket)
     signals = _signals(tables, basket, past, around)
     items = _candidates(tables, situation, signals, around)
     return Description(items=items, matrix=_matrix(tables, situation, signals, around, items))
@@ -440,27 +523,25 @@ def describe(tables: RankerTables, situation: Situation, around: Surroundings) -
 
 def _signals(tables: RankerTables, basket: Items, past: _Past, around: Surroundings) -> _Signals:
     popular = tables.pop_all[basket] + np.float32(TINY)
-    ones, rarity = np.ones(len(basket), dtype=np.float32), np.float32(1.0) / np.sqrt(popular)
+    rarity = np.float32(1.0) / np.sqrt(popular)
     together, shared = _links(tables.basket_near, basket), _links(tables.household_near, basket)
-    # Sorted and distinct as from np.unique, which would import numpy.ma.
-    kinds = np.flatnonzero(np.bincount(tables.kind[basket]))
-    kind_links = _links(tables.kind_near, kinds)
+    kinds = np.array(sorted({*tables.kind[basket].tolist()}), dtype=np.intp)
     top, weights = past.items, past.slow
     if len(top) > MAX_HISTORY_ITEMS:
-        chosen = np.sort(np.argpartition(-weights, MAX_HISTORY_ITEMS - 1)[:MAX_HISTORY_ITEMS])
+        chosen = np.sort(_largest(weights, MAX_HISTORY_ITEMS))
         top, weights = top[chosen], weights[chosen]
     scale = weights / np.float32(max(float(weights.sum()), TINY))
     earlier = _links(tables.household_near, top)
     return _Signals(
         past=past,
-        cosine_sum=together.total(ones),
-        cosine_max=together.strongest(ones),
+        cosine_sum=together.total(),
+        cosine_max=together.strongest(),
         cosine_rare=together.total(-np.log(popular)),
         conditional=together.total(rarity),
         conditional_max=together.strongest(rarity),
-        shared_sum=shared.total(ones),
+        shared_sum=shared.total(),
         shared_conditional=shared.total(rarity),
-        kind_cosine=kind_links.total(np.ones(len(kinds), dtype=np.float32)),
+        kind_cosine=_links(tables.kind_near, kinds).total(),
         history_sum=earlier.total(scale),
         history_max=earlier.strongest(scale),
         history_conditional=earlier.total(scale / np.sqrt(tables.pop_all[top] + np.float32(TINY))),
@@ -476,12 +557,12 @@ def _candidates(
     free = np.ones(tables.n_items, dtype=bool) if allowed is None else allowed.copy()
     free[situation.basket] = False
     past = signals.past
-    usual = past.items[np.argsort(-past.slow, kind="stable")[: 2 * PER_SIGNAL]]
+    usual = past.items[past.rank < 2 * PER_SIGNAL]
     popular = around.popular if allowed is None else around.popular[free[around.popular]]
     lists = [usual, popular[:PER_SIGNAL]]
     for signal, n in (
         (signals.cosine_rare, N_TOGETHER),
-        (signals.conditional * np.sqrt(tables.pop_all), PER_SIGNAL),
+        (signals.conditional * tables.root_pop, PER_SIGNAL),
         (signals.shared_sum, PER_SIGNAL),
         (signals.history_sum, PER_SIGNAL),
         (signals.like_basket.share, PER_SIGNAL),
@@ -489,7 +570,22 @@ def _candidates(
         lists.append(_best(signal if allowed is None else signal * allowed, n))
     chosen = np.zeros(tables.n_items, dtype=bool)
     chosen[np.concatenate(lists)] = True
-    return np.flatnonzero(chosen & free)
+    return (chosen & free).nonzero()[0]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Chosen:
+    """The candidates, and what several groups of features need of them.
+
+    Attributes:
+        items: Their positions.
+        root: Square root of the share of baskets with each.
+        codes: Kind, category, department and maker of each, as in the tables.
+    """
+
+    items: Items
+    root: Floats
+    codes: NDArray[np.int32]
 
 
 def _matrix(
@@ -499,24 +595,35 @@ def _matrix(
     around: Surroundings,
     items: Items,
 ) -> Floats:
-    columns: dict[str, Floats | float] = {}
-    columns.update(_whole_visit(situation, signals.past, tables))
-    columns.update(_of_items(tables, around, items))
-    columns.update(_of_basket(tables, situation.basket[-MAX_BASKET:], signals, items))
-    columns.update(_of_history(tables, signals, items))
-    columns.update(_of_groups(signals, around, items))
-    columns.update(_of_habits(tables, situation, signals.past, items))
+    pop = tables.pop_all.take(items) + np.float32(TINY)
+    codes = tables.codes.take(items, axis=0)
+    chosen = _Chosen(items=items, root=np.sqrt(pop), codes=codes)
+    basket = situation.basket[-MAX_BASKET:]
+    columns: dict[str, Floats | float] = {
+        **_whole_visit(situation, signals.past, tables),
+        **dict(zip(OF_ITEMS, _columns(tables.features, items), strict=True)),
+        **dict(zip(OF_PLACE, _columns(around.features, items), strict=True)),
+        **_of_basket(tables, basket, signals, chosen),
+        **_of_whole_basket(tables, basket, signals),
+        **_of_history(tables, signals, chosen),
+        **_of_groups(signals, around, items),
+    }
     matrix = np.empty((len(FEATURES), len(items)), dtype=np.float32)
     for row, name in enumerate(FEATURES):
         matrix[row] = columns[name]
     return np.ascontiguousarray(matrix.T)
 
 
+def _columns(features: Floats, items: Items) -> Floats:
+    """Returns of a table with a row for each item some items' columns."""
+    return np.ascontiguousarray(features.take(items, axis=0).T)
+
+
 def _whole_visit(
     situation: Situation, past: _Past, tables: RankerTables
 ) -> dict[str, Floats | float]:
     n_history = len(situation.ago_days)
-    private = past.slow @ tables.private[past.items] / max(float(past.slow.sum()), TINY)
+    private = past.slow @ tables.private.take(past.items) / max(float(past.slow.sum()), TINY)
     return {
         "n_basket": float(len(situation.basket)),
         "n_history": float(n_history),
@@ -535,60 +642,32 @@ def _known_kinds(basket: Items, past: _Past, tables: RankerTables) -> float:
     if not len(basket) or not len(past.items):
         return -1.0
     known = np.zeros(len(tables.kind_pop), dtype=bool)
-    known[tables.kind[past.items]] = True
-    return float(known[tables.kind[basket]].mean())
-
-
-def _of_items(
-    tables: RankerTables, around: Surroundings, items: Items
-) -> dict[str, Floats | float]:
-    recent = np.log(tables.pop_recent[items] + np.float32(TINY))
-    latest = np.log(tables.pop_latest[items] + np.float32(TINY))
-    return {
-        "log_pop_all": np.log(tables.pop_all[items] + np.float32(TINY)),
-        "log_pop_recent": recent,
-        "log_pop_latest": latest,
-        "trend": latest - recent,
-        "log_pop_store": around.log_store[items],
-        "log_share_of_kind": np.log(
-            (tables.pop_all[items] + np.float32(TINY)) / tables.kind_pop[tables.kind[items]]
-        ),
-        "store_lift": around.store_lift[items],
-        "hour_lift": around.hour_lift[items],
-        "weekday_lift": around.weekday_lift[items],
-        "log_price": tables.log_price[items],
-        "private_label": tables.private[items],
-        "rebuy_share": tables.rebuy[items],
-        "usual_gap": tables.usual_gap[items],
-        "display_lift": around.display[items],
-        "mailer_lift": around.mailer[items],
-        "chain_display": around.chain_display[items],
-        "chain_mailer": around.chain_mailer[items],
-        "own_promotion_lift": around.own_lift[items],
-    }
+    known[past.codes[:, 0]] = True
+    return int(known[tables.kind[basket]].sum()) / len(basket)
 
 
 def _of_basket(
-    tables: RankerTables, basket: Items, signals: _Signals, items: Items
+    tables: RankerTables, basket: Items, signals: _Signals, chosen: _Chosen
 ) -> dict[str, Floats | float]:
-    root = np.sqrt(tables.pop_all[items] + np.float32(TINY))
+    items, root = chosen.items, chosen.root
+    cosine_sum = signals.cosine_sum.take(items)
+    largest = max(float(signals.cosine_sum.max(initial=0.0)), TINY)
+    n_of_code = np.bincount(tables.codes[basket].ravel(), minlength=tables.n_codes)
+    same = n_of_code.astype(np.float32).take(chosen.codes.T)
     return {
-        "basket_cosine_sum": signals.cosine_sum[items],
-        "basket_cosine_max": signals.cosine_max[items],
-        "basket_cosine_rare": signals.cosine_rare[items],
-        "basket_conditional": signals.conditional[items] * root,
-        "basket_conditional_max": signals.conditional_max[items] * root,
-        "basket_household_conditional": signals.shared_conditional[items] * root,
-        "basket_kind_cosine": signals.kind_cosine[tables.kind[items]],
-        "basket_best_cosine": signals.cosine_sum[items]
-        / np.float32(max(float(signals.cosine_sum.max(initial=0.0)), TINY)),
-        "basket_household_sum": signals.shared_sum[items],
-        "basket_same_kind": _same(tables.kind, basket, items),
-        "basket_same_category": _same(tables.category, basket, items),
-        **_of_whole_basket(tables, basket, signals),
-        "basket_same_maker": _same(tables.maker, basket, items),
-        "basket_same_department": _same(tables.department, basket, items)
-        / np.float32(max(len(basket), 1)),
+        "basket_cosine_sum": cosine_sum,
+        "basket_cosine_max": signals.cosine_max.take(items),
+        "basket_cosine_rare": signals.cosine_rare.take(items),
+        "basket_conditional": signals.conditional.take(items) * root,
+        "basket_conditional_max": signals.conditional_max.take(items) * root,
+        "basket_household_conditional": signals.shared_conditional.take(items) * root,
+        "basket_kind_cosine": signals.kind_cosine.take(chosen.codes[:, 0]),
+        "basket_best_cosine": cosine_sum / np.float32(largest),
+        "basket_household_sum": signals.shared_sum.take(items),
+        "basket_same_kind": same[0],
+        "basket_same_category": same[1],
+        "basket_same_department": same[2] / np.float32(max(len(basket), 1)),
+        "basket_same_maker": same[3],
     }
 
 
@@ -612,79 +691,74 @@ def _of_whole_basket(
     }
 
 
-def _same(codes: NDArray[np.int32], basket: Items, items: Items) -> Floats:
-    same = codes[items][:, None] == codes[basket]
-    counts: Floats = same.sum(axis=1, dtype=np.float32)
-    return counts
-
-
-_OF_NO_HISTORY: dict[str, Floats | float] = {
+NO_HISTORY: dict[str, float] = {
+    **NEVER_BOUGHT,
     "history_household_sum": 0.0,
     "history_household_max": 0.0,
     "history_conditional": 0.0,
-    "history_count": 0.0,
-    "history_share": 0.0,
-    "history_fast": 0.0,
-    "history_slow": 0.0,
-    "days_since_bought": LONG_AGO_DAYS,
-    "gap_ratio": -1.0,
-    "in_last_baskets": 0.0,
     "kind_slow": 0.0,
     "kind_share": 0.0,
     "days_since_kind": LONG_AGO_DAYS,
+    "kind_rate": 0.0,
     "category_slow": 0.0,
     "maker_slow": 0.0,
     "department_slow": 0.0,
 }
-"""What `_of_history` works out for every item when nothing was bought before."""
+"""What `_of_history` says of every item when nothing was bought before."""
 
 
 def _of_history(
-    tables: RankerTables, signals: _Signals, items: Items
+    tables: RankerTables, signals: _Signals, chosen: _Chosen
 ) -> dict[str, Floats | float]:
-    past = signals.past
-    if not len(past.items):
-        return _OF_NO_HISTORY
-    n, n_kinds = tables.n_items, int(tables.kind.max()) + 1
-    at = np.full(n, len(past.items), dtype=np.int64)
-    at[past.items] = np.arange(len(past.items))
-    row = at[items]
-
-    def known(values: Floats, otherwise: float) -> Floats:
-        return np.append(values, np.float32(otherwise))[row]
-
-    kinds, of_kind = tables.kind[past.items], tables.kind[items]
-    kind_slow = np.bincount(kinds, weights=past.slow, minlength=n_kinds).astype(np.float32)
-    kind_ago = np.full(n_kinds, LONG_AGO_DAYS, dtype=np.float32)
-    np.minimum.at(kind_ago, kinds, past.ago)
-    slow = known(past.slow, 0.0)
+    """Returns what the visitor's own earlier baskets say of each candidate."""
+    past, items = signals.past, chosen.items
+    if past.history is None:
+        return {**NO_HISTORY}
+    own = looked_up(past.habits, past.history.row_of.take(items))
     return {
-        "history_household_sum": signals.history_sum[items],
-        "history_household_max": signals.history_max[items],
-        "history_conditional": signals.history_conditional[items]
-        * np.sqrt(tables.pop_all[items] + np.float32(TINY)),
-        "history_count": known(past.count, 0.0),
-        "history_share": slow / np.float32(max(float(past.slow.max(initial=0.0)), TINY)),
-        "history_fast": known(past.fast, 0.0),
-        "history_slow": slow,
-        "days_since_bought": known(past.ago, LONG_AGO_DAYS),
-        "gap_ratio": known(past.gap_ratio, -1.0),
-        "in_last_baskets": known(past.last, 0.0),
-        "kind_slow": kind_slow[of_kind],
-        "kind_share": slow / np.maximum(kind_slow[of_kind], np.float32(TINY)),
-        "days_since_kind": kind_ago[of_kind],
-        "category_slow": _sum_by(tables.category, past, items),
-        "maker_slow": _sum_by(tables.maker, past, items),
-        "department_slow": _sum_by(tables.department, past, items)
-        / np.float32(max(float(past.slow.sum()), TINY)),
+        **NEVER_BOUGHT,
+        **own,
+        **_of_codes(tables, past, past.history, chosen, own["history_slow"]),
+        "history_household_sum": signals.history_sum.take(items),
+        "history_household_max": signals.history_max.take(items),
+        "history_conditional": signals.history_conditional.take(items) * chosen.root,
     }
 
 
-def _sum_by(codes: NDArray[np.int32], past: _Past, items: Items) -> Floats:
-    sums = np.bincount(
-        codes[past.items], weights=past.slow, minlength=int(codes.max()) + 1
-    ).astype(np.float32)
-    return sums[codes[items]]
+def _of_codes(
+    tables: RankerTables, past: _Past, history: History, chosen: _Chosen, slow: Floats
+) -> dict[str, Floats | float]:
+    """Returns what was bought before of each candidate's kind, category, department, maker."""
+    codes, of_kind = past.codes, chosen.codes[:, 0]
+    weights = past.slow.repeat(codes.shape[1])
+    sums = np.bincount(codes.ravel(), weights=weights, minlength=tables.n_codes)
+    by_code = sums.astype(np.float32).take(chosen.codes.T)
+    kind_ago = np.full(len(tables.kind_pop), LONG_AGO_DAYS, dtype=np.float32)
+    np.minimum.at(kind_ago, codes[:, 0], past.habits["days_since_bought"])
+    return {
+        "kind_slow": by_code[0],
+        "kind_share": slow / np.maximum(by_code[0], np.float32(TINY)),
+        "days_since_kind": kind_ago.take(of_kind),
+        "kind_rate": _kind_rate(tables, history, codes[:, 0]).take(of_kind),
+        "category_slow": by_code[1],
+        "maker_slow": by_code[3],
+        "department_slow": by_code[2] / np.float32(max(float(past.slow.sum()), TINY)),
+    }
+
+
+def _kind_rate(tables: RankerTables, history: History, kinds: NDArray[np.int32]) -> Floats:
+    """Returns the share of the earlier baskets with each kind, float32 (n_kinds,).
+
+    Args:
+        tables: The learned statistics.
+        history: The earlier baskets.
+        kinds: Of each distinct item bought before.
+    """
+    n_kinds = len(tables.kind_pop)
+    pairs = np.sort(history.bought_basket * n_kinds + kinds.take(history.row))
+    distinct = np.concatenate([pairs[:1], pairs[1:][pairs[1:] > pairs[:-1]]])
+    n_with = np.bincount(distinct % n_kinds, minlength=n_kinds)
+    return n_with.astype(np.float32) / np.float32(len(history.ago_days))
 
 
 def _of_groups(signals: _Signals, around: Surroundings, items: Items) -> dict[str, Floats | float]:
@@ -696,98 +770,9 @@ def _of_groups(signals: _Signals, around: Surroundings, items: Items) -> dict[st
             "basket_group_lift": 0.0,
             "basket_group_certainty": 0.0,
         }
-    share = like.share[items]
+    share = like.share.take(items)
     return {
         "basket_group_share": share,
         "basket_group_lift": np.log(share + np.float32(GROUP_TINY)) - around.log_store[items],
         "basket_group_certainty": like.certainty,
     }
-
-
-NO_HABITS: dict[str, float] = {
-    "history_together": 0.0,
-    "history_together_share": 0.0,
-    "history_hour_share": 0.0,
-    "history_weekday_share": 0.0,
-    "history_long": 0.0,
-    "baskets_since_bought": LONG_AGO_BASKETS,
-    "history_rate": 0.0,
-    "history_recent": 0.0,
-    "history_together_sharp": 0.0,
-    "history_together_lift": 1.0,
-    "history_kinds_share": 0.0,
-    "history_kinds_lift": 1.0,
-    "history_categories_lift": 1.0,
-    "history_due": -1.0,
-    "history_rank": NO_RANK,
-    "kind_rate": 0.0,
-}
-"""What `_of_habits` says of an item that was not bought before."""
-
-
-def _of_habits(
-    tables: RankerTables, situation: Situation, past: _Past, items: Items
-) -> dict[str, Floats | float]:
-    """Returns what the visitor's own earlier baskets say of this very visit."""
-    if not len(past.items):
-        return {**NO_HABITS}
-    found = _habits(tables, situation, past)
-    at = np.full(tables.n_items, len(past.items), dtype=np.int64)
-    at[past.items] = np.arange(len(past.items))
-    row = at[items]
-    by_name = {
-        "history_together": found.together,
-        "history_together_share": found.together_share,
-        "history_hour_share": found.at_hour,
-        "history_weekday_share": found.on_weekday,
-        "history_long": found.long,
-        "baskets_since_bought": found.baskets_since,
-        "history_rate": found.rate,
-        "history_recent": found.recent,
-        "history_together_sharp": found.together_sharp,
-        "history_together_lift": found.together_lift,
-        "history_kinds_share": found.kinds_share,
-        "history_kinds_lift": found.kinds_lift,
-        "history_categories_lift": found.categories_lift,
-        "history_due": found.due,
-        "history_rank": _ranks(past),
-    }
-    columns: dict[str, Floats | float] = {
-        name: np.append(values, np.float32(NO_HABITS[name]))[row]
-        for name, values in by_name.items()
-    }
-    columns["kind_rate"] = _kind_rate(tables, situation)[tables.kind[items]]
-    return columns
-
-
-def _habits(tables: RankerTables, situation: Situation, past: _Past) -> Habits:
-    return habits(
-        past.items,
-        bought=situation.bought,
-        bought_basket=situation.bought_basket,
-        ago_days=situation.ago_days,
-        basket=situation.basket[-MAX_BASKET:],
-        assortment=Assortment(
-            pop=tables.pop_all,
-            kind_pop=tables.kind_pop,
-            kind=tables.kind,
-            category=tables.category,
-            usual_gap=tables.usual_gap,
-        ),
-    )
-
-
-def _ranks(past: _Past) -> Floats:
-    """Returns each item's place in the repertoire, the likeliest first."""
-    ranks = np.empty(len(past.items), dtype=np.float32)
-    ranks[np.argsort(-past.slow, kind="stable")] = np.arange(len(past.items))
-    return ranks
-
-
-def _kind_rate(tables: RankerTables, situation: Situation) -> Floats:
-    """Returns the share of the earlier baskets with each kind, float32 (n_kinds,)."""
-    n_kinds, n = len(tables.kind_pop), len(situation.ago_days)
-    seen = np.zeros((n, n_kinds), dtype=bool)
-    seen[situation.bought_basket, tables.kind[situation.bought]] = True
-    rate: Floats = seen.sum(axis=0, dtype=np.float32)
-    return rate / np.float32(n)

@@ -52,7 +52,7 @@ class LocalGroups:
         log_share: Log share of the store's baskets, float32 (n_local,).
     """
 
-    items: NDArray[np.uint16] | NDArray[np.int32]
+    items: NDArray[np.intp]
     share: Floats
     group: NDArray[np.intp]
     log_share: Floats
@@ -87,7 +87,7 @@ def groups_at(groups: Groups, store: int | None) -> LocalGroups:
         else np.zeros(0, dtype=np.int64)
     )
     return LocalGroups(
-        items=groups.items[index],
+        items=groups.items[index].astype(np.intp),
         share=groups.share[index].astype(np.float32),
         group=np.repeat(np.arange(len(local)), end - begin),
         log_share=np.log(groups.store_share[here] + np.float32(TINY)),
@@ -107,7 +107,7 @@ def likeness(local: LocalGroups, evidence: Items, pop: Floats) -> Likeness:
         return Likeness(share=np.zeros(n, np.float32), certainty=0.0)
     asked = np.zeros(n, dtype=bool)
     asked[evidence] = True
-    found = np.flatnonzero(asked[local.items])
+    found = asked.take(local.items).nonzero()[0]
     usual = pop[local.items[found]] + np.float32(TINY)
     gain = np.log1p(local.share[found] * ((1.0 - BACKGROUND) / BACKGROUND) / usual)
     fits: NDArray[np.float64] = np.bincount(
@@ -117,5 +117,5 @@ def likeness(local: LocalGroups, evidence: Items, pop: Floats) -> Likeness:
     fits = fits * damped + local.log_share
     weight = np.exp(fits - fits.max())
     weight /= weight.sum()
-    share = np.bincount(local.items, weights=weight[local.group] * local.share, minlength=n)
+    share = np.bincount(local.items, weights=weight.take(local.group) * local.share, minlength=n)
     return Likeness(share=share.astype(np.float32), certainty=float(weight.max()))

@@ -13,8 +13,6 @@ from edge_agent.state.features import (
     CODES,
     FEATURES,
     HOUR_BINS,
-    LONG_AGO_DAYS,
-    NO_RANK,
     WEEKDAYS,
     Description,
     Neighbours,
@@ -24,6 +22,7 @@ from edge_agent.state.features import (
     surroundings,
 )
 from edge_agent.state.groups import Groups
+from edge_agent.state.habits import LONG_AGO_DAYS, NO_RANK
 
 N = 6
 STORES = 2
