@@ -23,11 +23,11 @@ from edge_agent.state.features import (
     Neighbours,
     RankerTables,
     Situation,
-    _best,
     describe,
     surroundings,
 )
 from edge_agent.state.groups import Groups
+from edge_agent.state.signals import _best
 
 N_ITEMS = 700
 N_KINDS = 60
