@@ -15,6 +15,7 @@ import ctypes
 import hashlib
 import io
 import json
+import mmap
 import os
 import re
 import stat
@@ -36,7 +37,7 @@ from edge_agent import __version__
 from edge_agent.domain.ids import ProductId
 from edge_agent.domain.scoring import PastBasket, ScoringRequest
 from edge_agent.errors import BundleError
-from edge_agent.shell.mapped_tables import map_verified, mapped_arrays
+from edge_agent.shell.mapped_tables import let_go, map_verified, mapped_arrays
 from edge_agent.shell.onnx_scorer import Ids, OnnxScorer, open_session
 from edge_agent.state.features import FEATURES, Neighbours, RankerTables
 from edge_agent.state.groups import Groups
@@ -169,7 +170,8 @@ def load_bundle(path: Path, *, public_key: bytes | None = None) -> Bundle:
     # Each part is let go of once it was read: together they are a third of the agent.
     model = parts.pop("ranker.onnx")
     _check_model_bytes(model, manifest)
-    tables, ids = _tables(_mapped_tables(path / TABLES, manifest["parts"][TABLES]))
+    mapped = _mapped_file(path / TABLES, manifest["parts"][TABLES])
+    tables, ids = _tables(_mapped_tables(mapped))
     try:
         session = open_session(model)
     except Exception as error:  # onnxruntime raises a dozen types of its own here
@@ -178,6 +180,8 @@ def load_bundle(path: Path, *, public_key: bytes | None = None) -> Bundle:
     scorer = OnnxScorer(session, tables, ids)
     catalogue = _catalogue(_arrays(parts.pop("catalogue.npz")))
     _check_examples(scorer, parts.pop("examples.json"), float(manifest["tolerance"]))
+    # The examples are of all stores, the agent is in one.
+    let_go(mapped)
     _give_back_memory()
     return Bundle(
         version=str(manifest["version"]), manifest=manifest, catalogue=catalogue, scorer=scorer
@@ -465,13 +469,16 @@ def _catalogue(arrays: dict[str, NDArray[Any]]) -> Catalogue:
         ) from error
 
 
-def _mapped_tables(path: Path, part: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+def _mapped_file(path: Path, part: Mapping[str, Any]) -> mmap.mmap:
     try:
-        mapped = map_verified(path, size=int(part["size"]), sha256=str(part["sha256"]))
+        return map_verified(path, size=int(part["size"]), sha256=str(part["sha256"]))
     except OSError as error:
         raise BundleError(f"{path.name} cannot be read: {error.strerror}", hint=REPLACE) from error
     except ValueError as error:
         raise BundleError(f"{path.name} {error}", hint=REPLACE) from error
+
+
+def _mapped_tables(mapped: mmap.mmap) -> dict[str, NDArray[Any]]:
     try:
         return mapped_arrays(mapped)
     except ValueError as error:

@@ -57,6 +57,11 @@ def map_verified(path: Path, *, size: int, sha256: str) -> mmap.mmap:
     return data
 
 
+def let_go(part: mmap.mmap) -> None:
+    """Takes a mapped file's pages out of memory; each comes back when it is used."""
+    part.madvise(mmap.MADV_DONTNEED)
+
+
 def mapped_arrays(part: mmap.mmap) -> dict[str, NDArray[Any]]:
     """Returns the arrays of an npz file that is not compressed, without copying them.
 

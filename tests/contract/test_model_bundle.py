@@ -106,6 +106,26 @@ def test_no_damaged_copy_is_accepted(copy: Path) -> None:
     load_bundle(copy)
 
 
+def resident_kib(path: Path) -> int:
+    """Returns how much of a mapped file is in this process's memory."""
+    found, is_it = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if "-" in line.split(" ", 1)[0]:
+            is_it = line.endswith(str(path))
+        elif is_it and line.startswith("Rss:"):
+            found += int(line.split()[1])
+    return found
+
+
+def test_loading_leaves_nothing_of_the_tables_in_memory(copy: Path) -> None:
+    """What the check of all stores' examples touched is let go of; asking brings back a part."""
+    path = copy / "tables.npz"
+    loaded = load_bundle(copy)
+    assert resident_kib(path) == 0
+    assert len(loaded.scorer.rank(ask(basket=some(loaded, 3)))) == 10
+    assert 0 < resident_kib(path) < path.stat().st_size / 2048
+
+
 def test_foreign_key_is_refused() -> None:
     """A bundle signed by somebody else is no bundle of this chain."""
     foreign = Ed25519PrivateKey.generate().public_key()
