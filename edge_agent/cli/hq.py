@@ -6,7 +6,7 @@ import json
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from datetime import timedelta
@@ -32,6 +32,7 @@ from edge_agent.hq.report import (
     comparisons,
     report_from,
 )
+from edge_agent.hq.retention import KEEP_DAYS, KEEP_DAYS_MAX, KEEP_DAYS_MIN, Retention
 from edge_agent.hq.store import opened_store
 from edge_agent.hq.uplift_report import uplift_json, uplift_table
 from edge_agent.shell.mqtt_client import LinkSettings
@@ -99,22 +100,35 @@ def run(
     shared: Annotated[
         bool, typer.Option(help="Share the work with other receivers (a shared subscription).")
     ] = True,
+    keep_days: Annotated[
+        int,
+        typer.Option(
+            help="Days that customers' days, summaries and what became of commands are kept"
+            " since they came or were renewed.",
+            min=KEEP_DAYS_MIN,
+            max=KEEP_DAYS_MAX,
+            envvar="EDGE_AGENT_HQ_KEEP_DAYS",
+        ),
+    ] = KEEP_DAYS,
     as_json: AsJson = False,
 ) -> None:
     """Receive what the stores send, until a signal; then say what was received.
 
-    A message is acknowledged when it is on disk. More receivers are added by starting them with
-    client ids of their own, on PostgreSQL. Exit codes: 0 ended by a signal, 1 the receiver failed,
-    2 wrong use, 3 the database is not there.
+    A message is acknowledged when it is on disk. At the start and once a day what is older than
+    --keep-days is deleted. More receivers are added by starting them with client ids of their own,
+    on PostgreSQL. Exit codes: 0 ended by a signal, 1 the receiver failed, 2 wrong use, 3 the
+    database is not there.
     """
     with _errors_as_exit_codes():
         name = client_id or f"hq-{socket.gethostname()}"
         settings = _settings(broker, name, user, password_file, (ca, cert, cert_key))
         with closing(opened_store(database)) as store:
             receiver = HqReceiver(settings, store, _key(key), key_id=key_id, shared=shared)
+            retention = Retention(store, keep_days=keep_days)
+            retention.look()
             receiver.start()
             _say(f"receiving from {broker} into {_without_password(database)}; Ctrl-C ends it")
-            _wait_for_signal(receiver.failed)
+            _wait_for_signal(receiver.failed, meanwhile=retention.look)
             receiver.stop()
         counters = asdict(receiver.counters())
         if as_json:
@@ -359,11 +373,11 @@ def _json_value(place: str, text: str) -> Any:
         raise ConfigError(f"--set {place}={text} is no JSON", hint=hint) from error
 
 
-def _wait_for_signal(failed: threading.Event) -> None:
+def _wait_for_signal(failed: threading.Event, *, meanwhile: Callable[[], None]) -> None:
     told = threading.Event()
     on_end(told.set)
     while not (told.wait(SIGNAL_POLL_S) or failed.is_set()):
-        pass
+        meanwhile()
 
 
 def _print_counters(counters: dict[str, Any]) -> None:

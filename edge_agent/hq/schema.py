@@ -10,6 +10,7 @@ histogram; `name` is then the bucket's number).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 # Append-only: a released migration never changes. The database's version is how many have run.
@@ -230,6 +231,16 @@ INSERT_ERASURE: Final = """
 ERASE_CUSTOMER: Final = "DELETE FROM customers WHERE reference = :reference"
 SELECT_ERASURES: Final = "SELECT erasure_id, mark, until_date FROM erasures"
 TRIM_ERASURES: Final = "DELETE FROM erasures WHERE received_at_ms < :before_ms"
+# What is over when it did not come anew since; a summary's values go with it. A version is the
+# time at which it was given, or a little more, so that the next one is above it all the same.
+DELETE_OLD: Final[Mapping[str, str]] = {
+    "customers": "DELETE FROM customers WHERE received_at_ms < :before_ms",
+    "summaries": "DELETE FROM summaries WHERE received_at_ms < :before_ms",
+    "confirmations": "DELETE FROM confirmations WHERE received_at_ms < :before_ms",
+    "refused": "DELETE FROM refused WHERE received_at_ms < :before_ms",
+    "commands": "DELETE FROM commands WHERE expires_at_ms < :before_ms",
+    "command_versions": "DELETE FROM command_versions WHERE version < :before_ms",
+}
 INSERT_REFUSED: Final = """
     INSERT INTO refused (topic, reason, detail, n_bytes, received_at_ms)
     VALUES (:topic, :reason, :detail, :n_bytes, :received_at_ms)

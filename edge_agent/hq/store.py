@@ -111,6 +111,21 @@ class HqStore:
                 schema.INSERT_COMMAND, [_command_row(command) for command in commands]
             )
 
+    def delete_old(self, *, now: datetime, kept_for: timedelta) -> dict[str, int]:
+        """Deletes what came, or was renewed, longer ago; returns how many rows of each table went.
+
+        Raises:
+            StoreError: Nothing was deleted; try again.
+        """
+        at_ms, before = _ms(now), {"before_ms": _ms(now - kept_for)}
+        execute = self._database.execute
+        with self._database.transaction():
+            gone = {table: execute(sql, before) for table, sql in schema.DELETE_OLD.items()}
+            gone["erasures"] = execute(
+                schema.TRIM_ERASURES, {"before_ms": at_ms - ERASURES_KEPT_MS}
+            )
+        return gone
+
     def rows(self, sql: str, **filters: str) -> list[Row]:
         """Returns the rows of one of the `SELECT_…` statements of `schema.py`."""
         return self._database.query(sql, filters)

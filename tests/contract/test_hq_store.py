@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -32,6 +33,7 @@ from edge_agent.wire.summaries import (
     Confirmation,
     CustomerUpdate,
     DeviceState,
+    Erasure,
     GatewayState,
     Interest,
     Summary,
@@ -41,6 +43,10 @@ from edge_agent.wire.summaries import (
 NOW = datetime(2017, 12, 3, 5, tzinfo=UTC)
 OPENING = datetime(2017, 12, 2, 8, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+MOMENT = timedelta(milliseconds=1)
+# With their summaries; by number and by silence of their own; so long as late messages may come.
+BOUNDED_OTHERWISE = frozenset({"cell_values", "gateway_states", "gateway_devices", "erasures"})
 POSTGRES_START_S: Final = 60
 NUMBERS = itertools.count()
 OpenStore = Callable[[], HqStore]
@@ -207,6 +213,11 @@ def everything_in(hq: HqStore) -> dict[str, object]:
         "confirmations": hq.rows(schema.SELECT_CONFIRMATION_COUNTS, store=""),
         "counts": hq.counts(),
     }
+
+
+def milliseconds(instant: datetime) -> int:
+    """A version that is given at an instant."""
+    return int(instant.timestamp() * 1000)
 
 
 def total(hq: HqStore, name: str, *, store: str = "", day: str = "") -> str | None:
@@ -404,6 +415,69 @@ def test_refusals_are_kept_and_bounded(
     refusals = [refused(f"hq/{number}/up", b"x", reason="invalid") for number in range(10)]
     hq.take([], received_at=NOW, refusals=refusals)
     assert hq.rows(schema.SELECT_REFUSED_COUNTS) == [{"reason": "invalid", "n": 3}]
+
+
+def test_what_did_not_come_anew_is_deleted(open_store: OpenStore) -> None:
+    """A customer's day and a summary live from their newest revision on; a repeat renews none."""
+    hq = open_store()
+    other = customer().model_copy(update={"reference": "crm-2", "update_id": "u-other"})
+    refusal = refused("hq/s42/up/nothing", b"x", reason="invalid")
+    hq.take([*EVERYTHING, other], received_at=NOW, refusals=[refusal])
+    later = [summary(revision=3, n_sales=25, amount="0.35"), customer(revision=3)]
+    hq.take(later, received_at=NOW + DAY)
+    kept_for = 10 * DAY
+    before = everything_in(hq)
+    assert not any(hq.delete_old(now=NOW + kept_for, kept_for=kept_for).values())
+    assert everything_in(hq) == before
+    gone = hq.delete_old(now=NOW + kept_for + MOMENT, kept_for=kept_for)
+    assert (gone["customers"], gone["summaries"], gone["confirmations"]) == (1, 3, 1)
+    assert [row["reference"] for row in hq.rows(schema.SELECT_CUSTOMERS)] == ["crm-1"]
+    # The repeat of a revision that was there already did not renew its summary.
+    assert hq.rows(schema.SELECT_SUMMARIES) == []
+    assert figures_from(hq, store="", day="") == ()
+    assert hq.rows(schema.SELECT_REFUSED_COUNTS) == []
+
+
+def test_versions_go_on_rising_after_old_ones_are_deleted(open_store: OpenStore) -> None:
+    """Which commands were written is forgotten with its count, and the next is above it."""
+    hq = open_store()
+    pair = ("consent", "digest-of-somebody")
+    (first,) = hq.next_versions([pair], at_least=milliseconds(NOW))
+    now = NOW + 20 * DAY
+    assert hq.delete_old(now=now, kept_for=10 * DAY)["command_versions"] == 1
+    (second,) = hq.next_versions([pair], at_least=milliseconds(now))
+    assert second > first
+
+
+def test_erasures_are_forgotten_when_no_late_message_can_come(open_store: OpenStore) -> None:
+    """Without another erasure too, and however long the rest is kept."""
+    hq = open_store()
+    erasure = Erasure(erasure_id="e-1", store="s42", reference="crm-9", at=NOW)
+    hq.take([erasure], received_at=NOW)
+    hq.delete_old(now=NOW + 8 * DAY, kept_for=400 * DAY)
+    assert hq.counts()["erasure"] == 1
+    hq.delete_old(now=NOW + 9 * DAY, kept_for=400 * DAY)
+    assert hq.counts()["erasure"] == 0
+
+
+def test_deleted_customer_is_in_no_byte_of_the_file(tmp_path: Path) -> None:
+    """Deleting overwrites: the handle is gone from the file's free pages too."""
+    path = tmp_path / "hq.db"
+    with closing(opened_store(str(path))) as hq:
+        hq.take([customer()], received_at=NOW)
+        assert b"crm-1" in path.read_bytes()
+        hq.delete_old(now=NOW + 9 * DAY, kept_for=8 * DAY)
+    assert not [each for each in tmp_path.iterdir() if b"crm-1" in each.read_bytes()]
+
+
+def test_every_table_has_its_end_and_says_so_on_the_front_page() -> None:
+    """A table is deleted by age, or bounded otherwise; the README's table names it."""
+    statements = "".join(each for migration in schema.MIGRATIONS for each in migration)
+    tables = set(re.findall(r"CREATE TABLE (\w+)", statements))
+    assert tables == {*schema.DELETE_OLD, *BOUNDED_OTHERWISE}
+    page = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    _, _, after = page.partition("At headquarters")
+    assert [table for table in sorted(tables) if f"`{table}`" not in after] == []
 
 
 def test_impossible_value_spares_its_neighbours(open_store: OpenStore) -> None:

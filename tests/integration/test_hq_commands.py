@@ -26,7 +26,13 @@ from edge_agent.shell.mqtt_client import Incoming, LinkSettings, MqttLink, Subsc
 from edge_agent.shell.signing import demo_private_key, verify_command
 from edge_agent.wire import topics
 from edge_agent.wire.downlink import AnyCommand
-from edge_agent.wire.summaries import DeviceState, GatewayState, Summary, SummaryCell
+from edge_agent.wire.summaries import (
+    CustomerUpdate,
+    DeviceState,
+    GatewayState,
+    Summary,
+    SummaryCell,
+)
 from tests.integration.broker import Broker, running_broker
 from tests.integration.commands import ran
 
@@ -236,6 +242,30 @@ def test_run_receives_and_ends_with_its_counts(broker: Broker, tmp_path: Path) -
         "stays": "20",
         "dwell_s": "1300",
     }
+
+
+def test_run_deletes_what_is_older_than_it_keeps(broker: Broker, tmp_path: Path) -> None:
+    """`hq run --keep-days` deletes at its start; a period shorter than repeats take is refused."""
+    path = tmp_path / "run.db"
+    now = datetime.now(UTC)
+    with closing(opened_store(str(path))) as hq:
+        for days in (7, 9):
+            update = CustomerUpdate(
+                update_id=f"u-{days}",
+                reference=f"crm-{days}",
+                store="s42",
+                activity_date="2026-11-01",
+                revision=1,
+            )
+            hq.take([update], received_at=now - timedelta(days=days))
+    place = ("--broker", f"127.0.0.1:{broker.port}", "--database", str(path), "--key", "demo")
+    assert hq_command("run", *place, "--keep-days", "7").returncode == 2
+    with (
+        hq_program("run", *place, "--keep-days", "8"),
+        closing(opened_store(str(path))) as hq,
+    ):
+        wait_for(lambda: hq.counts()["customer"] == 1)
+        assert [row["reference"] for row in hq.rows(schema.SELECT_CUSTOMERS)] == ["crm-7"]
 
 
 def test_report_compares_stores_in_words(hq: HqStore, tmp_path: Path) -> None:
