@@ -423,7 +423,7 @@ def test_what_did_not_come_anew_is_deleted(open_store: OpenStore) -> None:
     other = customer().model_copy(update={"reference": "crm-2", "update_id": "u-other"})
     refusal = refused("hq/s42/up/nothing", b"x", reason="invalid")
     hq.take([*EVERYTHING, other], received_at=NOW, refusals=[refusal])
-    later = [summary(revision=3, n_sales=25, amount="0.35"), customer(revision=3)]
+    later: list[UpMessage] = [summary(revision=3, n_sales=25, amount="0.35"), customer(revision=3)]
     hq.take(later, received_at=NOW + DAY)
     kept_for = 10 * DAY
     before = everything_in(hq)
