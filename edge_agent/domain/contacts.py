@@ -79,7 +79,8 @@ class CampaignUses:
     """How often a campaign was said and redeemed in this store.
 
     Attributes:
-        given: How often it was said in all: one for each decision that chose it.
+        given: How often it was said to somebody in all: one for each decision that chose it. The
+            store's defaults are for nobody, and count nothing.
         redeemed: How many of its offers were redeemed in all.
         days: The same by store-local day.
     """

@@ -22,6 +22,8 @@ from edge_agent.domain.ids import (
 from edge_agent.domain.rules import Campaign
 from edge_agent.domain.scoring import ScoredProduct
 
+STORE_DEFAULT: Final = "store_default"
+"""The moment of a screen that is given back to the store."""
 # The arms of a campaign with a control group.
 TREATED: Final = "treated"
 CONTROL: Final = "control"
@@ -123,6 +125,11 @@ class Moment:
     dwell_ms: int = 0
     concern: Concern | None = None
     company: Company | None = None
+
+    @property
+    def is_for_nobody(self) -> bool:
+        """Whether nobody is answered: what a screen shows then uses up no budget."""
+        return self.kind == STORE_DEFAULT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -187,8 +187,10 @@ class Draft:
         self._spent_us[decision] = spent_us
 
     def record(self, decision: Decision) -> None:
-        """Writes a decision into the log and counts the campaigns that it says."""
+        """Writes a decision into the log and counts the campaigns that it says to somebody."""
         self.add(RecordDecision(decision=decision, spent_us=self._spent_us.get(decision.id)))
+        if decision.moment.is_for_nobody:
+            return
         for campaign in decision.campaigns:
             self.add(CountCampaign(campaign=campaign, day=self.context.local.day, given=1))
 

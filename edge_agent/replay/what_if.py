@@ -7,8 +7,7 @@ what they answer now is remembered: caps, cool-downs, budgets and what was ignor
 What no record can hold stays as it was: the way that people took through the store, and what
 they bought. So a **hit** is a product that somebody would have been told of and then paid for:
 foreseen, not caused. A moment that a cap silenced then and would not silence now cannot be
-answered, because nobody asked the model: it is counted and left out. And how often a screen goes
-back to its default follows from what it showed: a budget that defaults use up comes out near.
+answered, because nobody asked the model: it is counted and left out.
 Decisions of one instant are put in the order of their ids, which may not be the one they came in.
 """
 
@@ -29,6 +28,7 @@ from edge_agent.decide.pressure import ignored_often
 from edge_agent.decide.rule_book import book_of
 from edge_agent.decide.under_rules import RANKED
 from edge_agent.domain.contacts import Contact
+from edge_agent.domain.decisions import STORE_DEFAULT
 from edge_agent.domain.ids import ProductId, VisitorId
 from edge_agent.domain.time import (
     SECOND_MS,
@@ -236,8 +236,8 @@ class WhatIf:
 
     def _remember(self, told: dict[str, Any], would: Answer) -> None:
         day = local_time(told["now"], self._zone).day
-        # A screen's default in a campaign's words is a use of it as well, and nobody's contact.
-        for campaign in would.campaigns:
+        # A screen's default in a campaign's words is no use of it, and nobody's contact.
+        for campaign in () if told["moment"] == STORE_DEFAULT else would.campaigns:
             self._uses[campaign] += 1
             self._uses_today[campaign, day] += 1
         if not would.says_something or told["visitor"] is None:

@@ -290,7 +290,7 @@ class Book:
 
     def _write(self, decision: Decision, day: str) -> None:
         visitor = decision.moment.visitor
-        for name in decision.campaigns:
+        for name in () if decision.moment.kind == "store_default" else decision.campaigns:
             self.said[name] += 1
             self.said_today[name, day] += 1
             if visitor is not None:

@@ -209,6 +209,22 @@ def test_a_campaign_is_said_as_often_as_it_may_be_and_no_more() -> None:
     assert gates == [None, "per_visitor", None, "budget"]
 
 
+def test_what_a_screen_shows_to_nobody_uses_up_no_budget() -> None:
+    """The store's defaults say it as long as there is some; who comes and who asks spend it."""
+    offer = campaign("c1", "k3", value=9.0, budget=2, per_day=2)
+    heard = under(ruled(offer))
+    defaults = heard.decisions(heard.begin_day() + heard.pass_s(3_600))
+    assert sum("c1" in each.campaigns for each in defaults) > 2
+    assert heard.memory.campaign_uses(offer.id).given == 0
+    assert gate_of(one(heard, heard.take(entered("dairy", 3_601)))) is None
+    assert gate_of(one(heard, heard.ask(request(zone="dairy"), cause="a"))) is None
+    assert heard.memory.campaign_uses(offer.id).given == 2
+    assert gate_of(one(heard, heard.ask(request(zone="dairy"), cause="b"))) == "budget"
+    after = heard.decisions(heard.pass_s(3_600))
+    assert after
+    assert not any(each.campaigns for each in after)
+
+
 def test_between_two_offers_to_somebody_time_must_pass() -> None:
     """The products go on meanwhile, and a service message does too."""
     rules = ruled(
