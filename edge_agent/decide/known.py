@@ -42,7 +42,7 @@ class Known:
             everybody's eyes.
         n_contacts_day: How often something was said to him on this store-local day, over all
             channels, what HQ reported included.
-        last_offer_ms: When he was last told of a campaign.
+        last_offer_ms: When he was last told of a campaign that is no service message.
         bought: What he bought today or in this visit.
         out_of_stock: Of all that was weighed, what the store has none of.
         prices: Of all that was weighed, what it costs, where a rule that holds selects by price;

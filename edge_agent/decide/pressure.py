@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edge_agent.decide.rule_book import book_of
 from edge_agent.domain.contacts import IGNORED, TAKEN_UP
 from edge_agent.domain.decisions import Suppression
+from edge_agent.domain.rules import SERVICE
 from edge_agent.domain.time import SECOND_MS
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from edge_agent.domain.decisions import Moment
     from edge_agent.domain.ids import ProductId
     from edge_agent.domain.policy import Policy
-    from edge_agent.domain.rules import Campaign, Caps
+    from edge_agent.domain.rules import Campaign, Caps, Rules
 
 
 def cap_reached(n_decisions: int, *, policy: Policy) -> Suppression | None:
@@ -64,7 +66,7 @@ def is_quiet(minute_of_day: int, caps: Caps) -> bool:
 def cap_of(campaign: Campaign, known: Known, caps: Caps, *, now_ms: int) -> tuple[str, str] | None:
     """Returns the gate of a campaign's own limits that it has reached, and why; None for none."""
     uses = known.uses_of(campaign)
-    if campaign.kind != "service" and is_cooling_down(
+    if campaign.kind != SERVICE and is_cooling_down(
         known.last_offer_ms, now_ms=now_ms, cooldown_s=caps.cooldown_s
     ):
         return "cooldown", f"an offer was made less than {caps.cooldown_s} s before"
@@ -76,6 +78,19 @@ def cap_of(campaign: Campaign, known: Known, caps: Caps, *, now_ms: int) -> tupl
         if most is not None and so_far >= most:
             return gate, f"said {so_far} times of {most}"
     return None
+
+
+def last_gated_ms(contacts: Iterable[Contact], rules: Rules) -> int | None:
+    """Returns when somebody was last told of what the cool-down gates; None where he never was.
+
+    A service message is not gated, so it begins no new time either. A campaign that the rules do
+    not know, such as one that HQ wrote of by e-mail, is taken to be an offer.
+    """
+    free = book_of(rules).services
+    return max(
+        (each.at_ms for each in contacts if any(name not in free for name in each.campaigns)),
+        default=None,
+    )
 
 
 def ignored_often(

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.domain.identity import once_each
+from edge_agent.domain.rules import SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -114,6 +115,7 @@ class RuleBook:
             each.text: _Remembered(each) for each in conditions
         }
         self._sayings: dict[tuple[bool, ...], Saying] = {}
+        self.services = frozenset([each.id for each in rules.campaigns if each.kind == SERVICE])
         # Where there is no time to look whether a condition holds, what is forbidden is forbidden.
         self.strictest = Saying(tuple(each for each in rules.rules if each.is_forbidden))
 

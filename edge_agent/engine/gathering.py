@@ -15,7 +15,7 @@ from edge_agent.decide.control import unit_of
 from edge_agent.decide.eligibility import may_use_history
 from edge_agent.decide.facts import facts_of, visible_sources
 from edge_agent.decide.known import Known, Uses, age_of
-from edge_agent.decide.pressure import ignored_often
+from edge_agent.decide.pressure import ignored_often, last_gated_ms
 from edge_agent.decide.rule_book import book_of
 from edge_agent.decide.under_rules import outlook_of
 from edge_agent.domain.contacts import channels_answered
@@ -93,7 +93,7 @@ def known_at(draft: Draft, moment: Moment, contacts: tuple[Contact, ...]) -> Kno
         minute_of_day=_minute_of_day(draft),
         age=age_of(member, moment.place.audience),
         n_contacts_day=len(today) if rules.caps.per_visitor_day is not None else 0,
-        last_offer_ms=_last_offer_ms(contacts) if rules.caps.cooldown_s else None,
+        last_offer_ms=last_gated_ms(contacts, rules) if rules.caps.cooldown_s else None,
         bought=_bought(draft, moment, member, since_ms=day_ms),
         ignored=_ignored(draft, moment, member, contacts),
         preferred=_preferred(draft, moment, member) if rung == ladder.SEGMENT else (),
@@ -177,10 +177,6 @@ def _contacts_since_ms(draft: Draft) -> int | None:
     if caps.ignored_after > 0 or "answered" in book_of(rules).names:
         since.append(now_ms - REMEMBERED_MS)
     return min(since, default=None)
-
-
-def _last_offer_ms(contacts: tuple[Contact, ...]) -> int | None:
-    return max((each.at_ms for each in contacts if each.campaigns), default=None)
 
 
 def _ignored(

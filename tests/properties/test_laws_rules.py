@@ -192,7 +192,7 @@ class Book:
         self.said_today: Counter[tuple[str, str]] = Counter()
         self.said_to: Counter[tuple[str, str]] = Counter()
         self.told: Counter[tuple[str, str]] = Counter()
-        self.last_offer_ms: dict[str, int] = {}
+        self.last_said_ms: dict[str, dict[str, int]] = defaultdict(dict)
         self.bought: dict[str, set[tuple[str, str]]] = defaultdict(set)
         self.none_left: set[str] = set()
         self.mailed: Counter[str] = Counter()
@@ -264,9 +264,11 @@ class Book:
             return
         most = known.per_visitor
         assert most is None or self.said_to[name, moment.visitor] < most
-        last_ms = self.last_offer_ms.get(moment.visitor)
-        if known.kind != "service" and last_ms is not None:
-            assert now_ms - last_ms >= rules.caps.cooldown_s * SECOND_MS
+        services = {each.id for each in rules.campaigns if each.kind == "service"}
+        if known.kind != "service":
+            for other, last_ms in self.last_said_ms[moment.visitor].items():
+                is_long_ago = now_ms - last_ms >= rules.caps.cooldown_s * SECOND_MS
+                assert other in services or is_long_ago
 
     def _judge_caps(self, decision: Decision, rules: Rules, day: str) -> None:
         moment = decision.moment
@@ -295,7 +297,7 @@ class Book:
             self.said_today[name, day] += 1
             if visitor is not None:
                 self.said_to[name, visitor] += 1
-                self.last_offer_ms[visitor] = decision.decided_at_ms
+                self.last_said_ms[visitor][name] = decision.decided_at_ms
         if visitor is not None and (decision.chosen or decision.campaigns):
             self.told[visitor, day] += 1
 

@@ -15,7 +15,7 @@ from edge_agent.decide.control import arm_of
 from edge_agent.domain.decisions import Decision
 from edge_agent.domain.ids import DecisionId, ProductId
 from edge_agent.domain.rules import GETS_NEXT_BEST, Caps, Exploration, Rule, Rules
-from edge_agent.domain.time import DAY_MS, HOUR_MS, local_time
+from edge_agent.domain.time import DAY_MS, HOUR_MS, local_time, rfc3339_from_ms
 from edge_agent.replay.again import Knowledge
 from edge_agent.replay.verification import Verifier
 from edge_agent.web.board import is_default
@@ -237,8 +237,23 @@ def test_between_two_offers_to_somebody_time_must_pass() -> None:
         decision = one(heard, heard.take(entered("dairy", seconds)))
         gates.append((gate_of(decision), gate_of(decision, "c2")))
         assert len(decision.chosen) == 3
-    # A service message is an answer too, and begins the time anew.
-    assert gates == [(None, None), ("cooldown", None), ("cooldown", None)]
+    # A service message alone, as at 59 s, begins no new time.
+    assert gates == [(None, None), ("cooldown", None), (None, None)]
+
+
+def test_what_the_rules_do_not_know_is_taken_to_be_an_offer() -> None:
+    """A campaign that HQ wrote of by e-mail keeps the store's offers out for as long as any."""
+    offer = campaign("c1", "k3", value=9.0)
+    heard = under(ruled(offer, campaign("c2", kind="service"), caps=Caps(cooldown_s=60)))
+    heard.take(granted(-30), till("basket.opened", -25, visitor=ref()), scanned_card(-20))
+    mail = {"id": "m1", "at": rfc3339_from_ms(T0 - 10_000), "channel": "e-mail"}
+    for name, gate in (("c2", None), ("elsewhere", "cooldown")):
+        contact = {**mail, "id": name, "campaigns": [name]}
+        body = {"visitor": ref("loyalty", CARD), "contacts": [contact]}
+        heard.command(command("contact", body, version=1 if name == "c2" else 2))
+        outlook = one(heard, heard.ask(request(visitor=ref("loyalty", CARD)), cause=name))
+        assert (name, gate_of(outlook)) == (name, gate)
+        heard.tick(heard.now_ms + 1_000)
 
 
 def test_an_offer_without_a_product_to_show_is_kept_out_before_arms_are_drawn() -> None:
