@@ -229,6 +229,9 @@ def _lower(record: dict[str, Any], wanted: str) -> WhyNot | None:
     notices = [each[0] for each in record.get("rules", {}).get("notices", ())]
     if wanted in notices:
         text = f"{record['rules']['notice'] or 'no text'} stands beside the products instead"
+        ignored = record["rules"].get("known", {}).get("ignored_texts", {})
+        if wanted in ignored:
+            text = f"it was said {ignored[wanted]} times without any answer; {text}"
         return WhyNot(wanted=wanted, outcome="lower", text=text)
     return None
 

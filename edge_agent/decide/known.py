@@ -48,6 +48,7 @@ class Known:
         prices: Of all that was weighed, what it costs, where a rule that holds selects by price;
             what has no known price is not there.
         ignored: Products that were shown to him and led to nothing, and how often.
+        ignored_texts: Campaigns that are a text, and how often they were said for nothing.
         uses: Of the campaigns that have a limit.
         unit: What arms are drawn for; None where no campaign has a control group.
         tried: How often each action stood first of late and was answered, where the store
@@ -65,6 +66,7 @@ class Known:
     out_of_stock: frozenset[ProductId] = frozenset()
     prices: Mapping[ProductId, str] = field(default_factory=lambda: MappingProxyType({}))
     ignored: Mapping[ProductId, int] = field(default_factory=lambda: MappingProxyType({}))
+    ignored_texts: Mapping[CampaignId, int] = field(default_factory=lambda: MappingProxyType({}))
     uses: Mapping[CampaignId, Uses] = field(default_factory=lambda: MappingProxyType({}))
     unit: UnitId | None = None
     tried: Mapping[str, tuple[int, int]] = field(default_factory=lambda: MappingProxyType({}))
@@ -100,6 +102,7 @@ def document_of(known: Known) -> dict[str, Any]:
         "out_of_stock": sorted(known.out_of_stock),
         "prices": dict(known.prices),
         "ignored": dict(known.ignored),
+        "ignored_texts": dict(known.ignored_texts),
         "uses": {campaign: list(uses) for campaign, uses in known.uses.items()},
         "unit": known.unit,
         "tried": {action: list(tried) for action, tried in known.tried.items()},
@@ -124,6 +127,7 @@ def known_from(told: Mapping[str, Any]) -> Known:
         out_of_stock=frozenset(_products(told.get("out_of_stock", ()))),
         prices={ProductId(product): each for product, each in told.get("prices", {}).items()},
         ignored={ProductId(product): n for product, n in told.get("ignored", {}).items()},
+        ignored_texts={CampaignId(each): n for each, n in told.get("ignored_texts", {}).items()},
         uses={CampaignId(each): Uses(*uses) for each, uses in told.get("uses", {}).items()},
         unit=told.get("unit"),
         tried={

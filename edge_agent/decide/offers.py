@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from edge_agent.decide.pressure import lever_of
 from edge_agent.domain.decisions import Candidate, Notice
 from edge_agent.domain.identity import once_each
+from edge_agent.domain.rules import OFFER
 from edge_agent.domain.scoring import ScoredProduct
 
 if TYPE_CHECKING:
@@ -21,9 +22,8 @@ if TYPE_CHECKING:
     from edge_agent.decide.known import Known
     from edge_agent.decide.rule_book import Saying
     from edge_agent.domain.ids import ProductId
-    from edge_agent.domain.rules import Campaign, Rules
+    from edge_agent.domain.rules import Campaign, Caps, Rules
 
-OFFER: Final = "offer"
 PER_CAMPAIGN: Final = 8
 """Products of one campaign that compete: more than a slate shows of it."""
 UNTRIED_PROPENSITY: Final = 0.5
@@ -132,18 +132,30 @@ def offered(
     return found, empty
 
 
-def notices(campaigns: Iterable[Campaign], saying: Saying) -> tuple[Notice, ...]:
+def notices(
+    campaigns: Iterable[Campaign], saying: Saying, known: Known, caps: Caps
+) -> tuple[Notice, ...]:
     """Returns the texts that may be said, best first; ties by campaign id."""
+    ignored = known.ignored_texts
     found = [
         Notice(
             campaign=each,
             propensity=UNTRIED_PROPENSITY,
             context=saying.of(None, campaign=each.id).weight,
+            lever=each.lever * lever_of(ignored.get(each.id, 0), caps),
         )
         for each in campaigns
         if each.kind != OFFER
     ]
     return tuple(sorted(found, key=lambda each: (-each.score, each.campaign.id)))
+
+
+def first_of(texts: Iterable[Notice]) -> Notice | None:
+    """Returns the best text that has not stepped back; one place has no room to step back within.
+
+    So what was ignored so often gives way to the next text, and where there is none to nothing.
+    """
+    return next((each for each in texts if not each.has_stepped_back), None)
 
 
 class _Likely:

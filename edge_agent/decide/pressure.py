@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edge_agent.decide.known import Known
     from edge_agent.domain.contacts import Contact
     from edge_agent.domain.decisions import Moment
-    from edge_agent.domain.ids import ProductId
+    from edge_agent.domain.ids import CampaignId, ProductId
     from edge_agent.domain.policy import Policy
     from edge_agent.domain.rules import Campaign, Caps, Rules
 
@@ -109,14 +109,36 @@ def ignored_often(
     for contact in contacts:
         for product in contact.products:
             answer = contact.answer_to(product) if contact.outcomes else IGNORED
-            if answer in TAKEN_UP:
-                counts.pop(product, None)
-            elif answer == "dismissed" or contact.at_ms < until_ms:
-                counts[product] = counts.get(product, 0) + 1
+            n = counts.get(product, 0)
+            counts[product] = _n_ignored(n, answer, is_over=contact.at_ms < until_ms)
     return {product: n for product, n in sorted(counts.items()) if n >= after}
 
 
+def texts_ignored_often(
+    contacts: Iterable[Contact], rules: Rules, *, until_ms: int
+) -> dict[CampaignId, int]:
+    """Returns the campaigns that are a text and were said as `ignored_often` says of products.
+
+    A text is answered where no product is: what was bought beside it is no answer to it.
+    """
+    texts, after = book_of(rules).texts, rules.caps.ignored_after
+    counts: dict[CampaignId, int] = {}
+    for contact in contacts:
+        for campaign in contact.campaigns:
+            if campaign in texts:
+                n, is_over = counts.get(campaign, 0), contact.at_ms < until_ms
+                counts[campaign] = _n_ignored(n, contact.answer_to_text, is_over=is_over)
+    return {campaign: n for campaign, n in sorted(counts.items()) if n >= after}
+
+
+def _n_ignored(before: int, answer: str, *, is_over: bool) -> int:
+    """Returns how often something was ignored so far, with one more time that it was named."""
+    if answer in TAKEN_UP:
+        return 0
+    return before + (answer == "dismissed" or is_over)
+
+
 def lever_of(n_ignored: int, caps: Caps) -> float:
-    """Returns what a product's score is multiplied by after it was ignored so often."""
+    """Returns what the score of a product or text is multiplied by once ignored so often."""
     has_stepped_back = 0 < caps.ignored_after <= n_ignored
     return caps.ignored_lever if has_stepped_back else 1.0

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.domain.identity import once_each
-from edge_agent.domain.rules import SERVICE
+from edge_agent.domain.rules import OFFER, SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -116,6 +116,7 @@ class RuleBook:
         }
         self._sayings: dict[tuple[bool, ...], Saying] = {}
         self.services = frozenset([each.id for each in rules.campaigns if each.kind == SERVICE])
+        self.texts = frozenset([each.id for each in rules.campaigns if each.kind != OFFER])
         # Where there is no time to look whether a condition holds, what is forbidden is forbidden.
         self.strictest = Saying(tuple(each for each in rules.rules if each.is_forbidden))
 

@@ -94,7 +94,7 @@ def _needed(known: Known, ruling: Ruling) -> Known:
 
 def _notice(notice: Notice) -> list[Any]:
     campaign = notice.campaign
-    factors = [notice.propensity, campaign.value, notice.context, campaign.lever]
+    factors = [notice.propensity, campaign.value, notice.context, notice.lever]
     return [campaign.id, *factors, round(notice.score, PROPENSITY_DIGITS)]
 
 

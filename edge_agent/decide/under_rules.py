@@ -191,11 +191,12 @@ def ruled(question: Question, outlook: Outlook, shelf: Shelf) -> Ruling:
     assignments = _assignments(allowed, empty, known)
     left_out = frozenset(each.campaign for each in assignments if each.arm == CONTROL)
     kept = [each for each in offered if each.name not in left_out]
-    texts = offers.notices((each for each in allowed if each.id not in left_out), scene.saying)
+    treated = (each for each in allowed if each.id not in left_out)
+    texts = offers.notices(treated, scene.saying, known, rules.caps)
     best = _ranked(plain, kept, known)
     missed: frozenset[CampaignId] = frozenset()
     if left_out and rules.control_gets == GETS_DEFAULT:
-        all_texts = offers.notices(allowed, scene.saying)
+        all_texts = offers.notices(allowed, scene.saying, known, rules.caps)
         missed = left_out & _told(_ranked(plain, offered, known), all_texts, question, gates)
     if missed:
         best, texts = offers.plain(popular, gates, known, rules) or best, ()
@@ -205,7 +206,7 @@ def ruled(question: Question, outlook: Outlook, shelf: Shelf) -> Ruling:
         outlook=outlook,
         pick=pick,
         notices=texts,
-        notice=texts[0] if texts and _may_notice(pick.chosen, question) else None,
+        notice=offers.first_of(texts) if _may_notice(pick.chosen, question) else None,
         refused=tuple(gates.refused),
         shut=(*outlook.shut, *capped, *campaigns.without_products(empty), *withheld),
         assignments=assignments,
@@ -306,8 +307,9 @@ def _told(
     """Returns the campaigns that would be said of ranked candidates, were nothing explored."""
     shown = slate(best, limit=question.moment.limit, departments=gates.departments)
     named = {each.campaign.id for each in shown if each.campaign is not None}
-    if texts and _may_notice(shown, question):
-        named.add(texts[0].campaign.id)
+    text = offers.first_of(texts)
+    if text is not None and _may_notice(shown, question):
+        named.add(text.campaign.id)
     return frozenset(named)
 
 

@@ -69,6 +69,12 @@ class Contact:
         }
         return next((kind for kind in ANSWERS if kind in about), IGNORED)
 
+    @property
+    def answer_to_text(self) -> str:
+        """Returns the best answer that names no product; `ignored` where none came."""
+        about = {kind for kind, named in self.outcomes if named is None}
+        return next((kind for kind in ANSWERS if kind in about), IGNORED)
+
     def with_outcome(self, kind: str, product: ProductId | None) -> Contact:
         """Returns the contact with one more outcome."""
         return replace(self, outcomes=self.outcomes | {(kind, product)})

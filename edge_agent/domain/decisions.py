@@ -182,16 +182,26 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """A campaign's text beside the products: content, a service message or a question."""
+    """A campaign's text beside the products: content, a service message or a question.
+
+    Attributes:
+        lever: The campaign's, times what its having been ignored multiplies the score by.
+    """
 
     campaign: Campaign
     propensity: float
     context: float = 1.0
+    lever: float = 1.0
+
+    @property
+    def has_stepped_back(self) -> bool:
+        """Whether it was said so often for nothing that it gives way."""
+        return self.lever < self.campaign.lever
 
     @property
     def score(self) -> float:
         """Propensity x value x context weight x lever."""
-        return self.propensity * self.campaign.value * self.context * self.campaign.lever
+        return self.propensity * self.campaign.value * self.context * self.lever
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

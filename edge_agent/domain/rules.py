@@ -19,6 +19,8 @@ FactValue = str | float | bool
 """One value that a condition may look at beside lists and maps of the same."""
 
 ACTION_KINDS: Final = ("offer", "content", "service", "question")
+OFFER: Final = "offer"
+"""The kind that is about products; the others are a text beside them."""
 SERVICE: Final = "service"
 """The kind that no cool-down gates, and that begins none."""
 """What a campaign may be; a product without one, help and silence are actions too."""

@@ -15,7 +15,7 @@ from edge_agent.decide.control import unit_of
 from edge_agent.decide.eligibility import may_use_history
 from edge_agent.decide.facts import facts_of, visible_sources
 from edge_agent.decide.known import Known, Uses, age_of
-from edge_agent.decide.pressure import ignored_often, last_gated_ms
+from edge_agent.decide.pressure import ignored_often, last_gated_ms, texts_ignored_often
 from edge_agent.decide.rule_book import book_of
 from edge_agent.decide.under_rules import outlook_of
 from edge_agent.domain.contacts import channels_answered
@@ -87,6 +87,7 @@ def known_at(draft: Draft, moment: Moment, contacts: tuple[Contact, ...]) -> Kno
     sources = _sources(draft, moment, member, contacts) if names else {}
     day_ms = _day_start_ms(context.local.day, context.zone)
     today = [each for each in contacts if each.at_ms >= day_ms]
+    ignored, ignored_texts = _ignored(draft, moment, member, contacts)
     return Known(
         facts=facts_of(names, sources, audience=moment.place.audience),
         rung=rung,
@@ -95,7 +96,8 @@ def known_at(draft: Draft, moment: Moment, contacts: tuple[Contact, ...]) -> Kno
         n_contacts_day=len(today) if rules.caps.per_visitor_day is not None else 0,
         last_offer_ms=last_gated_ms(contacts, rules) if rules.caps.cooldown_s else None,
         bought=_bought(draft, moment, member, since_ms=day_ms),
-        ignored=_ignored(draft, moment, member, contacts),
+        ignored=ignored,
+        ignored_texts=ignored_texts,
         preferred=_preferred(draft, moment, member) if rung == ladder.SEGMENT else (),
         tried=_tried(draft),
     )
@@ -181,11 +183,12 @@ def _contacts_since_ms(draft: Draft) -> int | None:
 
 def _ignored(
     draft: Draft, moment: Moment, member: Visitor | None, contacts: tuple[Contact, ...]
-) -> dict[ProductId, int]:
+) -> tuple[dict[ProductId, int], dict[CampaignId, int]]:
+    """Returns which products and which texts led to nothing so far, and how often."""
     context = draft.context
     after = context.rules.caps.ignored_after
     if after <= 0:
-        return {}
+        return {}, {}
     seen = contacts
     if not _may_look_back(draft, moment, member):
         # Only this visit's own answers count.
@@ -193,7 +196,8 @@ def _ignored(
         from_ms = context.now_ms if visit is None else visit.started_at_ms
         seen = tuple(each for each in contacts if each.at_ms >= from_ms)
     until_ms = context.now_ms - context.policy.screen_show_s * SECOND_MS
-    return ignored_often(seen, after=after, until_ms=until_ms)
+    texts = texts_ignored_often(seen, context.rules, until_ms=until_ms)
+    return ignored_often(seen, after=after, until_ms=until_ms), texts
 
 
 def _bought(

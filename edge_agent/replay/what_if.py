@@ -24,7 +24,7 @@ from edge_agent.decide.candidates import CANDIDATES_BEYOND
 from edge_agent.decide.control import unit_of
 from edge_agent.decide.facts import facts_of, visible_sources
 from edge_agent.decide.known import Known, Uses, document_of, known_from
-from edge_agent.decide.pressure import ignored_often, last_gated_ms
+from edge_agent.decide.pressure import ignored_often, last_gated_ms, texts_ignored_often
 from edge_agent.decide.rule_book import book_of
 from edge_agent.decide.under_rules import RANKED
 from edge_agent.domain.contacts import Contact
@@ -161,6 +161,9 @@ class WhatIf:
             last_offer_ms=last_gated_ms(contacts, rules),
             bought=base.bought | self._bought(told, since_ms=day_ms),
             ignored=ignored_often(contacts, after=after, until_ms=until_ms) if after else {},
+            ignored_texts=(
+                texts_ignored_often(contacts, rules, until_ms=until_ms) if after else {}
+            ),
             uses=self._uses_by(local.day, contacts),
             unit=self._unit(told, moment),
         )

@@ -29,6 +29,7 @@ from tests.factories import (
     command,
     complained,
     entered,
+    event,
     granted,
     lifted,
     ref,
@@ -430,6 +431,33 @@ def test_what_was_ignored_steps_back() -> None:
     weighed = {each[0]: each[4] for each in json.loads(decision.record)["candidates"]}
     assert weighed.get(best, 0.1) == pytest.approx(0.1)
     assert weighed[products_of(decision)[0]] == 1.0
+
+
+@pytest.mark.parametrize("answer", [None, "tapped", "bought"])
+def test_a_text_that_was_ignored_steps_back(answer: str | None) -> None:
+    """Behind the next text, and in the end behind none; to tap it brings it back, no purchase."""
+    texts = (campaign("t1", value=2.0), campaign("t2", value=1.0))
+    heard = under(ruled(*texts, caps=Caps(ignored_after=2, ignored_lever=0.9)))
+    said = []
+    for n in range(6):
+        heard.now_ms = at(120 * n)
+        decision = one(heard, heard.take(entered("dairy", 120 * n)))
+        said.append(decision)
+        if answer == "bought":
+            paid = products_of(decision)[0]
+            heard.take(sale(120 * n + 1, paid, basket=f"b{n}", visitor=ref()))
+        elif answer is not None:
+            told_of = {"screen": "dairy-1", "decision": decision.id}
+            heard.take(event(f"screen.{answer}", 120 * n + 1, source="dairy-1", **told_of))
+    named = [each.campaigns for each in said]
+    if answer == "tapped":
+        assert named == [("t1",)] * 6
+        return
+    assert named == [("t1",)] * 2 + [("t2",)] * 2 + [()] * 2
+    assert told(said[-1])["known"]["ignored_texts"] == {"t1": 2, "t2": 2}
+    levers = {each[0]: each[4] for each in told(said[-1])["notices"]}
+    assert levers == {"t1": pytest.approx(0.9), "t2": pytest.approx(0.9)}
+    assert len(said[-1].chosen) == 3
 
 
 # --- weights and order ---------------------------------------------------------------------------
