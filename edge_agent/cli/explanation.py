@@ -12,6 +12,8 @@ UNPLACED: Final = "unplaced"
 _DIGEST_SHOWN: Final = 12
 _PEOPLE: Final = {0: "nobody knows how many", 1: "1 person"}
 _US_PER_MS: Final = 1_000
+# Where a record has the campaign of a candidate that one offers.
+_CAMPAIGN: Final = 7
 _FACTORS: Final = ("propensity", "value", "context", "lever")
 
 
@@ -148,12 +150,14 @@ def _plain(value: Any) -> str:
 def _candidates(record: dict[str, Any]) -> list[str]:
     rules = record.get("rules", {})
     probabilities = rules.get("probabilities", ())
+    tried = _tried(record)
     lines = []
     for rank, candidate in enumerate(record["candidates"], start=1):
-        product, *factors, score, reason = candidate[:7]
-        campaign = candidate[7] if len(candidate) > 7 else None  # noqa: PLR2004 - the record's form
+        product, *factors, score, reason = candidate[:_CAMPAIGN]
+        campaign = _campaign_of(candidate)
         is_tried = rank <= len(probabilities)
         beside = (
+            f"first by chance, {rank}. by score" if (product, campaign) == tried else "",
             reason,
             f"offer of {campaign}" if campaign else "",
             _costing(record, product).removeprefix("; "),
@@ -170,6 +174,21 @@ def _candidates(record: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _tried(record: dict[str, Any]) -> tuple[str, str | None] | None:
+    """Returns the product and campaign that chance put first; None where the best stands there."""
+    candidates, rules = record["candidates"], record.get("rules", {})
+    if not rules.get("probabilities") or not record["chosen"]:
+        return None
+    product = record["chosen"][0]
+    first = (product, rules["offers"].get(product))
+    best = (candidates[0][0], _campaign_of(candidates[0]))
+    return None if first == best else first
+
+
+def _campaign_of(candidate: list[Any]) -> str | None:
+    return next(iter(candidate[_CAMPAIGN:]), None)
+
+
 def _is_chosen(record: dict[str, Any], product: str, campaign: str | None) -> bool:
     offers = record.get("rules", {}).get("offers", {})
     return product in record["chosen"] and offers.get(product) == campaign
@@ -182,6 +201,9 @@ def _beside(record: dict[str, Any]) -> list[str]:
         mark = "beside" if campaign == rules["notice"] else "lower "
         told = " x ".join(f"{name} {each:g}" for name, each in zip(_FACTORS, factors, strict=True))
         lines.append(f"  {mark}      {campaign:<12} score {score:.6f} = {told}   (text)")
+    missed = _missed(record)
+    if missed:
+        lines.append(f"  instead    of campaign {missed}: what sells best, for its control group")
     lines += [
         f"  arm        campaign {campaign}: {arm}"
         for campaign, arm in sorted(rules.get("arms", {}).items())
@@ -223,7 +245,9 @@ def _lower(record: dict[str, Any], wanted: str) -> WhyNot | None:
             told = " x ".join(
                 f"{name} {factor:g}" for name, factor in zip(_FACTORS, each[1:5], strict=True)
             )
-            text = f"it came {rank}. with score {each[5]:.6f} = {told}; {_place(each, least)}"
+            text = (
+                f"it came {rank}. with score {each[5]:.6f} = {told}; {_place(record, each, least)}"
+            )
             text += _costing(record, each[0])
             return WhyNot(wanted=wanted, outcome="lower", text=text)
     notices = [each[0] for each in record.get("rules", {}).get("notices", ())]
@@ -236,10 +260,20 @@ def _lower(record: dict[str, Any], wanted: str) -> WhyNot | None:
     return None
 
 
-def _place(candidate: list[Any], least: float) -> str:
+def _place(record: dict[str, Any], candidate: list[Any], least: float) -> str:
     if candidate[5] > least:
-        return "it gave way to variety, or to what was tried"
+        tried, missed = _tried(record), _missed(record)
+        if missed:
+            return f"in place of {missed} stands what sells best, varied"
+        if tried is None:
+            return "it gave way to variety"
+        return f"it gave way to variety, or to {tried[0]}, which stands first by chance"
     return f"the last one chosen has {least:.6f}"
+
+
+def _missed(record: dict[str, Any]) -> str:
+    """Returns the campaigns in whose place the store's default stands, for their control group."""
+    return ", ".join(record.get("rules", {}).get("missed", ()))
 
 
 def _unplaced(record: dict[str, Any]) -> str:
@@ -247,6 +281,12 @@ def _unplaced(record: dict[str, Any]) -> str:
     if not candidates:
         return "a rule answered, and nothing was weighed"
     weighed = record.get("rules", {}).get("n_candidates")
+    missed = _missed(record)
+    if missed:
+        return (
+            f"what sells best stands here, in place of {missed} for its control group, and it is"
+            f" not among the best-selling {len(candidates)} of {weighed}; nothing else was weighed"
+        )
     among = f" of {weighed} that were weighed" if weighed else ""
     return (
         f"it is not among the best {len(candidates)}{among};"

@@ -32,13 +32,11 @@ def arbitrated(candidates: tuple[Candidate, ...], *, limit: int) -> tuple[Candid
     return _ordered(candidates)[:limit]
 
 
-def ranked(entries: list[Entry]) -> list[Entry]:
-    """Returns candidates best first, each product once: recommended, or offered by a campaign."""
-    # What orders them is different of any two, so that nothing else is compared.
-    entries.sort()
+def firsts(entries: list[Entry]) -> list[Entry]:
+    """Returns of candidates, best first, the first of each product: recommended, or offered."""
     found: dict[ProductId, Entry] = {}
     for each in entries:
-        found.setdefault(each.scored.product, each)
+        found.setdefault(each.product, each)
     return list(found.values())
 
 

@@ -11,7 +11,8 @@ The gates, in their order; each campaign that one of them keeps out is recorded 
    budget, per_day, per_visitor: it was said as often as it may be
 7. products: none of its products can be offered here
 8. control: this is its control group, which is left without it; where it would have been said,
-   the store's default stands in its place, or the next best (`Rules.control_gets`)
+   the store's default stands in its place, or the next best (`Rules.control_gets`). No other
+   campaign stands beside that default
 
 1 to 5 follow from the moment alone (`opened`); what 6 rests on is gathered only of those that are
 left (`within_caps`). The control group comes last (`withheld`): arms are drawn alike for all to
@@ -28,7 +29,7 @@ from edge_agent.decide.pressure import cap_of
 from edge_agent.domain.decisions import CONTROL
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Collection, Container, Iterable
 
     from edge_agent.decide.known import Known
     from edge_agent.decide.rule_book import RuleBook, Saying
@@ -99,6 +100,21 @@ def withheld(assignments: Iterable[Assignment], missed: Container[CampaignId]) -
         for each in assignments
         if each.arm == CONTROL
     )
+
+
+def beside_default(
+    campaigns: Iterable[Campaign], missed: Collection[CampaignId]
+) -> tuple[Shut, ...]:
+    """Returns campaigns that are not said because the store's default stands, as kept out.
+
+    Args:
+        campaigns: Those that would have competed.
+        missed: In whose place it stands; empty where it does not stand, and nothing is kept out.
+    """
+    if not missed:
+        return ()
+    reason = f"the store's default stands in place of {', '.join(sorted(missed))}"
+    return tuple(_shut(each.id, "control", reason) for each in campaigns)
 
 
 def _closed(

@@ -66,13 +66,14 @@ class Gates:
     """The gates of one decision: each product is looked at once.
 
     Attributes:
+        scene: What products are weighed against.
         departments: Of every product that was looked at.
         prices: Of those of them that have one, where a rule that holds selects by price.
         refused: What was refused, in the order in which it was looked at.
     """
 
     def __init__(self, scene: Scene) -> None:
-        self._scene = scene
+        self.scene = scene
         moment, known, shelf = scene.moment, scene.known, scene.shelf
         self._suspects = frozenset[ProductId]().union(
             shelf.out_of_stock, moment.in_basket, known.bought, shelf.minimum_ages
@@ -140,7 +141,7 @@ class Gates:
         return known
 
     def _refusal(self, product: ProductId, said: Said) -> Suppression | None:
-        scene = self._scene
+        scene = self.scene
         if said.forbidden is not None:
             return Suppression(product=product, gate="rule", reason=said.forbidden)
         refusal = refusal_of(

@@ -7,6 +7,7 @@ as likely as the last that it did, or as popularity says, whichever is less.
 
 from __future__ import annotations
 
+from heapq import merge
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edge_agent.decide.pressure import lever_of
@@ -82,6 +83,28 @@ def plain(
         against = -(each.propensity * value * weight * lever)
         found.append(Entry(against, product, True, "", each, value, weight, lever, None))  # noqa: FBT003 - a row
     return found
+
+
+def default(popular: tuple[ScoredProduct, ...], gates: Gates, rules: Rules) -> list[Entry]:
+    """Returns what sells best of the products that pass their gates, best first.
+
+    No margin and no rule's weight moves it, so that it is the same whatever else is tried. What
+    somebody ignored steps back for him here too, behind what sells better than its lever leaves
+    of it.
+    """
+    ignored = gates.scene.known.ignored
+    ahead: list[Entry] = []
+    back: list[Entry] = []
+    for each in popular:
+        product = each.product
+        if gates.passed(product) is None:
+            continue
+        lever = lever_of(ignored.get(product, 0), rules.caps) if ignored else 1.0
+        against = -(each.propensity * lever)
+        entry = Entry(against, product, True, "", each, 1.0, 1.0, lever, None)  # noqa: FBT003 - a row
+        (ahead if lever == 1.0 else back).append(entry)
+    # What sells best in this hour may sell less over all hours: its own order stays.
+    return list(merge(ahead, sorted(back), key=lambda each: each.against)) if back else ahead
 
 
 def offered(

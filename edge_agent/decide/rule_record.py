@@ -77,6 +77,8 @@ def _document(ruling: Ruling, question: Question) -> dict[str, Any]:
     }
     if ruling.assignments:
         document["arms"] = {each.campaign: each.arm for each in ruling.assignments}
+    if ruling.missed:
+        document["missed"] = list(ruling.missed)
     if ruling.pick.probabilities:
         document["probabilities"] = list(ruling.pick.probabilities)
     return document

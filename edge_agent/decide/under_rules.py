@@ -4,7 +4,7 @@
           -> gates of products -> factors -> order -> exploration -> variety
 
 `engine.ruling` gathers what it rests on and calls it; `replay.again` calls it with what a record
-holds. So the two cannot disagree. The record itself is made in `rule_record`.
+holds. So the two cannot disagree. `rule_record` makes the record.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.decide import campaigns, ladder, offers
-from edge_agent.decide.arbitration import ranked, slate
+from edge_agent.decide.arbitration import slate
 from edge_agent.decide.control import assignments_of
 from edge_agent.decide.eligibility import refusal_of
 from edge_agent.decide.exploration import Action, explored
 from edge_agent.decide.gates import Gates, Scene
+from edge_agent.decide.lineup import lineup_of, may_notice
 from edge_agent.decide.pressure import silence_by_caps
 from edge_agent.decide.rule_book import book_of
 from edge_agent.domain.decisions import CONTROL, TREATED, Suppression
-from edge_agent.domain.rules import GETS_DEFAULT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from edge_agent.decide.campaigns import Shut
     from edge_agent.decide.gates import Shelf
@@ -110,8 +110,8 @@ class Ruling:
         assignments: The arms of those that could have been said.
         n_candidates: How many products competed.
         popular: What popularity alone would have answered: the comparison.
-        is_default: The answer is the store's default, for a control group that would else have
-            been told of its campaign.
+        missed: Campaigns that would have been said, were this not their control group: the answer
+            is the store's default in their place, ascending. Empty where it is not.
         prices: Of the products that were looked at, where a rule that holds selects by them.
     """
 
@@ -124,7 +124,7 @@ class Ruling:
     assignments: tuple[Assignment, ...] = ()
     n_candidates: int = 0
     popular: tuple[ProductId, ...] = ()
-    is_default: bool = False
+    missed: tuple[CampaignId, ...] = ()
     prices: Mapping[ProductId, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
@@ -176,11 +176,10 @@ def ruled(question: Question, outlook: Outlook, shelf: Shelf) -> Ruling:
     )
     gates = Gates(scene)
     plain = offers.plain(_in_order(question, shelf), gates, known, rules)
-    scored, popular = question.scored, question.popular
     offered, empty = offers.offered(
         allowed,
-        scored,
-        popular,
+        question.scored,
+        question.popular,
         gates,
         known,
         rules,
@@ -190,29 +189,28 @@ def ruled(question: Question, outlook: Outlook, shelf: Shelf) -> Ruling:
     )
     assignments = _assignments(allowed, empty, known)
     left_out = frozenset(each.campaign for each in assignments if each.arm == CONTROL)
-    kept = [each for each in offered if each.name not in left_out]
-    treated = (each for each in allowed if each.id not in left_out)
-    texts = offers.notices(treated, scene.saying, known, rules.caps)
-    best = _ranked(plain, kept, known)
-    missed: frozenset[CampaignId] = frozenset()
-    if left_out and rules.control_gets == GETS_DEFAULT:
-        all_texts = offers.notices(allowed, scene.saying, known, rules.caps)
-        missed = left_out & _told(_ranked(plain, offered, known), all_texts, question, gates)
-    if missed:
-        best, texts = offers.plain(popular, gates, known, rules) or best, ()
+    texts = offers.notices(allowed, scene.saying, known, rules.caps)
+    best, texts, missed = lineup_of(
+        [*plain, *offered], texts, left_out, rules, question.popular, gates
+    )
     pick = _picked(best, question, gates, may_explore=not missed)
-    withheld = campaigns.withheld(assignments, missed)
     return Ruling(
         outlook=outlook,
         pick=pick,
         notices=texts,
-        notice=offers.first_of(texts) if _may_notice(pick.chosen, question) else None,
+        notice=offers.first_of(texts) if may_notice(pick.chosen, question.moment) else None,
         refused=tuple(gates.refused),
-        shut=(*outlook.shut, *capped, *campaigns.without_products(empty), *withheld),
+        shut=(
+            *outlook.shut,
+            *capped,
+            *campaigns.without_products(empty),
+            *campaigns.withheld(assignments, missed),
+            *campaigns.beside_default(_given_up(allowed, empty, left_out), missed),
+        ),
         assignments=assignments,
         n_candidates=len(best),
         popular=_popular(question, scene),
-        is_default=bool(missed),
+        missed=tuple(sorted(missed)),
         prices=gates.prices,
     )
 
@@ -241,7 +239,7 @@ def explained(ruling: Ruling, reasons: Mapping[ProductId, str]) -> Ruling:
 
 def level_of(ruling: Ruling, moment: Moment, known: Known, *, scored_by: str) -> str:
     """Returns how a decision says that it was found; `scored_by` is the scorer's own level."""
-    if ruling.is_default:
+    if ruling.missed:
         return "default"
     if known.rung != ladder.MODEL:
         return ladder.LEVELS[known.rung]
@@ -296,25 +294,12 @@ def _assignments(
     return assignments_of(known.unit, (each for each in allowed if each.id not in nothing))
 
 
-def _ranked(plain: list[Entry], offered: list[Entry], known: Known) -> list[Entry]:
-    # Below the rungs that weigh, the order is that of what sells best.
-    return ranked([*plain, *offered]) if known.rung in ladder.WEIGHED else plain
-
-
-def _told(
-    best: list[Entry], texts: tuple[Notice, ...], question: Question, gates: Gates
-) -> frozenset[CampaignId]:
-    """Returns the campaigns that would be said of ranked candidates, were nothing explored."""
-    shown = slate(best, limit=question.moment.limit, departments=gates.departments)
-    named = {each.campaign.id for each in shown if each.campaign is not None}
-    text = offers.first_of(texts)
-    if text is not None and _may_notice(shown, question):
-        named.add(text.campaign.id)
-    return frozenset(named)
-
-
-def _may_notice(shown: Sequence[Entry | Candidate], question: Question) -> bool:
-    return bool(shown) or question.moment.place.channel != "receipt"
+def _given_up(
+    allowed: tuple[Campaign, ...], empty: list[Campaign], left_out: frozenset[CampaignId]
+) -> tuple[Campaign, ...]:
+    """Returns the campaigns that would have competed beside those of whose control group it is."""
+    gone = left_out.union(each.id for each in empty)
+    return tuple(each for each in allowed if each.id not in gone)
 
 
 def _in_order(question: Question, shelf: Shelf) -> tuple[ScoredProduct, ...]:

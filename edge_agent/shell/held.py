@@ -570,5 +570,7 @@ def _under_rules(rules: dict[str, Any]) -> dict[str, Any]:
         "looked_at": known.get("facts"),
         "told_that_day": known.get("n_contacts_day"),
         "campaigns": sorted(campaigns),
+        # What sells best stood there, for the control group of these.
+        "in_place_of": rules.get("missed"),
     }
     return {name: value for name, value in told.items() if value}

@@ -204,12 +204,16 @@ def test_every_arm_follows_from_its_record_and_control_is_left_without(day: Day)
         arms[unit[0], arm].add(unit)
         offered = set(record["rules"]["offers"].values())
         assert ("tea" in offered) <= (arm == TREATED)
-        reasons = [why for gate, why, _ in record["rules"]["shut"] if gate == "control"]
+        shut = [each for each in record["rules"]["shut"] if each[0] == "control"]
+        reasons = [why for _, why, named in shut if "tea" in named]
         assert len(reasons) == (arm == CONTROL)
         if visitor is not None:
             # Nothing else is shown where it would have been, but what stands there for nobody.
             gets_default = reasons == ["this is its control group, which gets the store's default"]
             assert (record["level"] == "default") == gets_default
+            assert (record["rules"].get("missed") == ["tea"]) == gets_default
+            if gets_default:
+                assert record["rules"]["notice"] is None
             defaults += gets_default
     assert defaults > SLOTS
     assert {key for key, units in arms.items() if len(units) >= 4} == {

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from edge_agent.cli.explanation import explanation, why_not
-from edge_agent.domain.rules import Caps, Rule, Rules
+from edge_agent.domain.rules import Caps, Exploration, Rule, Rules
 from edge_agent.shell import held
 from tests.factories import campaign, complained, entered, lifted, ref, world
 from tests.fakes import When
@@ -97,6 +98,59 @@ def test_what_was_not_chosen_has_its_reason(
     found = why_not(record_of(), wanted)
     assert (found.outcome, found.gate) == (outcome, gate)
     assert said in found.text
+
+
+def control_record() -> dict[str, Any]:
+    """Returns the record of what a control group gets."""
+    c1, *others = RULES.campaigns
+    return record_of(rules=replace(RULES, campaigns=(replace(c1, control_share=1.0), *others)))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "outcome", "said"),
+    [
+        ("c1", "refused", "which gets the store's default"),
+        ("c2", "refused", "the store's default stands in place of c1"),
+        ("k3", "lower", "the last one chosen has 0.3"),
+        ("d4", "lower", "in place of c1 stands what sells best, varied"),
+        ("nothing", "unplaced", "what sells best stands here, in place of c1"),
+    ],
+)
+def test_what_a_control_group_is_not_told_has_its_reason(
+    wanted: str, outcome: str, said: str
+) -> None:
+    """What sells best stands there, and nothing was weighed against it."""
+    record = control_record()
+    near = next(each for each in record["candidates"] if each[0] == "d4")
+    near[5] += 0.01
+    found = why_not(record, wanted)
+    assert (found.outcome, said in found.text) == (outcome, True), found.text
+    assert "  instead    of campaign c1: what sells best, for its control group" in explanation(
+        record, []
+    )
+
+
+def test_what_stands_first_by_chance_is_told_with_its_place_by_score() -> None:
+    """Of the one that chance put first alone, and of none where the best stands there."""
+    rules, seen = replace(RULES, exploration=Exploration(share=1.0, draws=64)), set()
+    for n in range(40):
+        heard = world(seed=str(n))
+        heard.rules = rules
+        record = json.loads(heard.decisions(heard.take(lifted("d0", 1)))[-1].record)
+        lines = explanation(record, [])
+        names = [each[0] for each in record["candidates"]]
+        rank = 1 + names.index(record["chosen"][0])
+        (first,) = (line for line in lines if f" {record['chosen'][0]} " in line)
+        assert (f"(first by chance, {rank}. by score, " in first) is (rank > 1)
+        assert sum("by chance" in line for line in lines) == (rank > 1)
+        if rank > 1:
+            least = min(each[5] for each in record["candidates"] if each[0] in record["chosen"])
+            higher = [each for each in record["candidates"] if each[0] not in record["chosen"]]
+            for each in higher:
+                told = f"or to {record['chosen'][0]}, which stands first by chance"
+                assert (told in why_not(record, each[0]).text) is (each[5] > least)
+        seen.add(rank > 1)
+    assert seen == {False, True}
 
 
 def test_a_silence_is_the_reason_for_everything() -> None:

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 from scipy.stats import chi2
+from typing_extensions import override
 
 from edge_agent.decide.control import arm_of
 from edge_agent.domain.decisions import Decision
 from edge_agent.domain.ids import DecisionId, ProductId
 from edge_agent.domain.rules import GETS_NEXT_BEST, Caps, Exploration, Rule, Rules
+from edge_agent.domain.scoring import ScoredProduct, ScoringRequest
 from edge_agent.domain.time import DAY_MS, HOUR_MS, local_time, rfc3339_from_ms
 from edge_agent.replay.again import Knowledge
 from edge_agent.replay.verification import Verifier
@@ -32,6 +34,7 @@ from tests.factories import (
     event,
     granted,
     lifted,
+    products,
     ref,
     request,
     sale,
@@ -39,7 +42,7 @@ from tests.factories import (
     till,
     world,
 )
-from tests.fakes import NEW_YORK, When, World
+from tests.fakes import NEW_YORK, TinyScorer, When, World
 
 OTHER_PHONE = "AC:23:3F:A0:11:33"
 
@@ -310,6 +313,83 @@ def test_where_its_campaign_would_be_said_a_control_group_gets_the_default(said:
     assert json.loads(control.record)["action_probability"] == 1.0
     reason = "this is its control group, which gets the store's default"
     assert ["control", reason, ["c1"]] in told(control)["shut"]
+
+
+def test_nothing_stands_beside_a_control_groups_default_and_each_campaign_is_told_why() -> None:
+    """Neither another offer nor a text, with a control group of its own or without one."""
+    rules = ruled(
+        campaign("c1", "k3", value=9.0, control_share=1.0),
+        campaign("c2", "k2", value=8.0),
+        campaign("t1"),
+        campaign("t2", kind="service", lever=2.0),
+        campaign("c3", "x0", value=0.01, control_share=1.0),
+        campaign("c4", "k1", when=When(facts={"hour": 3})),
+    )
+    heard = under(rules)
+    found = heard.take(entered("dairy"))
+    decision, message = one(heard, found), screen_message(heard, found)
+    assert [item.offer for item in message.items] == [None, None, None]
+    assert (message.notice, decision.notice, decision.campaigns) == (None, None, ())
+    assert (told(decision)["notices"], told(decision)["notice"]) == ([], None)
+    assert told(decision)["missed"] == ["c1"]
+    assert told(decision)["shut"] == [
+        ["when", "its condition does not hold", ["c4"]],
+        ["control", "this is its control group, which gets the store's default", ["c1"]],
+        ["control", "this is its control group", ["c3"]],
+        ["control", "the store's default stands in place of c1", ["c2", "t1", "t2"]],
+    ]
+
+
+def test_a_default_for_a_control_group_is_weighed_by_popularity_alone() -> None:
+    """No margin and no weight moves it, and what is chosen scores no less than what is not."""
+    rules = ruled(
+        campaign("c1", "k3", value=9.0, control_share=1.0),
+        rules=(Rule(id="more", departments=frozenset({"BAKERY"}), weight=5.0),),
+        margins={"BAKERY": 0.9, "DAIRY": 0.1},
+    )
+    heard = under(rules)
+    decision = one(heard, heard.take(entered("dairy")))
+    factors = {(each.value, each.context, each.lever) for each in decision.chosen}
+    assert factors == {(1.0, 1.0, 1.0)}
+    scores = [each[5] for each in json.loads(decision.record)["candidates"]]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_what_was_ignored_steps_back_in_a_control_groups_default_too() -> None:
+    """As often as it may be left aside, it leads; then it comes after all that sells as well."""
+    rules = ruled(
+        campaign("c1", "k3", value=9.0, control_share=1.0),
+        caps=Caps(ignored_after=2, ignored_lever=0.1),
+    )
+    heard = under(rules)
+    found = []
+    for n in range(3):
+        heard.now_ms = at(120 * n)
+        found.append(one(heard, heard.take(entered("dairy", 120 * n))))
+    assert [each.level for each in found] == ["default"] * 3
+    first = [products_of(each)[0] for each in found]
+    assert first[0] == first[1] == "d0"
+    assert first[2] != "d0"
+    (again,) = (each for each in json.loads(found[2].record)["candidates"] if each[0] == "d0")
+    assert again[4] == 0.1
+
+
+def test_a_control_group_hears_of_no_campaign_where_nothing_that_sells_may_be_said() -> None:
+    """Then what else was weighed stands there, plainly."""
+
+    class Unsold(TinyScorer):
+        @override
+        def popular(self, request: ScoringRequest) -> tuple[ScoredProduct, ...]:
+            return ()
+
+    rules = ruled(
+        campaign("c1", "k3", value=9.0, control_share=1.0), campaign("c2", "k2", value=8.0)
+    )
+    heard = under(rules)
+    heard.scorer = Unsold(each.id for each in products())
+    decision = one(heard, heard.take(entered("dairy")))
+    assert (products_of(decision)[0], decision.campaigns) == ("d0", ())
+    assert gate_of(decision, "c2") == "control"
 
 
 def test_a_campaign_that_would_not_be_said_takes_nothing_from_its_control_group() -> None:
