@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 
 from edge_agent.domain.decisions import Moment, Place
 from edge_agent.domain.effects import Publish
-from edge_agent.domain.ids import ProductId, SourceId, ZoneId
+from edge_agent.domain.ids import BasketId, ProductId, SourceId, ZoneId
 from edge_agent.domain.visitor import UNKNOWN_MEMBER
 from edge_agent.engine import company, deciding, offers, persons
 from edge_agent.publish.screens import reply_of
 from edge_agent.wire import topics
 
 if TYPE_CHECKING:
+    from edge_agent.domain.ids import VisitorId
     from edge_agent.domain.inputs import Asked
+    from edge_agent.domain.visitor import Visitor
     from edge_agent.engine.draft import Draft
 
 
@@ -53,23 +55,35 @@ def _moment(draft: Draft, asked: Asked) -> Moment:
         held.extend(deciding.in_basket(draft, visit))
     if basket is not None:
         held.extend(basket.products)
-    member = None
-    if visitor is not None:
-        member = persons.member_of(draft, visitor)
-    elif asked.subject is not None and asked.subject.is_identified:
-        # Nothing of him is on record: as of a card at the till.
-        member = UNKNOWN_MEMBER if persons.may_be_silent_stranger(draft) else None
     return Moment(
         kind="request",
         cause=asked.cause,
         place=_place(draft, asked),
         visitor=None if visitor is None else visitor.id,
         visit=visit.id if visit is not None and is_present else None,
-        member=member,
+        member=_member(draft, asked, visitor),
         in_basket=tuple(dict.fromkeys(held)),
-        basket=asked.basket,
+        basket=asked.basket or _basket_named(asked),
         limit=request.limit,
     )
+
+
+def _basket_named(asked: Asked) -> BasketId | None:
+    # Named as who asks, it is the same basket.
+    subject = asked.subject
+    return (
+        BasketId(subject.pseudonym) if subject is not None and subject.kind == "basket" else None
+    )
+
+
+def _member(draft: Draft, asked: Asked, visitor: Visitor | None) -> VisitorId | None:
+    subject = asked.subject
+    is_somebody = subject is not None and subject.is_identified
+    is_stranger = subject is not None and is_somebody and draft.visitor_of(subject) is None
+    if is_stranger and persons.may_be_silent_stranger(draft):
+        # Nothing of him is on record: as of a card at the till, whatever basket he names.
+        return UNKNOWN_MEMBER
+    return None if visitor is None else persons.member_of(draft, visitor)
 
 
 def _place(draft: Draft, asked: Asked) -> Place:

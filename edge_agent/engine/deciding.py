@@ -159,10 +159,11 @@ def revert_screens(draft: Draft, zone: ZoneId, visitor: VisitorId, *, cause: Cau
 def _silence(draft: Draft, moment: Moment) -> tuple[Suppression | None, int | None]:
     """Returns why nothing may be said, if so, and the days without HQ that it rests on, if any."""
     context = draft.context
-    if moment.member == UNKNOWN_MEMBER:
+    beside = _beside(draft, moment)
+    if UNKNOWN_MEMBER in {moment.member, *beside}:
         days = None if context.lost_at_ms is not None else persons.days_without_hq(draft)
         return (UNHEARD if is_unheard(days, context.policy) else UNKNOWN), days
-    named = (draft.visitor(moment.visitor), draft.visitor(moment.member))
+    named = tuple(map(draft.visitor, (moment.visitor, moment.member, *beside)))
     circle = persons.circle_of(draft, (each for each in named if each is not None))
     days = persons.hq_silent_days(draft, circle)
     silence = silence_for(
@@ -175,6 +176,22 @@ def _silence(draft: Draft, moment: Moment) -> tuple[Suppression | None, int | No
     if silence is not None or visit is None or moment.visit is None:
         return silence, days
     return cap_reached(draft.n_decisions(visit), policy=context.policy), days
+
+
+def _beside(draft: Draft, moment: Moment) -> tuple[VisitorId, ...]:
+    """Returns whose silence counts beside his whom a moment names: theirs whose basket it is of.
+
+    A till asks by its basket alone; and whoever else names it is answered about another's goods.
+    """
+    if moment.place.channel == "receipt":
+        # It speaks to whoever it is by itself.
+        return ()
+    named = None if moment.basket is None else draft.basket(moment.basket)
+    own = persons.own_basket(draft, draft.visitor(moment.visitor))
+    baskets = [each for each in (named, own) if each is not None]
+    place = moment.place.said_of
+    people = [(each.carrier, persons.spoken_to(draft, each, place=place)) for each in baskets]
+    return tuple(each for pair in people for each in pair if each is not None)
 
 
 def _is_too_soon(draft: Draft, moment: Moment) -> bool:

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge_agent.decide.eligibility import is_unheard
-from edge_agent.domain.ids import Pseudonym
+from edge_agent.domain.ids import BasketId, Pseudonym
 from edge_agent.domain.time import DAY_MS
-from edge_agent.domain.visitor import Subject
+from edge_agent.domain.visitor import UNKNOWN_MEMBER, Subject
 from edge_agent.identify.complaints import have_open_complaint
 from edge_agent.identify.consent import (
     CHANNELS_OF_PLACE,
@@ -23,6 +23,7 @@ from edge_agent.identify.pseudonyms import visitor_id_from
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from edge_agent.domain.basket import Basket
     from edge_agent.domain.ids import VisitorId
     from edge_agent.domain.visitor import Visitor
     from edge_agent.engine.draft import Draft
@@ -57,6 +58,7 @@ def circle_of(draft: Draft, visitors: Iterable[Visitor]) -> tuple[Visitor, ...]:
     """
     found = {visitor.id: visitor for visitor in visitors}
     for visitor in tuple(found.values()):
+        found.update((each.id, each) for each in _card_holders(draft, visitor))
         found.update((each.id, each) for each in _spoken_by_baskets(draft, visitor))
         for link in visitor.links:
             person = draft.visitor(link.visitor) if link.is_claim else None
@@ -70,6 +72,22 @@ def circle_of(draft: Draft, visitors: Iterable[Visitor]) -> tuple[Visitor, ...]:
                 if other is not None:
                     found[other.id] = other
     return tuple(found.values())
+
+
+def own_basket(draft: Draft, visitor: Visitor | None) -> Basket | None:
+    """Returns the basket that a visitor is nothing more than the number of; None for others."""
+    if visitor is None or visitor.kind != "basket":
+        return None
+    return draft.basket(BasketId(visitor.pseudonym))
+
+
+def _card_holders(draft: Draft, visitor: Visitor) -> Iterator[Visitor]:
+    """Returns whose cards were read with a basket that has a visit of its own: it has no links."""
+    basket = own_basket(draft, visitor)
+    for member in () if basket is None else sorted(basket.first_readings):
+        holder = draft.visitor(member)
+        if holder is not None:
+            yield holder
 
 
 def _spoken_by_baskets(draft: Draft, visitor: Visitor) -> Iterator[Visitor]:
@@ -166,6 +184,19 @@ def is_left_alone(
     return have_open_complaint(circle) or any(
         is_refused(circle, place, now_ms=now_ms) for place in places
     )
+
+
+def spoken_to(draft: Draft, basket: Basket, *, place: str) -> VisitorId | None:
+    """Returns to whom what is said of a basket speaks; None where no card was read with it.
+
+    Before anybody else to who complained or refused it, or may have: whichever card was read with
+    it, and whenever. Where there is none such, to the card holder whose it is.
+    """
+    for member in sorted(basket.first_readings):
+        holder = draft.visitor(member)
+        if member == UNKNOWN_MEMBER or is_left_alone(draft, holder, places=(place,)):
+            return member
+    return basket.member
 
 
 def link_by_baskets(draft: Draft, visitor: Visitor) -> None:

@@ -281,18 +281,9 @@ def _offer(draft: Draft, arrival: Arrival, basket: Basket, *, item: ProductId) -
         basket,
         cause=Cause(source=arrival.event.source, id=arrival.event.id),
         visit=visit,
-        member=_speaks_for(draft, basket),
+        member=persons.spoken_to(draft, basket, place="receipt"),
         in_basket=tuple(dict.fromkeys((*in_hand, *basket.products))),
         item=item,
         policy=draft.context.policy,
     )
     deciding.decide(draft, moment)
-
-
-def _speaks_for(draft: Draft, basket: Basket) -> VisitorId | None:
-    """Returns to whom a receipt speaks: before anybody else to who complained or refused it."""
-    for member in sorted(basket.first_readings):
-        holder = draft.visitor(member)
-        if member == UNKNOWN_MEMBER or persons.is_left_alone(draft, holder, places=("receipt",)):
-            return member
-    return basket.member

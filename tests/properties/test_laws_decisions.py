@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edge_agent.domain.decisions import Decision
 from edge_agent.domain.effects import Publish
-from edge_agent.domain.ids import ProductId
+from edge_agent.domain.ids import BasketId, ProductId
 from edge_agent.domain.scoring import PastBasket
 from edge_agent.domain.time import DAY_MS, datetime_from_ms
 from edge_agent.engine import step
@@ -41,6 +41,27 @@ from tests.fakes import World
 
 PRODUCTS = ("d0", "d1", "d2", "k0", "k1")
 
+# Around a basket that nobody was sensed with.
+BY_NOBODY = (
+    lambda s: till("basket.opened", s, basket="b2"),
+    lambda s: till("basket.item_added", s, product="d2", basket="b2"),
+    lambda s: scanned_card(s, basket="b2"),
+    lambda s: complained(s, who=ref("basket", "b2"), case="c3"),
+    lambda s: sale(s, "d2", basket="b2"),
+)
+# Every way of asking with a basket: by it alone, and by somebody else who names it.
+OTHER = ref("ble", "AC:23:3F:A0:11:33")
+ASKED = tuple(
+    fields
+    for number in ("b1", "b2")
+    for fields in (
+        {"basket": number},
+        {"basket": number, "visitor": OTHER},
+        {"basket": number, "visitor": ref()},
+        {"visitor": ref("basket", number)},
+    )
+)
+
 
 def steps() -> st.SearchStrategy[Any]:
     """One thing that happens around one shopper with one card, a number of seconds later."""
@@ -59,6 +80,7 @@ def steps() -> st.SearchStrategy[Any]:
         st.booleans().map(lambda o: lambda s: complained(s, who=ref(), case="c2", opened=o)),
         st.sampled_from(PRODUCTS).map(lambda p: lambda s: sale(s, p, visitor=ref())),
         st.just(lambda s: presence("visit.ended", s)),
+        st.sampled_from(BY_NOBODY),
     )
 
 
@@ -80,6 +102,23 @@ def open_complaints(heard: World) -> bool:
     return any(person is not None and person.has_open_complaint for person in people)
 
 
+def asked_by_basket(heard: World, n: int) -> list[Decision]:
+    """Returns what is decided on every way of asking with a basket."""
+    return [
+        decision
+        for k, fields in enumerate(ASKED)
+        for decision in heard.decisions(heard.ask(request(**fields), cause=f"basket-{n}-{k}"))
+    ]
+
+
+def was_read(heard: World, decision: Decision, card: str = CARD) -> bool:
+    """Whether a card was recognised with the basket that a decision is about."""
+    basket = heard.memory.baskets.get(decision.moment.basket or BasketId(""))
+    person = heard.visitor("loyalty", card)
+    read = set() if basket is None else {each.member for each in basket.cards}
+    return person is not None and person.id in read
+
+
 def are_linked(heard: World) -> bool:
     """Whether the phone is known to be the card holder's."""
     card = heard.visitor("loyalty", CARD)
@@ -95,7 +134,10 @@ def test_an_open_complaint_silences_everything(story: list[Any]) -> None:
         found = heard.decisions(heard.take(make(5 * n)))
         asked = heard.ask(request(visitor=ref("loyalty", CARD)), cause=f"ask-{n}")
         silent = are_linked(heard) and open_complaints(heard)
-        for decision in marketing([*found, *heard.decisions(asked)]):
+        by_basket = asked_by_basket(heard, n)
+        card = heard.visitor("loyalty", CARD)
+        for decision in marketing([*found, *heard.decisions(asked), *by_basket]):
+            assert not (was_read(heard, decision) and card is not None and card.has_open_complaint)
             people = (heard.visitor("ble", PHONE), heard.visitor("loyalty", CARD))
             named = {decision.moment.visitor, decision.moment.member}
             own = any(p is not None and p.id in named and p.has_open_complaint for p in people)
@@ -125,7 +167,8 @@ def test_while_hq_is_unheard_nobody_identified_is_offered_anything(
         known = set() if card is None else {card.id}
         if are_linked(heard):
             known.update(each.id for each in (heard.visitor("ble", PHONE),) if each is not None)
-        for decision in marketing(told[0]):
+        for decision in marketing([*told[0], *asked_by_basket(heard, n)]):
+            assert not was_read(heard, decision)
             assert not known & {decision.moment.visitor, decision.moment.member}
             assert "hq_silent_days" not in json.loads(decision.record)
 
