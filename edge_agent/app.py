@@ -279,7 +279,9 @@ class Agent:
         )
         self._dead_letters = DeadLetters(self._unit, DayCipher())
         self._make_links()
-        self._store_outbox = StoreOutbox(self._store_link, _RoadClock(self))
+        self._store_outbox = StoreOutbox(
+            self._store_link, _RoadClock(self), counters=self._mapper.counters
+        )
         self._make_hq_outbox(layout)
         self._road = self._make_road(last_now_ms)
         self._road.use_rules(self._rule_desk.rules)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from edge_agent.runner.outbox import SCREENS_EXPIRED
 from edge_agent.shell.sqlite_db import open_for_reading
 
 # A purchase follows a visit, not a decision: the same product on three screens is bought once.
@@ -57,6 +58,7 @@ class AgentFigures:
         popular_shown: The same pairs, had popularity alone filled the same places.
         popular_bought: Those of them that the visit's sale held afterwards.
         staff_alerts: Alerts to staff.
+        not_sent_in_time: Contents for screens whose time was over before they could be sent.
     """
 
     accepted: int
@@ -73,6 +75,7 @@ class AgentFigures:
     popular_shown: int
     popular_bought: int
     staff_alerts: int
+    not_sent_in_time: int
 
 
 def agent_figures(database: Path) -> AgentFigures:
@@ -100,6 +103,7 @@ def agent_figures(database: Path) -> AgentFigures:
             popular_shown=_number(connection, _PAIRS.format(column="d.popular")),
             popular_bought=_number(connection, _HITS, "popular_bought"),
             staff_alerts=_number(connection, "SELECT count(*) FROM alert"),
+            not_sent_in_time=counters.get(SCREENS_EXPIRED, 0),
         )
 
 

@@ -6,12 +6,18 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.domain.time import SECOND_MS
+from edge_agent.wire import topics
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from edge_agent.domain.effects import Publish
     from edge_agent.ports import Clock, Link, UnitOfWork
     from edge_agent.runner.egress import HqGate
 
+# Counters: what was over before it could be sent, on a screen's topic and on any other.
+SCREENS_EXPIRED: Final = "screen_messages_expired"
+OTHERS_EXPIRED: Final = "messages_expired"
 # Messages on their way to HQ at a time: enough to drain a month in minutes.
 HQ_IN_FLIGHT: Final = 200
 # HQ answers within seconds; a message that was not named by then is sent again.
@@ -26,11 +32,16 @@ VALUE: Final = ("state", "funnel", "dwell", "footfall", "sales", "uplift", "cust
 
 
 class StoreOutbox:
-    """Rows for the store's broker: published after the commit, deleted after the PUBACK."""
+    """Rows for the store's broker: published after the commit, deleted after the PUBACK.
 
-    def __init__(self, link: Link, clock: Clock) -> None:
+    What is no longer valid when its turn comes is not sent: its screen has gone back to the
+    default by itself. It is counted, apart for screens.
+    """
+
+    def __init__(self, link: Link, clock: Clock, *, counters: Counter[str]) -> None:
         self._link = link
         self._clock = clock
+        self._counters = counters
         # Appended by the network thread, taken by the core: a deque is safe for that.
         self._sent: deque[int] = deque()
 
@@ -45,6 +56,8 @@ class StoreOutbox:
         if message.expires_at_ms is not None:
             left_ms = message.expires_at_ms - self._clock.now_ms()
             if left_ms <= 0:
+                is_for_screen = topics.is_recommendation(message.topic)
+                self._counters[SCREENS_EXPIRED if is_for_screen else OTHERS_EXPIRED] += 1
                 self._sent.append(row_id)
                 return
             expiry_s = max(1, left_ms // SECOND_MS)

@@ -7,6 +7,7 @@ from typing import Final
 # The first level of every topic of this project on the store's broker.
 STORE_LEVEL: Final = "store"
 _EVENT_LEVELS: Final = 4
+_SCREEN_LEVELS: Final = 5
 EVENT_FILTER: Final = "store/{store}/event/+"
 FEEDBACK_FILTER: Final = "store/{store}/screen/+/feedback"
 STAFF_FEEDBACK_FILTER: Final = "store/{store}/staff/+/feedback"
@@ -47,6 +48,16 @@ def event_receipt(store: str, source: str) -> str:
 def recommendation(store: str, screen: str) -> str:
     """Returns a screen's topic."""
     return f"store/{store}/screen/{screen}/recommendation"
+
+
+def is_recommendation(topic: str) -> bool:
+    """Returns whether it is a screen's topic."""
+    levels = topic.split("/")
+    return len(levels) == _SCREEN_LEVELS and (levels[0], levels[2], levels[4]) == (
+        STORE_LEVEL,
+        "screen",
+        "recommendation",
+    )
 
 
 def feedback(store: str, screen: str) -> str:

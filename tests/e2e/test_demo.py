@@ -157,6 +157,19 @@ def test_latency_and_memory_are_measured(demo: Demo) -> None:
     assert 20 < demo.report["memory_mb"] < 1000
 
 
+def test_contents_that_were_not_sent_in_time_are_told_beside_the_latency(demo: Demo) -> None:
+    """At full speed some are over before their turn: counted, defined, and not among the timed."""
+    messages, n_late = demo.report["screen_messages"], demo.report["not_sent_in_time"]
+    ((counted,),) = demo.rows(
+        "SELECT value FROM meta WHERE key = 'counter.screen_messages_expired'"
+    )
+    assert n_late == int(counted) > 0
+    assert messages["received"] + n_late <= messages["decided"]
+    defined = demo.report["definitions"]
+    assert "not sent in time" in defined["latency_ms"]
+    assert "not_sent_in_time" in defined
+
+
 def test_report_says_what_is_simulated_and_claims_no_effect(demo: Demo) -> None:
     """Real and simulated are told apart, every number is defined, and a hit is called a hit."""
     report = demo.report

@@ -1,13 +1,24 @@
-"""What waits for HQ: a refused message blocks nothing and is counted; the bytes are bounded."""
+"""What waits for HQ blocks nothing and is bounded; what is over for the store is counted."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from typing import Any, Final, cast
 
+from edge_agent.domain.effects import Publish
 from edge_agent.ports import UnitOfWork
 from edge_agent.runner.egress import HqGate
-from edge_agent.runner.outbox import HQ_IN_FLIGHT, HQ_RESEND_S, HQ_SENDINGS_MAX, HqOutbox
+from edge_agent.runner.outbox import (
+    HQ_IN_FLIGHT,
+    HQ_RESEND_S,
+    HQ_SENDINGS_MAX,
+    OTHERS_EXPIRED,
+    SCREENS_EXPIRED,
+    HqOutbox,
+    StoreOutbox,
+)
+from edge_agent.wire import topics
 from tests.fakes import FakeClock, FakeLink
 
 MAX_BYTES: Final = 100_000
@@ -148,3 +159,20 @@ def test_over_its_bound_the_least_valuable_go_first_and_are_counted() -> None:
     assert sum(kinds.values()) * len(PAYLOAD) <= MAX_BYTES
     assert n_evicted == 900 - sum(kinds.values())
     assert set(kinds) == {"confirm"}
+
+
+def test_what_is_over_before_its_turn_is_counted_and_not_sent() -> None:
+    """Apart for screens; what still holds goes out with what is left of its time."""
+    clock, link = FakeClock(1_000_000), FakeLink()
+    counters: Counter[str] = Counter()
+    outbox = StoreOutbox(link, clock, counters=counters)
+    screen, till = topics.recommendation("s1", "dairy-1"), topics.receipt_offer("s1", "pos-2")
+    for row_id, (topic, left_ms) in enumerate(
+        [(screen, 0), (screen, -1), (till, 0), (screen, 5_000), ("screen/x/screen/y/z", 0)]
+    ):
+        over_ms = clock.now_ms() + left_ms
+        outbox.send(row_id, Publish(topic=topic, payload=b"{}", expires_at_ms=over_ms))
+    assert [(topic, options["expiry_s"]) for topic, _, options in link.published] == [(screen, 5)]
+    assert counters == {SCREENS_EXPIRED: 2, OTHERS_EXPIRED: 2}
+    # The rows of what is not sent go, too; the other's when the broker has it.
+    assert outbox.n_sent == 4
