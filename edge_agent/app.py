@@ -79,7 +79,7 @@ from edge_agent.shell.shadow import Shadow
 from edge_agent.shell.signing import verify_command
 from edge_agent.shell.sqlite_db import reading_own_rows, rot_of, store_error
 from edge_agent.shell.state_store import StateStore
-from edge_agent.shell.systemd import ServiceManager
+from edge_agent.shell.systemd import ServiceManager, Watchdog
 from edge_agent.shell.unit_of_work import UnitOfWork
 from edge_agent.state.alarms import kinds_of
 from edge_agent.sync.egress import Names
@@ -122,7 +122,6 @@ class Agent:
         self.stopping = threading.Event()
         self._reloading = threading.Lock()
         self._service = ServiceManager()
-        self._next_alive_s = 0.0
         self._next_purge_s = 0.0
         self._has_purged_people = False
         self._was_hq_unheard = False
@@ -568,6 +567,10 @@ class Agent:
                 on_message=partial(self._received, "hq"),
                 manual_ack=True,
             )
+        links = {"store": self._store_link, "hq": self._hq_link}
+        self._watchdog = Watchdog(
+            self._service, {name: link for name, link in links.items() if link is not None}
+        )
 
     def _subscriptions(self) -> tuple[Subscription, ...]:
         return (*_subscriptions(self.config), *self._desk.subscriptions)
@@ -740,10 +743,7 @@ class Agent:
     def _progressed(self) -> None:
         now_s = self._clock.monotonic_s()
         self._rights.look(now_s)
-        every_s = self._service.watchdog_every_s
-        if every_s is not None and now_s >= self._next_alive_s:
-            self._next_alive_s = now_s + every_s
-            self._service.alive()
+        self._watchdog.got_on(now_s)
         self._look_at_hq()
         self._look_at_devices(now_s)
 

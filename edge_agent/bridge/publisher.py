@@ -61,6 +61,11 @@ class Publisher:
         return self._link.connected
 
     @property
+    def is_turning(self) -> bool:
+        """Whether the link's thread lives and gets on, with a broker or without."""
+        return self._link.is_turning
+
+    @property
     def link_error(self) -> str:
         """Why the broker is not there, in its own words."""
         return self._link.last_error

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BEAT_S: Final = 1.0
-# A listener or a folder that has not moved for so long hangs, and the watchdog is not fed.
+# A listener or a folder that has not moved for so long hangs, and the watchdog is not fed; the
+# link to the broker says that of itself.
 HANG_S: Final = 30.0
 JOIN_S: Final = 10.0
 
@@ -126,7 +127,8 @@ class Bridge:
 
     def _is_moving(self) -> bool:
         silent_s = [self._http.silent_s(), *(each.silent_s() for each in self._folders)]
-        return max(silent_s) < HANG_S and all(each.is_alive() for each in self._threads)
+        is_alive = all(each.is_alive() for each in self._threads)
+        return is_alive and self._publisher.is_turning and max(silent_s) < HANG_S
 
 
 def serve(path: Path) -> None:

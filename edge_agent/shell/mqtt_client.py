@@ -58,6 +58,14 @@ CONNACK_TIMEOUT_S: Final = 10.0
 # A broker that takes our messages and acknowledges none for so long has lost us, though it may go
 # on answering pings (seen with the embedded one): a new connection is the cure.
 STALL_S: Final = 10.0
+# The thread hangs when it is not back at its loop in this time (`is_turning`). Its own longest
+# wait there is a select's, 0.25 s; the rest is for a machine that has too much to do. A hang is
+# over this and the unit's WatchdogSec (60 s) after it began.
+TURN_WITHIN_S: Final = 15.0
+# A connect alone may take longer, and none of its waits shows a fault of ours: the C library asks
+# up to three name servers twice, 5 s each, for the name and for each search domain, systemd's
+# resolver gives up after 120 s; then each address, and TLS, has CONNECT_TIMEOUT_S.
+CONNECT_WITHIN_S: Final = 300.0
 # Reason codes of a PUBACK (MQTT 5, section 3.4.2.1): from REFUSED on the message was not taken.
 NO_SUBSCRIBERS: Final = 0x10
 REFUSED: Final = 0x80
@@ -169,6 +177,8 @@ class MqttLink:
         self._left: set[str] = set()
         self._in_flight: dict[int, _Outgoing] = {}
         self._progress_s = 0.0
+        # By then the network thread says the next time that it turns.
+        self._turn_due_s = 0.0
         self._subscribe_mid: int | None = None
         self._asked: dict[int, tuple[Subscription, ...]] = {}
         self._granting: dict[int, threading.Event] = {}
@@ -194,6 +204,7 @@ class MqttLink:
 
     def start(self) -> None:
         """Starts the network thread; it connects, and goes on doing so, by itself."""
+        self._note_turn(within_s=TURN_WITHIN_S)
         self._thread.start()
 
     def stop(self, *, timeout_s: float = 5.0) -> None:
@@ -213,6 +224,11 @@ class MqttLink:
     def connected(self) -> bool:
         """Whether the link is connected and its subscriptions are granted."""
         return self._connected.is_set()
+
+    @property
+    def is_turning(self) -> bool:
+        """Whether the network thread lives and comes back to its loop, connected or not."""
+        return self._thread.is_alive() and time.monotonic() < self._turn_due_s
 
     @property
     def n_unacknowledged(self) -> int:
@@ -297,11 +313,17 @@ class MqttLink:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            if self._connect():
+            self._note_turn(within_s=CONNECT_WITHIN_S)
+            is_open = self._connect()
+            self._note_turn(within_s=TURN_WITHIN_S)
+            if is_open:
                 self._serve()
             self._drop_connection()
             if not self._stopping.is_set():
                 self._back_off()
+
+    def _note_turn(self, *, within_s: float) -> None:
+        self._turn_due_s = time.monotonic() + within_s
 
     def _connect(self) -> bool:
         self._generation += 1
@@ -334,6 +356,7 @@ class MqttLink:
     def _serve(self) -> None:
         deadline = time.monotonic() + CONNACK_TIMEOUT_S
         while not (self._stopping.is_set() and self._is_drained()):
+            self._note_turn(within_s=TURN_WITHIN_S)
             sock = self._client.socket()
             if sock is None:
                 return
@@ -449,6 +472,7 @@ class MqttLink:
         wait_s = random.uniform(0, ceiling)
         if self._is_hasty():
             wait_s = max(wait_s, BACKOFF_FLOOR_S)
+        self._note_turn(within_s=wait_s + TURN_WITHIN_S)
         self._stopping.wait(wait_s)
 
     def _is_hasty(self) -> bool:

@@ -51,6 +51,7 @@ quiet_wait_ms = 0
 class SilentLink(FakeLink):
     """A link that is up, and leads nowhere."""
 
+    is_turning: bool = True
     settings: Any = None
     options: dict[str, Any] = field(default_factory=dict)
 

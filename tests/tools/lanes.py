@@ -35,7 +35,7 @@ _LAWS: Final = ("tests/unit", "tests/properties", "tests/contract")
 # These of the road take five to fourteen seconds for each one of a processor.
 _WAITING: Final = tuple(
     f"tests/integration/test_{name}.py"
-    for name in ("conformance", "screens", "broker_faults", "device_alarms")
+    for name in ("conformance", "screens", "broker_faults", "device_alarms", "watchdog")
 )
 
 QUICK: Final = (
