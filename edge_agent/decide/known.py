@@ -23,11 +23,20 @@ _AGE_SEGMENT: Final = "age-"
 
 
 class Uses(NamedTuple):
-    """How often a campaign was said: in all, on this day, to this visitor."""
+    """How often a campaign was said: in all, on this day, to this visitor.
+
+    And how often what sells best stood in its place for this visitor, who is in its control group.
+    """
 
     total: int = 0
     today: int = 0
     visitor: int = 0
+    missed: int = 0
+
+    @property
+    def document(self) -> list[int]:
+        """As a record has it: most have missed nothing."""
+        return list(self) if self.missed else list(self[:-1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +52,7 @@ class Known:
         n_contacts_day: How often something was said to him on this store-local day, over all
             channels, what HQ reported included.
         last_offer_ms: When he was last told of a campaign that is no service message.
+        last_missed_ms: When he last would have been, were he not in its control group.
         bought: What he bought today or in this visit.
         out_of_stock: Of all that was weighed, what the store has none of.
         prices: Of all that was weighed, what it costs, where a rule that holds selects by price;
@@ -62,6 +72,7 @@ class Known:
     age: int | None = None
     n_contacts_day: int = 0
     last_offer_ms: int | None = None
+    last_missed_ms: int | None = None
     bought: frozenset[ProductId] = frozenset()
     out_of_stock: frozenset[ProductId] = frozenset()
     prices: Mapping[ProductId, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -98,12 +109,13 @@ def document_of(known: Known) -> dict[str, Any]:
         "age": known.age,
         "n_contacts_day": known.n_contacts_day,
         "last_offer_ms": known.last_offer_ms,
+        "last_missed_ms": known.last_missed_ms,
         "bought": sorted(known.bought),
         "out_of_stock": sorted(known.out_of_stock),
         "prices": dict(known.prices),
         "ignored": dict(known.ignored),
         "ignored_texts": dict(known.ignored_texts),
-        "uses": {campaign: list(uses) for campaign, uses in known.uses.items()},
+        "uses": {campaign: uses.document for campaign, uses in known.uses.items()},
         "unit": known.unit,
         "tried": {action: list(tried) for action, tried in known.tried.items()},
         "preferred": list(known.preferred),
@@ -123,6 +135,7 @@ def known_from(told: Mapping[str, Any]) -> Known:
         age=told.get("age"),
         n_contacts_day=told.get("n_contacts_day", 0),
         last_offer_ms=told.get("last_offer_ms"),
+        last_missed_ms=told.get("last_missed_ms"),
         bought=frozenset(_products(told.get("bought", ()))),
         out_of_stock=frozenset(_products(told.get("out_of_stock", ()))),
         prices={ProductId(product): each for product, each in told.get("prices", {}).items()},

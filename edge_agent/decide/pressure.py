@@ -64,19 +64,24 @@ def is_quiet(minute_of_day: int, caps: Caps) -> bool:
 
 
 def cap_of(campaign: Campaign, known: Known, caps: Caps, *, now_ms: int) -> tuple[str, str] | None:
-    """Returns the gate of a campaign's own limits that it has reached, and why; None for none."""
+    """Returns the gate of a campaign's own limits that it has reached, and why; None for none.
+
+    What a control group missed counts for its visitor as if it had been said, so that it gets the
+    store's default as often as the others are told, and no oftener. It is no use of a budget.
+    """
     uses = known.uses_of(campaign)
-    if campaign.kind != SERVICE and is_cooling_down(
-        known.last_offer_ms, now_ms=now_ms, cooldown_s=caps.cooldown_s
+    if campaign.kind != SERVICE and caps.cooldown_s > 0:
+        for what, last_ms in (("made", known.last_offer_ms), ("withheld", known.last_missed_ms)):
+            if is_cooling_down(last_ms, now_ms=now_ms, cooldown_s=caps.cooldown_s):
+                return "cooldown", f"an offer was {what} less than {caps.cooldown_s} s before"
+    for gate, most, so_far, missed in (
+        ("budget", campaign.budget, uses.total, 0),
+        ("per_day", campaign.per_day, uses.today, 0),
+        ("per_visitor", campaign.per_visitor, uses.visitor, uses.missed),
     ):
-        return "cooldown", f"an offer was made less than {caps.cooldown_s} s before"
-    for gate, most, so_far in (
-        ("budget", campaign.budget, uses.total),
-        ("per_day", campaign.per_day, uses.today),
-        ("per_visitor", campaign.per_visitor, uses.visitor),
-    ):
-        if most is not None and so_far >= most:
-            return gate, f"said {so_far} times of {most}"
+        if most is not None and so_far + missed >= most:
+            withheld = f" and withheld {missed}" if missed else ""
+            return gate, f"said {so_far}{withheld} times of {most}"
     return None
 
 
@@ -86,9 +91,18 @@ def last_gated_ms(contacts: Iterable[Contact], rules: Rules) -> int | None:
     A service message is not gated, so it begins no new time either. A campaign that the rules do
     not know, such as one that HQ wrote of by e-mail, is taken to be an offer.
     """
+    return _last_ms(((each.at_ms, each.campaigns) for each in contacts), rules)
+
+
+def last_missed_ms(contacts: Iterable[Contact], rules: Rules) -> int | None:
+    """Returns when somebody would last have been told of it, were he not in its control group."""
+    return _last_ms(((each.at_ms, each.missed) for each in contacts), rules)
+
+
+def _last_ms(said: Iterable[tuple[int, tuple[CampaignId, ...]]], rules: Rules) -> int | None:
     free = book_of(rules).services
     return max(
-        (each.at_ms for each in contacts if any(name not in free for name in each.campaigns)),
+        (at_ms for at_ms, campaigns in said if any(name not in free for name in campaigns)),
         default=None,
     )
 

@@ -33,6 +33,8 @@ class Contact:
         products: What it named.
         campaigns: Whose words it was; empty for a plain recommendation.
         outcomes: What came of it: kind, and the product that it was about; None for all of it.
+        missed: Campaigns that would have been said, were this not their control group: what sells
+            best stood in their place. They were not said, and count as often as if.
         whose: The visitor that it was decided for, who was taken for its person or is he; None
             for what HQ told of.
     """
@@ -43,12 +45,18 @@ class Contact:
     products: tuple[ProductId, ...] = ()
     campaigns: tuple[CampaignId, ...] = ()
     outcomes: frozenset[tuple[str, ProductId | None]] = frozenset()
+    missed: tuple[CampaignId, ...] = ()
     whose: VisitorId | None = field(default=None, compare=False)
 
     @property
     def is_hqs(self) -> bool:
         """Whether HQ told of it: what came of it is HQ's to say too."""
         return self.id.startswith(HQ_PREFIX)
+
+    @property
+    def says_something(self) -> bool:
+        """Whether anything was said: where only a text was missed, nothing need have been."""
+        return self.is_hqs or bool(self.products or self.campaigns)
 
     @property
     def order(self) -> tuple[int, str]:

@@ -213,6 +213,8 @@ class Decision:
             and in a hurry also `rules` or `segment`.
         popular: What popularity alone would have answered in the same place: the comparison.
         campaigns: Whose words are among what was chosen, each once: what budgets and caps count.
+        missed: Campaigns in whose place what sells best stands, for their control group: no budget
+            counts them, and what is capped for each visitor does.
         unit: What its arms are drawn for; None where no campaign with a control group was
             in question.
         assignments: The arm of every such campaign that could have been said here.
@@ -232,6 +234,7 @@ class Decision:
     valid_until_ms: int
     record: str
     campaigns: tuple[CampaignId, ...] = ()
+    missed: tuple[CampaignId, ...] = ()
     unit: UnitId | None = None
     assignments: tuple[Assignment, ...] = ()
     notice: Notice | None = None
@@ -239,11 +242,14 @@ class Decision:
 
 
 def contact_from(decision: Decision) -> Contact | None:
-    """Returns a decision as a contact with its visitor; None where nothing was said to anybody."""
+    """Returns a decision as a contact with its visitor; None where that is of nobody.
+
+    Where a control group was told nothing, it says nothing: it only counts what was missed.
+    """
     moment = decision.moment
     if moment.visitor is None or moment.place.channel == "staff":
         return None
-    if not (decision.chosen or decision.campaigns):
+    if not (decision.chosen or decision.campaigns or decision.missed):
         return None
     return Contact(
         id=decision.id,
@@ -251,5 +257,6 @@ def contact_from(decision: Decision) -> Contact | None:
         channel=moment.place.channel,
         products=tuple(each.scored.product for each in decision.chosen),
         campaigns=decision.campaigns,
+        missed=decision.missed,
         whose=moment.visitor,
     )

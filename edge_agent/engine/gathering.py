@@ -15,7 +15,12 @@ from edge_agent.decide.control import unit_of
 from edge_agent.decide.eligibility import may_use_history
 from edge_agent.decide.facts import facts_of, visible_sources
 from edge_agent.decide.known import Known, Uses, age_of
-from edge_agent.decide.pressure import ignored_often, last_gated_ms, texts_ignored_often
+from edge_agent.decide.pressure import (
+    ignored_often,
+    last_gated_ms,
+    last_missed_ms,
+    texts_ignored_often,
+)
 from edge_agent.decide.rule_book import book_of
 from edge_agent.decide.under_rules import outlook_of
 from edge_agent.domain.contacts import channels_answered
@@ -86,7 +91,7 @@ def known_at(draft: Draft, moment: Moment, contacts: tuple[Contact, ...]) -> Kno
     names = book_of(rules).names if rung in ladder.WEIGHED else ()
     sources = _sources(draft, moment, member, contacts) if names else {}
     day_ms = _day_start_ms(context.local.day, context.zone)
-    today = [each for each in contacts if each.at_ms >= day_ms]
+    today = [each for each in contacts if each.at_ms >= day_ms and each.says_something]
     ignored, ignored_texts = _ignored(draft, moment, member, contacts)
     return Known(
         facts=facts_of(names, sources, audience=moment.place.audience),
@@ -95,6 +100,7 @@ def known_at(draft: Draft, moment: Moment, contacts: tuple[Contact, ...]) -> Kno
         age=age_of(member, moment.place.audience),
         n_contacts_day=len(today) if rules.caps.per_visitor_day is not None else 0,
         last_offer_ms=last_gated_ms(contacts, rules) if rules.caps.cooldown_s else None,
+        last_missed_ms=last_missed_ms(contacts, rules) if rules.caps.cooldown_s else None,
         bought=_bought(draft, moment, member, since_ms=day_ms),
         ignored=ignored,
         ignored_texts=ignored_texts,
@@ -163,6 +169,7 @@ def _uses(draft: Draft, campaign: CampaignId, contacts: tuple[Contact, ...]) -> 
         total=uses.given,
         today=uses.given_on(draft.context.local.day),
         visitor=sum(campaign in each.campaigns for each in contacts),
+        missed=sum(campaign in each.missed for each in contacts),
     )
 
 

@@ -198,6 +198,7 @@ def _answered(
             hq_silent_days=frame.hq_silent_days,
         ),
         campaigns=ruling.campaigns,
+        missed=ruling.missed,
         notice=ruling.notice,
         unit=question.known.unit if ruling.assignments else None,
         assignments=ruling.assignments,

@@ -93,6 +93,7 @@ class Taken:
         popular: What popularity alone would have answered.
         notice: The text beside the answer, by its campaign.
         record: The record that a decision under rules leaves; None without rules.
+        missed: Campaigns in whose place what sells best stands, for their control group.
     """
 
     moment: Moment
@@ -104,6 +105,7 @@ class Taken:
     level: str
     notice: CampaignId | None = None
     record: str | None = None
+    missed: tuple[CampaignId, ...] = ()
 
 
 def taken_again(told: dict[str, Any], known: Knowledge) -> Taken:
@@ -250,6 +252,7 @@ def _answered(
         record=record_under(
             ruling, question, request, level=level, model=model, hq_silent_days=hq_silent_days
         ),
+        missed=ruling.missed,
     )
 
 

@@ -24,7 +24,12 @@ from edge_agent.decide.candidates import CANDIDATES_BEYOND
 from edge_agent.decide.control import unit_of
 from edge_agent.decide.facts import facts_of, visible_sources
 from edge_agent.decide.known import Known, Uses, document_of, known_from
-from edge_agent.decide.pressure import ignored_often, last_gated_ms, texts_ignored_often
+from edge_agent.decide.pressure import (
+    ignored_often,
+    last_gated_ms,
+    last_missed_ms,
+    texts_ignored_often,
+)
 from edge_agent.decide.rule_book import book_of
 from edge_agent.decide.under_rules import RANKED
 from edge_agent.domain.contacts import Contact
@@ -113,7 +118,7 @@ class WhatIf:
             self.found.unknowable += 1
             return
         would = answer_now(taken)
-        self._remember(told, would)
+        self._remember(told, would, taken.missed)
         add(self.found.was, told, was, self._bought_after(told, was))
         add(self.found.would, told, would, self._bought_after(told, would))
         if (was.products, was.campaigns) != (would.products, would.campaigns):
@@ -157,8 +162,9 @@ class WhatIf:
         return replace(
             base,
             facts={**base.facts, **seen},
-            n_contacts_day=sum(each.at_ms >= day_ms for each in contacts),
+            n_contacts_day=sum(each.at_ms >= day_ms and each.says_something for each in contacts),
             last_offer_ms=last_gated_ms(contacts, rules),
+            last_missed_ms=last_missed_ms(contacts, rules),
             bought=base.bought | self._bought(told, since_ms=day_ms),
             ignored=ignored_often(contacts, after=after, until_ms=until_ms) if after else {},
             ignored_texts=(
@@ -173,12 +179,15 @@ class WhatIf:
         return local.hour * _MINUTES_PER_HOUR + local.minute
 
     def _uses_by(self, day: str, contacts: Iterable[Contact]) -> dict[CampaignId, Uses]:
+        contacts = tuple(contacts)
         to_him = Counter(name for each in contacts for name in each.campaigns)
+        missed = Counter(name for each in contacts for name in each.missed)
         return {
             each.id: Uses(
                 total=self._uses[each.id],
                 today=self._uses_today[each.id, day],
                 visitor=to_him[each.id],
+                missed=missed[each.id],
             )
             for each in self._knowledge.rules.campaigns
         }
@@ -237,13 +246,15 @@ class WhatIf:
         }
         return frozenset(answer.products) & paid
 
-    def _remember(self, told: dict[str, Any], would: Answer) -> None:
+    def _remember(
+        self, told: dict[str, Any], would: Answer, missed: tuple[CampaignId, ...]
+    ) -> None:
         day = local_time(told["now"], self._zone).day
         # A screen's default in a campaign's words is no use of it, and nobody's contact.
         for campaign in () if told["moment"] == STORE_DEFAULT else would.campaigns:
             self._uses[campaign] += 1
             self._uses_today[campaign, day] += 1
-        if not would.says_something or told["visitor"] is None:
+        if not (would.says_something or missed) or told["visitor"] is None:
             return
         contact = Contact(
             id=told["decision"],
@@ -251,6 +262,7 @@ class WhatIf:
             channel=told["place"]["channel"],
             products=would.products,
             campaigns=would.campaigns,
+            missed=missed,
         )
         for who in _people(told):
             self._said[who].append(contact)

@@ -27,12 +27,13 @@ CACHED_PEOPLE: Final = 2_000
 KINDS: Final = frozenset({*ANSWERS, SHOWN})
 
 _DECIDED: Final = (
-    "SELECT id, at_ms, channel, items, campaigns, visitor FROM decision WHERE visitor = ?1"
-    " AND at_ms >= ?2 AND channel <> 'staff' AND (items <> '[]' OR campaigns <> '[]')"
+    "SELECT id, at_ms, channel, items, campaigns, missed, visitor FROM decision"
+    " WHERE visitor = ?1 AND at_ms >= ?2 AND channel <> 'staff'"
+    " AND (items <> '[]' OR campaigns <> '[]' OR missed <> '[]')"
     # To whoever was taken for him then, such as a basket that his card was shown with.
-    " UNION ALL SELECT id, at_ms, channel, items, campaigns, visitor FROM decision"
+    " UNION ALL SELECT id, at_ms, channel, items, campaigns, missed, visitor FROM decision"
     " WHERE member = ?1 AND at_ms >= ?2 AND channel <> 'staff'"
-    " AND (items <> '[]' OR campaigns <> '[]')"
+    " AND (items <> '[]' OR campaigns <> '[]' OR missed <> '[]')"
 )
 _CAME_OF_IT: Final = (
     "SELECT o.decision, o.kind, o.product FROM json_each(?) j JOIN outcome o"
@@ -204,10 +205,11 @@ class ContactBook:
                 channel=channel,
                 products=_products(items),
                 campaigns=_campaigns(campaigns),
+                missed=_campaigns(missed),
                 outcomes=frozenset(outcomes.get(decision, ())),
                 whose=VisitorId(whose),
             )
-            for decision, at_ms, channel, items, campaigns, whose in rows
+            for decision, at_ms, channel, items, campaigns, missed, whose in rows
         }
 
 

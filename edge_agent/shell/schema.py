@@ -700,6 +700,13 @@ def m024_time_spent(database: Database) -> None:
     database.execute("UPDATE meta SET value = '24' WHERE key = 'schema_version'")
 
 
+@migrations()
+def m025_campaigns_missed(database: Database) -> None:
+    """Adds in place of which campaigns what sells best stood, which caps of a visitor count."""
+    database.execute("ALTER TABLE decision ADD COLUMN missed TEXT NOT NULL DEFAULT '[]'")
+    database.execute("UPDATE meta SET value = '25' WHERE key = 'schema_version'")
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is not applied yet, each migration in one transaction with its record."""
     migrations.apply(Database(connection))

@@ -117,8 +117,8 @@ _SQL: Final = {
     ),
     "decision": (
         "INSERT OR IGNORE INTO decision (id, at_ms, moment, visitor, visit, channel, place, zone,"
-        " level, items, popular, record, campaigns, tried, member, spent_us)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " level, items, popular, record, campaigns, missed, tried, member, spent_us)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     ),
     "tried": (
         "INSERT INTO tried (what, shown, answered) VALUES (?, 1, 0)"
@@ -632,6 +632,7 @@ class UnitOfWork:
                 popular,
                 decision.record,
                 rows.campaigns_json(decision.campaigns),
+                rows.campaigns_json(decision.missed),
                 decision.tried,
                 _told_with(decision),
                 spent_us,

@@ -47,6 +47,7 @@ from tests.factories import (
     PHONE,
     T0,
     at,
+    campaign,
     command,
     complained,
     entered,
@@ -369,6 +370,26 @@ def test_what_was_said_to_somebody_is_known_with_what_came_of_it(
 
 
 @pytest.mark.parametrize("is_asked_before", [False, True])
+def test_what_a_control_group_missed_is_known_beside_what_it_was_shown(
+    heard: World, kind: str, *, is_asked_before: bool
+) -> None:
+    """It was not told of the campaign, and is counted as often as if."""
+    missed = campaign("c1", "k3", value=9.0, control_share=1.0)
+    heard.rules = Rules(version="r1", digest="d1", campaigns=(missed,))
+    heard.take(entered("dairy", -600))
+    phone = heard.visitor("ble", PHONE)
+    assert phone is not None
+    if is_asked_before:
+        heard.state.contacts_of(phone.id, since_ms=at(-3_600))
+    (decision,) = heard.decisions(heard.take(entered("bakery", 0)))
+    settled(heard, kind)
+    contact = heard.state.contacts_of(phone.id, since_ms=at(-3_600))[-1]
+    assert (contact.id, contact.campaigns, contact.missed) == (decision.id, (), ("c1",))
+    assert contact.products == tuple(each.scored.product for each in decision.chosen)
+    assert contact.says_something
+
+
+@pytest.mark.parametrize("is_asked_before", [False, True])
 def test_what_hq_told_goes_with_the_consent(
     heard: World, kind: str, *, is_asked_before: bool
 ) -> None:
@@ -402,13 +423,13 @@ def test_an_age_comes_back_with_its_product(heard: World, kind: str) -> None:
 
 def test_a_campaigns_uses_are_counted_by_day(heard: World, kind: str) -> None:
     """What budgets rest on survives a start, and another campaign's uses are its own."""
-    for campaign, day, given, redeemed in (
+    for name, day, given, redeemed in (
         ("18", "2017-12-01", 1, 0),
         ("18", "2017-12-02", 1, 0),
         ("18", "2017-12-02", 2, 1),
         ("19", "2017-12-02", 1, 1),
     ):
-        use = CountCampaign(campaign=CampaignId(campaign), day=day, given=given, redeemed=redeemed)
+        use = CountCampaign(campaign=CampaignId(name), day=day, given=given, redeemed=redeemed)
         apply(heard, use)
     uses = settled(heard, kind).state.campaign_uses(CampaignId("18"))
     assert (uses.given, uses.redeemed) == (4, 1)

@@ -179,3 +179,5 @@ def test_who_asks_for_his_data_is_told_what_rules_looked_at() -> None:
     again = held._under_rules(record_of(entered("dairy", 0))["rules"])
     assert again["told_that_day"] == 1
     assert held._under_rules({}) == {}
+    instead = held._under_rules(control_record()["rules"])
+    assert (instead["in_place_of"], "campaigns" in instead) == (["c1"], False)

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from edge_agent.decide.control import arm_of
 from edge_agent.domain.decisions import Decision
-from edge_agent.domain.ids import DecisionId, ProductId
+from edge_agent.domain.ids import CampaignId, DecisionId, ProductId
 from edge_agent.domain.rules import GETS_NEXT_BEST, Caps, Exploration, Rule, Rules
 from edge_agent.domain.scoring import ScoredProduct, ScoringRequest
 from edge_agent.domain.time import DAY_MS, HOUR_MS, local_time, rfc3339_from_ms
@@ -45,6 +45,7 @@ from tests.factories import (
 from tests.fakes import NEW_YORK, TinyScorer, When, World
 
 OTHER_PHONE = "AC:23:3F:A0:11:33"
+EVERYTHING = frozenset({"DAIRY", "BAKERY", "PHARMACY"})
 
 
 def under(rules: Rules, **more: Any) -> World:
@@ -390,6 +391,68 @@ def test_a_control_group_hears_of_no_campaign_where_nothing_that_sells_may_be_sa
     decision = one(heard, heard.take(entered("dairy")))
     assert (products_of(decision)[0], decision.campaigns) == ("d0", ())
     assert gate_of(decision, "c2") == "control"
+
+
+@pytest.mark.parametrize(
+    ("more", "caps", "n_told"),
+    [
+        ({"per_visitor": 1}, Caps(), 1),
+        ({"per_visitor": 2}, Caps(cooldown_s=200), 2),
+        ({}, Caps(cooldown_s=200), 4),
+        ({"kind": "content", "products": frozenset(), "per_visitor": 3}, Caps(), 3),
+    ],
+)
+def test_a_control_group_gets_its_default_as_often_as_others_are_told(
+    more: dict[str, Any], caps: Caps, n_told: int
+) -> None:
+    """At the same moments: a cap of a visitor's and the cool-down count what he missed."""
+    found: dict[float, list[Decision]] = {}
+    for share in (0.0, 1.0):
+        first = campaign("c1", "k3", value=9.0, control_share=share, **more)
+        heard = under(ruled(first, campaign("c2", "k2", value=1.1, per_visitor=1), caps=caps))
+        found[share] = []
+        for n in range(8):
+            heard.tick(at(120 * n + 1))
+            found[share].append(one(heard, heard.take(entered("dairy", 120 * n + 1))))
+    treated, control = found[0.0], found[1.0]
+    at_those = [n for n, each in enumerate(treated) if "c1" in each.campaigns]
+    assert [n for n, each in enumerate(control) if each.missed] == at_those
+    assert len(at_those) == n_told
+    assert not any("c1" in each.campaigns for each in control)
+
+
+def test_what_a_control_group_missed_was_said_to_nobody() -> None:
+    """No budget counts it, nor does the day where nothing else was said."""
+    rules = ruled(
+        campaign("c1", control_share=1.0, per_visitor=5),
+        campaign("c2", "k3", value=9.0, control_share=1.0),
+        rules=(Rule(id="none", is_forbidden=True, departments=EVERYTHING),),
+        caps=Caps(per_visitor_day=3),
+    )
+    heard = under(rules)
+    found = []
+    for n in range(5):
+        heard.tick(at(120 * n + 1))
+        found.append(one(heard, heard.take(entered("dairy", 120 * n + 1))))
+    assert {(each.chosen, each.campaigns, each.missed) for each in found} == {((), (), ("c1",))}
+    known = told(found[-1])["known"]
+    assert (known.get("n_contacts_day"), known["uses"]) == (None, {"c1": [0, 0, 0, 4]})
+    assert heard.state.campaign_uses(CampaignId("c1")).given == 0
+    heard.tick(at(601))
+    last = one(heard, heard.take(entered("dairy", 601)))
+    assert (gate_of(last), last.missed) == ("per_visitor", ())
+    assert ["per_visitor", "said 0 and withheld 5 times of 5", ["c1"]] in told(last)["shut"]
+
+
+def test_a_day_counts_what_a_control_group_was_shown_instead() -> None:
+    """What sells best is something that was said."""
+    rules = ruled(campaign("c1", "k3", value=9.0, control_share=1.0), caps=Caps(per_visitor_day=2))
+    heard = under(rules)
+    levels = []
+    for n in range(3):
+        heard.tick(at(120 * n + 1))
+        levels.append(one(heard, heard.take(entered("dairy", 120 * n + 1))).level)
+    assert levels == ["default", "default", "silence"]
 
 
 def test_a_campaign_that_would_not_be_said_takes_nothing_from_its_control_group() -> None:
