@@ -71,6 +71,10 @@ RAISE_SHARE: Final = (
     "raise `share` under [exploration] in policy.toml, or ask again when more is logged"
 )
 WAIT: Final = "ask again when more was answered"
+ALL_CONTROL: Final = (
+    "in all of it what sells best stood for control groups, where nothing is explored: ask again"
+    " when others were answered too, or lower `control_share`"
+)
 NOTHING: Final = "ask again when visits have ended that were shown something"
 DISTRUST: Final = "take decisions again with `edge-agent replay --verify`: the log may be damaged"
 
@@ -125,7 +129,8 @@ def evaluate(
     stood first, which was logged with its probability; what came of it is weighed by that. The
     reward is the share of decisions whose first place was answered. The other is taken without
     exploring. Where it takes what had no chance in the log, nothing can be known: that needs
-    exploration: `share` in the section `exploration` of policy.toml.
+    exploration: `share` in the section `exploration` of policy.toml. Left out, and counted, is
+    where what sells best stands for a control group: nothing is explored there.
 
     \b
     Examples:
@@ -151,12 +156,16 @@ def evaluate(
         "reward": reward.value,
         "from": None if logged.from_ms is None else rfc3339_from_ms(logged.from_ms),
         "until": None if logged.until_ms is None else rfc3339_from_ms(logged.until_ms),
-        "left_out": {"still_open": logged.n_open, "unreadable": taken.n_unreadable},
+        "left_out": {
+            "still_open": logged.n_open,
+            "control": taken.n_control,
+            "unreadable": taken.n_unreadable,
+        },
         "never_recorded": sorted(book_of(others.default.rules).names - taken.facts),
         "explored": sum(each.is_explored for each in taken.rows),
         "n_silent": sum(each.is_silent for each in taken.rows),
         **_told(found),
-        "advice": _advice(found, taken.rows),
+        "advice": _advice(found, taken),
     }
     if as_json:
         typer.echo(json.dumps(report, indent=2))
@@ -217,9 +226,15 @@ def _others(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Taken:
-    """Decisions taken again, those that could not be, and the facts that any of them recorded."""
+    """Decisions taken again, those left out, and the facts that any of them recorded.
+
+    Attributes:
+        n_control: Those where what sells best stands for a control group.
+        n_unreadable: Those that could not be taken again.
+    """
 
     rows: list[Row]
+    n_control: int
     n_unreadable: int
     facts: frozenset[str]
 
@@ -227,16 +242,18 @@ class _Taken:
 def _taken(logged: Logged, others: _Others, *, reward: str) -> _Taken:
     found: list[Row] = []
     facts: set[str] = set()
-    unreadable = 0
+    control = unreadable = 0
     console = Console(stderr=True)
     for each in track(logged.decisions, "taking decisions again", console=console, transient=True):
         try:
             told = json.loads(each.record)
-            found.append(row_of(told, each.outcomes, others.of(told), reward=reward))
+            row = row_of(told, each.outcomes, others.of(told), reward=reward)
+            control += row.is_control
+            found += () if row.is_control else (row,)
             facts.update(told.get("rules", {}).get("known", {}).get("facts", ()))
         except (ValueError, KeyError, TypeError, AttributeError, IndexError):
             unreadable += 1
-    return _Taken(rows=found, n_unreadable=unreadable, facts=frozenset(facts))
+    return _Taken(rows=found, n_control=control, n_unreadable=unreadable, facts=frozenset(facts))
 
 
 def _told(found: Evaluation) -> dict[str, Any]:
@@ -250,13 +267,14 @@ def _told(found: Evaluation) -> dict[str, Any]:
     return {**told, "confidence": CONFIDENCE}
 
 
-def _advice(found: Evaluation, rows: list[Row]) -> str:
+def _advice(found: Evaluation, taken: _Taken) -> str:
+    rows = taken.rows
     if found.verdict == ENOUGH:
         return ""
     if found.verdict != TOO_LITTLE:
         return WAIT if found.verdict == TOO_FEW else DISTRUST
     if not rows:
-        return NOTHING
+        return ALL_CONTROL if taken.n_control else NOTHING
     explored = [each for each in rows if each.is_explored]
     if not explored:
         return SET_SHARE
@@ -284,6 +302,7 @@ def _print(report: dict[str, Any]) -> None:
         f" {report['n_supported']}; it says nothing in {report['n_silent']};"
         f" {report['explored']} explored; left out:"
         f" {report['left_out']['still_open']} still open,"
+        f" {report['left_out']['control']} control groups' defaults,"
         f" {report['left_out']['unreadable']} unreadable"
     )
     typer.echo(

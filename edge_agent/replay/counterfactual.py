@@ -9,16 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from edge_agent.decide.under_rules import action_of
 from edge_agent.offpolicy.log import Log
 from edge_agent.replay.again import Knowledge, taken_again
-
-if TYPE_CHECKING:
-    from edge_agent.domain.decisions import Candidate
 
 # Kinds of outcome that are an answer, by what is asked for.
 REWARDS: Final[Mapping[str, frozenset[str]]] = {
@@ -45,6 +42,10 @@ class Row:
         is_tried: Whether what the other takes had a probability.
         is_explored: Whether anything else had one.
         is_silent: Whether the other takes nothing at all.
+        is_control: Whether what sells best stands there for a control group, in the log or by the
+            other's rules. Nothing is tried there, so that it tells nothing of what the other takes
+            elsewhere; which unit is in a control group follows from its hash and not from what it
+            did, so that the rest may be looked at alone.
         features: `FEATURES` of what was taken.
         other: `FEATURES` of what the other takes; nothing where that had no probability.
     """
@@ -56,6 +57,7 @@ class Row:
     is_tried: bool
     is_explored: bool
     is_silent: bool
+    is_control: bool
     features: tuple[float, ...]
     other: tuple[float, ...]
 
@@ -78,7 +80,8 @@ def row_of(
     probabilities = _probabilities(told, taken)
     # What conditions ask of was not recorded.
     is_unknown = "rules" not in told and not known.rules.is_neutral
-    other = None if is_unknown else _other(told, known)
+    again = None if is_unknown else taken_again(told, known)
+    other = action_of(again.chosen[0]) if again is not None and again.chosen else None
     kinds = REWARDS[reward]
     product = told["chosen"][0]
     is_answered = any(kind in kinds and named == product for kind, named in outcomes)
@@ -92,6 +95,7 @@ def row_of(
         is_tried=is_tried,
         is_explored=len(probabilities) > 1,
         is_silent=other is None and not is_unknown,
+        is_control=bool(told.get("rules", {}).get("missed") or (again and again.missed)),
         features=_features(told, listed[taken]),
         other=_features(told, listed[other]) if is_tried and other is not None else _NOTHING,
     )
@@ -133,12 +137,6 @@ def _probabilities(told: dict[str, Any], taken: str) -> dict[str, float]:
     if found[taken] != told["action_probability"]:
         raise ValueError("two probabilities for one action")
     return found
-
-
-def _other(told: dict[str, Any], known: Knowledge) -> str | None:
-    """Returns what the other takes; None for nothing."""
-    chosen: tuple[Candidate, ...] = taken_again(told, known).chosen
-    return action_of(chosen[0]) if chosen else None
 
 
 def _features(told: dict[str, Any], candidate: list[Any]) -> tuple[float, ...]:

@@ -89,7 +89,7 @@ def test_other_rules_are_estimated_from_what_was_explored(folder: Path) -> None:
     assert set(report["estimates"]) == {"ips", "snips", "dr"}
     for each in (*report["estimates"].values(), *report["differences"].values()):
         assert each["low"] <= each["value"] <= each["high"]
-    assert report["left_out"] == {"still_open": 0, "unreadable": 0}
+    assert report["left_out"] == {"still_open": 0, "control": 0, "unreadable": 0}
 
 
 def test_what_the_day_would_have_got_without_exploring_can_be_relied_on(folder: Path) -> None:
@@ -164,6 +164,22 @@ def test_a_fact_that_no_record_tells_is_named(folder: Path) -> None:
     """The day's rules never asked of the queue, so nobody knows what it was."""
     asking = OTHER + 'when = "queue > 3"\n'
     assert "no record tells queue" in command(folder, rules=asking).stdout
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_control_groups_defaults_are_left_out_and_counted(folder: Path, share: float) -> None:
+    """Nothing was explored there; where that is all there is, the hint is no larger share."""
+    with closing(sqlite3.connect(folder / "agent" / "state.db")) as connection, connection:
+        changed = connection.execute(
+            "UPDATE decision SET record = json_set(record, '$.rules.missed', json('[\"c1\"]'))"
+            " WHERE tried IS NOT NULL AND (?1 = 1 OR id = (SELECT min(id) FROM decision"
+            " WHERE tried IS NOT NULL))",
+            (share,),
+        ).rowcount
+    _, report = evaluated(folder, rules=OTHER)
+    assert report["left_out"] == {"still_open": 0, "control": changed, "unreadable": 0}
+    assert (report["n"] == 0) is (share == 1.0)
+    assert ("lower `control_share`" in report["advice"]) is (share == 1.0)
 
 
 def test_a_record_with_two_probabilities_is_left_out(folder: Path) -> None:

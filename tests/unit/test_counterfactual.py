@@ -103,6 +103,22 @@ def test_an_offer_is_another_action_than_its_product_alone() -> None:
     assert not row(heard, decision, EXPLORING).is_same
 
 
+@pytest.mark.parametrize(("logged", "other"), [(1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (0.0, 0.0)])
+def test_a_control_groups_default_is_none_of_what_is_compared(logged: float, other: float) -> None:
+    """In the log, or where the others would put it: nothing was tried there."""
+
+    def sharing(share: float) -> Rules:
+        offer = campaign("c1", "k3", value=1_000.0, control_share=share)
+        # Another campaign has a control group of its own, so that the unit stands in the record.
+        weak = campaign("c2", "k2", value=0.001, control_share=0.5)
+        return replace(EXPLORING, campaigns=(offer, weak))
+
+    heard = store(sharing(logged))
+    found = row(heard, asked(heard), sharing(other))
+    assert found.is_control is (logged + other > 0)
+    assert not found.is_silent
+
+
 @pytest.mark.parametrize(
     ("kind", "reward", "counts"),
     [
