@@ -146,7 +146,7 @@ class Road:
         self._looked_up: set[int] = set()
         self._seen: set[int] = set()
         self._decoded: dict[int, list[Event | Refusal]] = {}
-        self._newest_versions: dict[tuple[str, str], int] = {}
+        self._newest_commands: dict[tuple[str, str], tuple[int, str]] = {}
         self._rules = NEUTRAL
         self._rule_book = rule_book
         self._campaigns = state.hq_campaigns()
@@ -176,7 +176,7 @@ class Road:
         if self._hq_heard is not None:
             self._hq_heard.begin_batch(self.now_ms)
         self.mapper.begin_batch(self.now_ms)
-        self._newest_versions.clear()
+        self._newest_commands.clear()
         self.publishes.clear()
         self.acked.clear()
         self._is_urgent = False
@@ -385,20 +385,24 @@ class Road:
         if command.kind == "ack":
             self._take_ack(command)
             return
-        last_version = self._last_version(command.kind, command.key)
+        last = self._last_command(command.kind, command.key)
+        if last == (command.version, command.command):
+            # It was confirmed, as taken or not, in the transaction that took it in.
+            self.counters["command_repeated"] += 1
+            return
         reason = command_refusal_of(
             command,
             store=self._settings.store,
             topic_kind=topics.last_level(delivery.topic),
             now_ms=self.now_ms,
-            last_version=last_version,
+            last_version=None if last is None else last[0],
         )
         if reason is not None:
             self.counters["command_refused"] += 1
             self._confirm(command.command, reason)
             return
         version_row = (command.kind, command.key, command.version, command.command)
-        self._newest_versions[command.kind, command.key] = command.version
+        self._newest_commands[command.kind, command.key] = (command.version, command.command)
         self._unit.add("command", (*version_row, None, self.now_ms))
         day = self._context.local.day
         visitor = getattr(command.body, "visitor", None)
@@ -743,14 +747,14 @@ class Road:
             self.acked.append(command.body.ids)
             self.counters["hq_acked"] += len(command.body.ids)
 
-    def _last_version(self, kind: str, key: str) -> int | None:
-        known = self._newest_versions.get((kind, key))
+    def _last_command(self, kind: str, key: str) -> tuple[int, str] | None:
+        known = self._newest_commands.get((kind, key))
         if known is not None:
             return known
         rows = self._unit.query(
-            "SELECT version FROM command WHERE kind = ? AND key = ?", (kind, key)
+            "SELECT version, command FROM command WHERE kind = ? AND key = ?", (kind, key)
         )
-        return int(rows[0][0]) if rows else None
+        return (int(rows[0][0]), str(rows[0][1])) if rows else None
 
     # --- effects ------------------------------------------------------------------------------
 
