@@ -19,6 +19,10 @@ from tests.e2e.waiting import wait_for
 AGENT: Final = (sys.executable, "-P", "-m", "edge_agent", "run")
 PLANTED: Final = (sys.executable, "-m", "tests.e2e.planted")
 STOP_S: Final = 20.0
+SET_ASIDE: Final = "database_set_aside"
+"""What it logs when it gives up a database and starts a new one."""
+ESTABLISHED: Final = "01"
+"""A connection's state in `/proc/net/tcp`."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,6 +87,31 @@ class AgentProcess:
         for line in self.log.read_text(errors="replace").splitlines():
             with suppress(ValueError):
                 found.append(json.loads(line))
+        return found
+
+    def has_open(self, path: Path) -> bool:
+        """Tells whether a file is open in it now."""
+        return str(path.resolve()) in self._descriptors()
+
+    def is_connected_to(self, port: int) -> bool:
+        """Tells whether it has a connection to a port now."""
+        sockets = self._descriptors()
+        with suppress(OSError):
+            for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+                _, _, remote, state, *_, inode = line.split()[:10]
+                is_there = int(remote.rpartition(":")[2], 16) == port
+                if is_there and state == ESTABLISHED and f"socket:[{inode}]" in sockets:
+                    return True
+        return False
+
+    def _descriptors(self) -> set[str]:
+        """Returns what its descriptors lead to; nothing once it has ended."""
+        found = set()
+        if self._process is not None:
+            with suppress(OSError):
+                for each in Path(f"/proc/{self._process.pid}/fd").iterdir():
+                    with suppress(OSError):
+                        found.add(str(each.readlink()))
         return found
 
     def _new_log(self) -> bytes:

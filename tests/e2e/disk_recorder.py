@@ -10,16 +10,14 @@ the order of writes nor that one of them is whole.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Final, Literal
 
-from edge_agent.ingest.ordering import mark_of
-from tests.e2e.mqtt_bytes import PUBACK, PUBLISH, acknowledged, packets, published
+from tests.e2e.deliveries import Deliveries
 from tests.e2e.waiting import wait_for
 
 CALLS: Final = (
@@ -294,7 +292,7 @@ class _Reader:
         self._folder = folder
         self._port = broker_port
         self._paths: dict[int, str] = {}
-        self._streams: dict[int, _Connection] = {}
+        self._streams: dict[int, Deliveries] = {}
         self._known: set[str] = set()
 
     def steps(self, note: Path) -> Iterator[Step]:
@@ -353,7 +351,7 @@ class _Reader:
         if name == "connect":
             port = _PORT.search(arguments)
             if port is not None and int(port[1]) == self._port:
-                self._streams[descriptor] = _Connection()
+                self._streams[descriptor] = Deliveries()
             return
         connection = self._streams.get(descriptor)
         if connection is None or not texts:
@@ -364,32 +362,3 @@ class _Reader:
         else:
             for mark in connection.sent(data):
                 yield Acknowledge(mark)
-
-
-class _Connection:
-    """One connection's packets: which event came under which packet id, and which was acked."""
-
-    def __init__(self) -> None:
-        self._inward = bytearray()
-        self._outward = bytearray()
-        self._events: dict[int, tuple[int, ...]] = {}
-
-    def received(self, data: bytes) -> None:
-        self._inward += data
-        for packet in packets(self._inward):
-            if packet.type == PUBLISH:
-                message = published(packet)
-                self._events[message.packet_id] = tuple(_marks(message.topic, message.payload))
-
-    def sent(self, data: bytes) -> Iterable[int]:
-        self._outward += data
-        for packet in packets(self._outward):
-            if packet.type == PUBACK:
-                yield from self._events.pop(acknowledged(packet), ())
-
-
-def _marks(topic: str, payload: bytes) -> Iterator[int]:
-    levels = topic.split("/")
-    if len(levels) == 4 and levels[2] == "event":
-        event = json.loads(payload)
-        yield mark_of(event["source"], event["id"])

@@ -10,8 +10,11 @@ import dataclasses
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final
+
+from sqlite_utils import Database
 
 from edge_agent.cli import main
 from edge_agent.decide import candidates
@@ -30,6 +33,8 @@ from edge_agent.wire import topics
 DROPPED_EVERY: Final = 20
 GATE_POLL_S: Final = 0.005
 JITTER_MS: Final = 5
+# Messages; fewer than the tests' broker sends without an acknowledgement.
+LATE: Final = 60
 
 
 def acknowledge_on_arrival() -> None:
@@ -57,6 +62,32 @@ def acknowledge_before_commit() -> None:
 
     _replace(Loop, "_commit", eager)
     _replace(Loop, "_acknowledge", _nothing)
+
+
+def acknowledge_late() -> None:
+    """The newest messages are never acknowledged yet; no fault, but what makes some faults show.
+
+    What is committed and not acknowledged when the agent is killed comes again. At an event of id
+    I the agent stays as long as there is a file I.hold beside the configuration.
+    """
+    acknowledge, folder = Loop._acknowledge, Path(sys.argv[-1]).parent
+    unsent: list[Any] = []
+
+    def late(self: Any, messages: list[Any]) -> None:
+        unsent.extend(messages)
+        for hold in folder.glob("*.hold"):
+            name = f'"id": "{hold.stem}"'.encode()
+            while hold.exists() and any(name in each.payload for _, each in messages):
+                self._stopping.wait(GATE_POLL_S)
+        acknowledge(self, unsent[:-LATE])
+        del unsent[:-LATE]
+
+    _replace(Loop, "_acknowledge", late)
+
+
+def migrate_in_pieces() -> None:
+    """Every statement of a migration is a transaction of its own."""
+    _replace(Database, "atomic", nullcontext)
 
 
 def normal_for_full() -> None:
@@ -189,6 +220,8 @@ FAULTS: Final[dict[str, Callable[[], None]]] = {
     for each in (
         acknowledge_on_arrival,
         acknowledge_before_commit,
+        acknowledge_late,
+        migrate_in_pieces,
         normal_for_full,
         no_dedupe,
         time_of_arrival,

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 from typing import Final
 
 import pytest
 
-from tests.e2e.crash import run_with_kills
+from tests.e2e.crash import (
+    kill_before_acknowledgement,
+    kill_while_working,
+    n_lost,
+    n_set_aside,
+    open_killed,
+)
+from tests.e2e.killed_starts import kill_first_starts
 from tests.e2e.power_cut import faults_of, images, record
 from tests.e2e.stale import FIRST_WAVE, HELD, SECOND_WAVE, by_restart, run_with_wiped_session
 from tests.e2e.state_dump import STATE, differences
-from tests.e2e.store import Outcome, unbroken
+from tests.e2e.store import Outcome, running_store, unbroken
 from tests.e2e.stream import morning
 from tests.e2e.test_hq_link_privacy import crossed_in, leaks
-from tests.e2e.waiting import NotInTimeError
 
 pytestmark = pytest.mark.broker
 
@@ -22,9 +29,9 @@ BASKETS: Final = 4
 KILLS: Final = 6
 IMAGES: Final = 40
 SEED: Final = 1
+BUSY: Final = (2, 5, 7)
+"""Places where much happens in a morning of so few baskets."""
 MANY_REPEATED: Final = 0.3
-PATIENCE_S: Final = 10.0
-"""What is lost never comes; this is how long it is waited for."""
 
 
 @pytest.fixture(scope="module")
@@ -33,23 +40,39 @@ def small_morning(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     return unbroken(tmp_path_factory.mktemp("small"), morning(baskets=BASKETS))
 
 
-def test_kills_show_an_acknowledgement_from_the_queue(
-    tmp_path: Path, small_morning: Outcome
-) -> None:
+def test_kills_show_an_acknowledgement_from_the_queue(tmp_path: Path) -> None:
     """What was acknowledged on arrival and not committed yet is lost with the process."""
-    day = morning(baskets=BASKETS)
-    try:
-        run = run_with_kills(
-            tmp_path,
-            day,
-            n_kills=KILLS,
-            seed=SEED,
-            fault="acknowledge_on_arrival",
-            patience_s=PATIENCE_S,
-        )
-    except NotInTimeError:
-        return
-    assert small_morning.differences(run.outcome)
+    day, chance = morning(baskets=BASKETS), Random(SEED)
+    with running_store(tmp_path, fault="acknowledge_on_arrival") as store:
+        open_killed(store, day)
+        for place in range(KILLS):
+            kill_while_working(store, place, chance)
+            if n_lost(store):
+                return
+    pytest.fail("the agent knows all that the broker was told to forget")
+
+
+@pytest.mark.parametrize(("fault", "is_seen"), [("", False), ("+no_dedupe", True)])
+def test_kills_show_a_missing_dedupe(
+    tmp_path: Path, small_morning: Outcome, fault: str, *, is_seen: bool
+) -> None:
+    """What is committed and not acknowledged comes again, and counts twice without it."""
+    with running_store(tmp_path, fault=f"acknowledge_late{fault}") as store:
+        open_killed(store, morning(baskets=BASKETS))
+        for place in BUSY:
+            kill_before_acknowledgement(store, place)
+        store.start_agent()
+        store.close_day()
+        told = small_morning.differences(store.outcome())
+    assert bool(told) is is_seen, "\n".join(told)
+
+
+def test_killed_first_starts_show_a_migration_in_pieces(tmp_path: Path) -> None:
+    """Half a migration is no database that the next start can go on with."""
+    with running_store(tmp_path, fault="migrate_in_pieces") as store:
+        kill_first_starts(store, Random(SEED))
+        store.start_agent()
+        assert n_set_aside(store)
 
 
 @pytest.mark.parametrize("fault", ["acknowledge_before_commit", "normal_for_full"])

@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 
+from tests.e2e.agent_process import SET_ASIDE
 from tests.e2e.power_cut import Recording, faults_of, images, n_acknowledged, record
 from tests.e2e.store import running_store
 from tests.e2e.stream import morning
@@ -19,8 +20,6 @@ SOAK_IMAGES: Final = 500
 BASKETS: Final = 8
 BOOTS: Final = 3
 SOAK_BOOTS: Final = 50
-SET_ASIDE: Final = "database_set_aside"
-"""What the agent logs when it gives up a database and starts a new one."""
 
 
 @pytest.fixture(scope="module")

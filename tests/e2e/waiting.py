@@ -25,6 +25,7 @@ def wait_for(
     *,
     deadline_s: float = DEADLINE_S,
     while_true: Callable[[], bool] | None = None,
+    poll_s: float = POLL_S,
 ) -> None:
     """Returns as soon as the condition holds.
 
@@ -33,6 +34,7 @@ def wait_for(
         what: Its name in the message when it does not come.
         deadline_s: Longest wait, seconds.
         while_true: What must stay true meanwhile, such as a process being alive.
+        poll_s: Time between two looks, seconds.
 
     Raises:
         NotInTimeError: It does not hold in time.
@@ -44,7 +46,7 @@ def wait_for(
             raise NotInTimeError(f"not within {deadline_s:.0f} s: {what}")
         if while_true is not None and not while_true():
             raise EndedTooSoonError(f"the process ended before: {what}")
-        time.sleep(POLL_S)
+        time.sleep(poll_s)
 
 
 def wait_until(moment_s: float) -> None:
