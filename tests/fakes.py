@@ -233,7 +233,7 @@ class MemoryState:
     def contacts_of(self, visitor: VisitorId, *, since_ms: int) -> tuple[Contact, ...]:
         """Returns what was said to a visitor from an instant on over all channels."""
         said = ((each.moment, each) for each in self.decisions)
-        his = (each for at, each in said if visitor in {at.visitor, at.member})
+        his = (each for at, each in said if visitor in {at.visitor, at.counts_to})
         found = [self._with_outcomes(each) for each in map(contact_from, his) if each is not None]
         found += [each for (whose, _), each in self.reported.items() if whose == visitor]
         recent = (each for each in found if each.at_ms >= since_ms)

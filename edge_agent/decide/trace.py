@@ -114,6 +114,9 @@ def record_of(
         document["hq_silent_days"] = hq_silent_days
     if rules is not None:
         document["rules"] = rules
+        if moment.holder is not None:
+            # Only caps count him, and without rules there are none of a person's.
+            document["holder"] = moment.holder
     if rules is None:
         texts = ",".join([_text_of(each) for each in candidates])
     else:

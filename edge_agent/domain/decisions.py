@@ -106,6 +106,8 @@ class Moment:
         in_basket: What this visit visibly holds, oldest first; may always be used.
         visitor: For whom; None for the store's default and for a caller who names nobody.
         member: The identified, consenting person behind the visitor.
+        holder: Whose card was read with the basket that alone was named: caps count him. Whoever
+            names a basket is not thereby its owner, so his history is not used.
         item: The product that was just lifted, scanned or added; None where it is about none.
         basket: The basket that it is of, at the till or in a request.
         company: Who stands before the screen; None where no answer rests on that.
@@ -118,6 +120,7 @@ class Moment:
     visitor: VisitorId | None = None
     visit: VisitId | None = None
     member: VisitorId | None = None
+    holder: VisitorId | None = None
     in_basket: tuple[ProductId, ...] = ()
     item: ProductId | None = None
     basket: BasketId | None = None
@@ -130,6 +133,11 @@ class Moment:
     def is_for_nobody(self) -> bool:
         """Whether nobody is answered: what a screen shows then uses up no budget."""
         return self.kind == STORE_DEFAULT
+
+    @property
+    def counts_to(self) -> VisitorId | None:
+        """The card holder to whom what is said counts, beside the visitor; None for nobody."""
+        return self.member if self.member is not None else self.holder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

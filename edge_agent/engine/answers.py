@@ -13,6 +13,7 @@ from edge_agent.publish.screens import reply_of
 from edge_agent.wire import topics
 
 if TYPE_CHECKING:
+    from edge_agent.domain.basket import Basket
     from edge_agent.domain.ids import VisitorId
     from edge_agent.domain.inputs import Asked
     from edge_agent.domain.visitor import Visitor
@@ -45,6 +46,7 @@ def answer(draft: Draft, asked: Asked) -> None:
 def _moment(draft: Draft, asked: Asked) -> Moment:
     request = asked.request
     visitor = None if asked.subject is None else draft.visitor_of(asked.subject)
+    named = asked.basket or _basket_named(asked)
     basket = None if asked.basket is None else draft.basket(asked.basket)
     if visitor is None and basket is not None:
         visitor = draft.visitor(basket.carrier)
@@ -62,8 +64,9 @@ def _moment(draft: Draft, asked: Asked) -> Moment:
         visitor=None if visitor is None else visitor.id,
         visit=visit.id if visit is not None and is_present else None,
         member=_member(draft, asked, visitor),
+        holder=_holder(visitor, None if named is None else draft.basket(named)),
         in_basket=tuple(dict.fromkeys(held)),
-        basket=asked.basket or _basket_named(asked),
+        basket=named,
         limit=request.limit,
     )
 
@@ -84,6 +87,12 @@ def _member(draft: Draft, asked: Asked, visitor: Visitor | None) -> VisitorId | 
         # Nothing of him is on record: as of a card at the till, whatever basket he names.
         return UNKNOWN_MEMBER
     return None if visitor is None else persons.member_of(draft, visitor)
+
+
+def _holder(visitor: Visitor | None, basket: Basket | None) -> VisitorId | None:
+    # Who names another's basket is told it by himself.
+    is_its_own = visitor is not None and basket is not None and visitor.id == basket.carrier
+    return basket.member if basket is not None and is_its_own else None
 
 
 def _place(draft: Draft, asked: Asked) -> Place:

@@ -214,7 +214,7 @@ class Draft:
             if not isinstance(effect, RecordDecision):
                 continue
             moment = effect.decision.moment
-            if moment.visitor in ids or moment.member in ids:
+            if moment.visitor in ids or moment.counts_to in ids:
                 contact = contact_from(effect.decision)
                 if contact is not None:
                     found[contact.id] = contact

@@ -72,7 +72,7 @@ def usable_member(draft: Draft, moment: Moment) -> Visitor | None:
 
 def contacts_at(draft: Draft, moment: Moment) -> tuple[Contact, ...]:
     """Returns what was said to whoever a moment is about, over all channels."""
-    named = (draft.visitor(moment.visitor), draft.visitor(moment.member))
+    named = map(draft.visitor, (moment.visitor, moment.member, moment.holder))
     known = [each for each in named if each is not None]
     since_ms = _contacts_since_ms(draft) if known else None
     if since_ms is None:
@@ -234,7 +234,7 @@ def _may_look_back(draft: Draft, moment: Moment, member: Visitor | None) -> bool
         return member is not None
     visitor = draft.visitor(moment.visitor)
     is_somebody = visitor is not None and (visitor.is_identified or bool(visitor.links))
-    return not is_somebody and moment.member is None
+    return not is_somebody and moment.counts_to is None
 
 
 def _is_known_beyond_today(draft: Draft, moment: Moment) -> bool:

@@ -369,6 +369,7 @@ def _moment(told: dict[str, Any], request: ScoringRequest | None, policy: Policy
         visitor=told["visitor"],
         visit=told["visit"],
         member=told["member"],
+        holder=told.get("holder"),
         in_basket=basket,
         limit=_limit(told, request, policy),
         dwell_ms=told["dwell_ms"],

@@ -219,7 +219,7 @@ class WhatIf:
 
     def _circle(self, told: dict[str, Any]) -> tuple[VisitorId, ...]:
         """Returns all that a moment's person is known by, as far as the records have shown."""
-        named, member = _people(told), told["member"]
+        named, member = _people(told), told["member"] or told.get("holder")
         if member is None:
             return named
         self._behind[member].update(dict.fromkeys(named))
@@ -319,7 +319,7 @@ def _is_silenced_by_law(told: dict[str, Any]) -> bool:
 
 
 def _people(told: dict[str, Any]) -> tuple[VisitorId, ...]:
-    named = (told["visitor"], told["member"])
+    named = (told["visitor"], told["member"] or told.get("holder"))
     return tuple(dict.fromkeys(VisitorId(each) for each in named if each is not None))
 
 

@@ -222,7 +222,7 @@ def _without(index: dict[Any, set[VisitorId]], key: str, person: VisitorId) -> N
 
 def _people_of(decision: Decision) -> set[VisitorId]:
     moment = decision.moment
-    return {each for each in (moment.visitor, moment.member) if each is not None}
+    return {each for each in (moment.visitor, moment.counts_to) if each is not None}
 
 
 def _bought(contact: Contact, join: JoinPurchases) -> Contact:

@@ -48,8 +48,10 @@ _DECISIONS: Final = (
 # Taken for another visitor, and resting on his history: his card was shown with their basket, or
 # they were linked to him for a while.
 _FOR_OTHERS: Final = (
-    "SELECT id FROM decision WHERE json_extract(record, '$.member') IN"
-    " (SELECT value FROM json_each(?1)) AND visitor IN (SELECT value FROM json_each(?2)"
+    "SELECT id FROM decision WHERE (json_extract(record, '$.member') IN"
+    " (SELECT value FROM json_each(?1)) OR member IN (SELECT value FROM json_each(?1))"
+    " OR json_extract(record, '$.holder') IN (SELECT value FROM json_each(?1)))"
+    " AND visitor IN (SELECT value FROM json_each(?2)"
     " UNION SELECT pseudonym FROM link WHERE kind = 'visitor' AND visitor IN"
     " (SELECT value FROM json_each(?1))) ORDER BY id"
 )

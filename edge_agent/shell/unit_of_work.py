@@ -657,7 +657,7 @@ class UnitOfWork:
                 continue
             goal, products = rows.goal_of(each.products)
             self.add("goal", (goal, products, at_ms))
-            who = (moment.visitor, each.campaign, unit, moment.member)
+            who = (moment.visitor, each.campaign, unit, moment.counts_to)
             self.add("exposure", (*who, each.arm, each.share, goal, at_ms))
 
     # --- writing ------------------------------------------------------------------------------
@@ -781,5 +781,5 @@ class UnitOfWork:
 def _told_with(decision: Decision) -> VisitorId | None:
     """Returns who else was told something, with the visitor who was taken for him."""
     moment = decision.moment
-    is_other = moment.member not in {None, moment.visitor}
-    return moment.member if is_other and contact_from(decision) is not None else None
+    is_other = moment.counts_to not in {None, moment.visitor}
+    return moment.counts_to if is_other and contact_from(decision) is not None else None

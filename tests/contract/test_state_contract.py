@@ -57,6 +57,7 @@ from tests.factories import (
     lifted,
     presence,
     ref,
+    request,
     sale,
     scanned_card,
     till,
@@ -387,6 +388,21 @@ def test_what_a_control_group_missed_is_known_beside_what_it_was_shown(
     assert (contact.id, contact.campaigns, contact.missed) == (decision.id, (), ("c1",))
     assert contact.products == tuple(each.scored.product for each in decision.chosen)
     assert contact.says_something
+
+
+@pytest.mark.parametrize("is_asked_before", [False, True])
+def test_what_a_basket_was_answered_is_known_of_whose_card_was_read_with_it(
+    heard: World, kind: str, *, is_asked_before: bool
+) -> None:
+    """Nobody was sensed with it; the request named the basket alone."""
+    heard.take(granted(0), till("basket.opened", 1), scanned_card(2))
+    card = heard.visitor("loyalty", CARD)
+    assert card is not None
+    if is_asked_before:
+        heard.state.contacts_of(card.id, since_ms=0)
+    (decision,) = heard.decisions(heard.ask(request(basket="b1")))
+    settled(heard, kind)
+    assert [each.id for each in heard.state.contacts_of(card.id, since_ms=0)] == [decision.id]
 
 
 @pytest.mark.parametrize("is_asked_before", [False, True])

@@ -9,18 +9,18 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter, defaultdict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from edge_agent.decide.control import arm_of
 from edge_agent.domain.decisions import Decision
 from edge_agent.domain.effects import Confirm, Publish
-from edge_agent.domain.ids import ProductId, ScreenId
+from edge_agent.domain.ids import BasketId, ProductId, ScreenId
 from edge_agent.domain.rules import (
     CONTROL_GETS,
     SHARING_MODES,
@@ -49,6 +49,7 @@ from tests.factories import (
     CARD,
     PHONE,
     T0,
+    at,
     campaign,
     command,
     complained,
@@ -183,6 +184,16 @@ def all_rules(draw: Any) -> Rules:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What was said to somebody, by all that he was known as then."""
+
+    people: frozenset[str]
+    at_ms: int
+    day: str
+    campaigns: tuple[str, ...]
+
+
 class Book:
     """What was said to whom, kept from decisions alone, and the laws that it must obey."""
 
@@ -190,9 +201,7 @@ class Book:
         self.heard = heard
         self.said: Counter[str] = Counter()
         self.said_today: Counter[tuple[str, str]] = Counter()
-        self.said_to: Counter[tuple[str, str]] = Counter()
-        self.told: Counter[tuple[str, str]] = Counter()
-        self.last_said_ms: dict[str, dict[str, int]] = defaultdict(dict)
+        self.told: list[Told] = []
         self.bought: dict[str, set[tuple[str, str]]] = defaultdict(set)
         self.none_left: set[str] = set()
         self.mailed: Counter[str] = Counter()
@@ -262,20 +271,36 @@ class Book:
             assert arm_of(decision.unit, known.id, share=known.control_share) == "treated"
         if moment.visitor is None:
             return
-        most = known.per_visitor
-        assert most is None or self.said_to[name, moment.visitor] < most
+        most, told = known.per_visitor, self._told_to(decision)
+        said = [each for each in told if name in each.campaigns]
+        assert most is None or sum(each.at_ms >= known.starts_at_ms for each in said) < most
         services = {each.id for each in rules.campaigns if each.kind == "service"}
         if known.kind != "service":
-            for other, last_ms in self.last_said_ms[moment.visitor].items():
-                is_long_ago = now_ms - last_ms >= rules.caps.cooldown_s * SECOND_MS
-                assert other in services or is_long_ago
+            for each in told:
+                is_long_ago = now_ms - each.at_ms >= rules.caps.cooldown_s * SECOND_MS
+                assert set(each.campaigns) <= services or is_long_ago
 
     def _judge_caps(self, decision: Decision, rules: Rules, day: str) -> None:
-        moment = decision.moment
-        visitor = str(moment.visitor)
         most = rules.caps.per_visitor_day
-        mailed = self.mailed[day] if moment.member == moment.visitor else 0
-        assert most is None or self.told[visitor, day] + mailed < most
+        card = self.heard.visitor("loyalty", CARD)
+        is_his = card is not None and card.id in self._people(decision)
+        told = sum(each.day == day for each in self._told_to(decision))
+        assert most is None or told + (self.mailed[day] if is_his else 0) < most
+
+    def _people(self, decision: Decision) -> frozenset[str]:
+        """Returns all that whoever a decision speaks to is known as: with his basket, his card."""
+        moment = decision.moment
+        basket = self.heard.memory.baskets.get(moment.basket or BasketId(""))
+        read = () if basket is None else basket.cards
+        cards = (each.member for each in read if not each.is_silent)
+        return frozenset(
+            str(each) for each in (moment.visitor, moment.member, *cards) if each is not None
+        )
+
+    def _told_to(self, decision: Decision) -> list[Told]:
+        """Returns what was said before to whom a decision speaks, under whatever he was known."""
+        people = self._people(decision)
+        return [each for each in self.told if each.people & people]
 
     def _judge_hours(self, decision: Decision, rules: Rules) -> None:
         local = local_time(self.heard.now_ms, NEW_YORK)
@@ -295,11 +320,11 @@ class Book:
         for name in () if decision.moment.kind == "store_default" else decision.campaigns:
             self.said[name] += 1
             self.said_today[name, day] += 1
-            if visitor is not None:
-                self.said_to[name, visitor] += 1
-                self.last_said_ms[visitor][name] = decision.decided_at_ms
         if visitor is not None and (decision.chosen or decision.campaigns):
-            self.told[visitor, day] += 1
+            people, at_ms = self._people(decision), decision.decided_at_ms
+            self.told.append(
+                Told(people=people, at_ms=at_ms, day=day, campaigns=decision.campaigns)
+            )
 
 
 class AnyDay(RuleBasedStateMachine):
@@ -309,7 +334,7 @@ class AnyDay(RuleBasedStateMachine):
     def begin(self, rules: Rules, audience: str) -> None:
         """Opens the store; events of every day get the same ids, and chance with them."""
         factories._numbers = itertools.count(1)
-        self.n = 0
+        self.n = self.n_paid = self.n_asked = 0
         self.heard = world(audience=audience)
         self.heard.rules = rules
         self.book = Book(self.heard)
@@ -368,6 +393,35 @@ class AnyDay(RuleBasedStateMachine):
             assert visitor is not None
             day = local_time(self.heard.now_ms, NEW_YORK).day
             self.book.bought[visitor.id].add((product, day))
+
+    @rule(
+        product=st.sampled_from(PRODUCTS),
+        what=st.sampled_from(("line", "line", "card", "card", "sale")),
+    )
+    def at_nobodys_till(self, product: str, what: str) -> None:
+        """The same with a basket that nobody is sensed with: a card alone says whose it is."""
+        basket = f"nobodys-{self.n_paid}"
+        if what == "line":
+            event = till("basket.item_added", self.now_s(), basket=basket, product=product)
+        elif what == "card":
+            event = scanned_card(self.now_s(), basket=basket)
+        else:
+            event = sale(self.now_s(), product, basket=basket)
+            self.n_paid += 1
+        self.look(self.heard.take(event))
+
+    @rule(
+        whose=st.sampled_from(("nobodys", "nobodys", "phone's")),
+        as_visitor=st.booleans(),
+        own=st.booleans(),
+    )
+    def asks_by_basket(self, whose: str, *, as_visitor: bool, own: bool) -> None:
+        """A till or a kiosk asks, and all that it names is a basket."""
+        number = f"nobodys-{self.n_paid}" if whose == "nobodys" else f"b{self.n}"
+        named = {"visitor": ref("basket", number)} if as_visitor else {"basket": number}
+        source = "kiosk-1" if own else "pos-1"
+        self.look(self.heard.ask(request(source=source, **named), cause=f"by-{self.n_asked}"))
+        self.n_asked += 1
 
     @rule(who=st.sampled_from(("phone", "card")), opened=st.sampled_from((False, False, True)))
     def complains(self, who: str, *, opened: bool) -> None:
@@ -454,6 +508,50 @@ def _judge_message(message: Publish) -> None:
         assert Recommendation.model_validate_json(message.payload).items
     elif "/receipt/" in message.topic:
         assert ReceiptOffer.model_validate_json(message.payload).items
+
+
+@given(
+    story=st.lists(
+        st.sampled_from(("line", "basket", "number", "own kiosk", "card", "pay")),
+        min_size=3,
+        max_size=12,
+    ),
+    day=st.none() | st.integers(0, 2),
+    each=st.integers(0, 2),
+)
+def test_a_card_holders_caps_hold_over_all_his_baskets_however_they_are_named(
+    story: list[str], day: int | None, each: int
+) -> None:
+    """Nobody is sensed with them: receipts and requests, by basket and by card, count as one."""
+    heard = world(audience="private")
+    offer = campaign("c1", "k3", value=99.0, per_visitor=each)
+    heard.rules = Rules(
+        version="r", digest="d", campaigns=(offer,), caps=Caps(per_visitor_day=day)
+    )
+    heard.take(granted(0))
+    found: list[Decision] = []
+    n = 0
+    for k, what in enumerate(story):
+        heard.tick(at(60 * k))
+        number = f"b{n}"
+        heard.take(scanned_card(60 * k, basket=number))
+        ways: dict[str, dict[str, Any]] = {
+            "basket": {"source": "pos-1", "basket": number},
+            "number": {"source": "pos-1", "visitor": ref("basket", number)},
+            "own kiosk": {"zone": "dairy", "basket": number},
+            "card": {"visitor": ref("loyalty", CARD)},
+        }
+        if what in ways:
+            found += heard.decisions(heard.ask(request(**ways[what]), cause=f"a{k}"))
+        elif what == "line":
+            line = till("basket.item_added", 60 * k, product="d0", basket=number)
+            found += heard.decisions(heard.take(line))
+        else:
+            heard.take(sale(60 * k, "d0", basket=number))
+            n += 1
+    said = [one for one in found if one.chosen or one.campaigns]
+    assert day is None or len(said) <= day
+    assert sum("c1" in one.campaigns for one in said) <= each
 
 
 TestAnyDay = AnyDay.TestCase

@@ -11,8 +11,9 @@ import pytest
 from edge_agent.domain.decisions import Decision
 from edge_agent.domain.ids import ProductId
 from edge_agent.domain.policy import Policy
+from edge_agent.domain.rules import Caps
 from edge_agent.domain.scoring import PastBasket
-from edge_agent.domain.time import DAY_MS, datetime_from_ms
+from edge_agent.domain.time import DAY_MS, SECOND_MS, datetime_from_ms
 from edge_agent.replay.again import Knowledge
 from edge_agent.replay.verification import Verifier
 from tests.factories import (
@@ -163,6 +164,39 @@ def test_no_code_goes_to_a_till_that_asks_of_a_complaining_customers_basket() ->
         decision = answered(heard, zone="dairy")
         assert decision.campaigns == (() if has_complained else ("c1",))
         assert len(heard.memory.offers) == (0 if has_complained else 1)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{"caps": Caps(per_visitor_day=1)}, {"per_visitor": 1}, {"caps": Caps(cooldown_s=3_600)}],
+)
+def test_what_a_basket_is_answered_counts_to_whose_card_was_read_with_it(
+    limits: dict[str, Any],
+) -> None:
+    """Once by the first basket, and then neither by the second nor to himself by card."""
+    more = {key: limits[key] for key in limits if key == "per_visitor"}
+    rules = ruled(campaign("c1", "k3", value=99.0, **more), caps=limits.get("caps", Caps()))
+    heard = under(rules)
+    heard.take(granted(0))
+    said = []
+    for n in (1, 2, 3):
+        heard.tick(T0 + n * 600 * SECOND_MS)
+        heard.take(till("basket.opened", n * 600, basket=f"b{n}"))
+        heard.take(scanned_card(n * 600, basket=f"b{n}"))
+        said.append(answered(heard, basket=f"b{n}").campaigns)
+    said.append(answered(heard, basket=None, visitor=ref("loyalty", CARD)).campaigns)
+    assert said == [("c1",), (), (), ()]
+
+
+def test_a_record_under_rules_names_the_holder_that_caps_count_where_it_is_his_basket() -> None:
+    """So that it is found and erased with him; what somebody else asks is not of him."""
+    heard = under(ruled(campaign("c1", "k3", value=99.0)))
+    heard.take(granted(0), till("basket.opened", 1), scanned_card(2))
+    heard.take(entered("bakery", 3, who=OTHER["value"]))
+    card = heard.visitor("loyalty", CARD)
+    assert card is not None
+    assert json.loads(answered(heard).record)["holder"] == card.id
+    assert card.id not in answered(heard, visitor=OTHER).record
 
 
 def test_a_basket_gives_no_asker_the_history_of_the_card_that_was_read_with_it() -> None:
