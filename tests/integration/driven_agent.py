@@ -45,6 +45,7 @@ receipt = true
 [ingest]
 quiet_wait_ms = 0
 """
+NO_WAIT: Final = "quiet_wait_ms = 0"
 
 
 @dataclass(slots=True)
@@ -87,17 +88,25 @@ class DrivenAgent:
         return self.agent._road
 
     @property
+    def link(self) -> Any:
+        """Its link to the store's broker."""
+        return self.agent._store_link
+
+    @property
     def sent(self) -> list[tuple[str, bytes, dict[str, Any]]]:
         """What it told the store."""
-        link: Any = self.agent._store_link
-        return list(link.published)
+        return list(self.link.published)
 
     def take(self, *events: dict[str, Any], topic: str = "") -> None:
         """Hands events in, each on its source's topic, and lets one batch be taken."""
+        self.hand(*events, topic=topic)
+        self.turn()
+
+    def hand(self, *events: dict[str, Any], topic: str = "") -> None:
+        """Hands events in, each on its source's topic, that wait for a batch."""
         for each in events:
             where = topic or topics.event(STORE, each["source"])
             self.raw(where, json.dumps(each).encode())
-        self.turn()
 
     def raw(self, topic: str, payload: bytes, *, link: str = "store") -> None:
         """Hands one message in."""
@@ -154,6 +163,7 @@ def driven_agent(
     rules: Path | None = None,
     shadow_rules: Path | None = None,
     system_clock: Any = SystemClock,
+    ingest: str = NO_WAIT,
 ) -> Iterator[DrivenAgent]:
     """An agent to drive by hand; started again on the same folder it goes on from its disk.
 
@@ -167,6 +177,7 @@ def driven_agent(
         rules: The chain's policy.
         shadow_rules: Another one that is asked beside it, and not heard.
         system_clock: What makes its clock, given `floor_ms`.
+        ingest: Its section on what is taken in.
     """
     if key:
         hq += f'keys = {{ {DEMO_KEY_ID} = "{key}" }}\n'
@@ -174,6 +185,7 @@ def driven_agent(
     if shadow_rules is not None:
         top += f'shadow_rules = "{shadow_rules}"\n'
     text = CONFIG.format(store=STORE, folder=folder, clock=clock, hq=hq, top=top)
+    text = text.replace(NO_WAIT, ingest)
     with (
         patch.object(app, "MqttLink", _silent_link),
         patch.object(app, "SystemClock", system_clock),

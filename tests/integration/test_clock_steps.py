@@ -10,11 +10,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import paho.mqtt.client as paho
 import pytest
 
-from edge_agent.domain.time import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, ms_from_datetime
+from edge_agent.domain.time import (
+    DAY_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    SECOND_MS,
+    ms_from_datetime,
+    rfc3339_from_ms,
+)
 from edge_agent.shell.clock import SystemClock
+from edge_agent.wire import topics
 from tests.integration.driven_agent import (
+    STORE,
     DrivenAgent,
     crowd,
     driven_agent,
@@ -170,6 +180,29 @@ def _after(agent: DrivenAgent, machine: Machine, kept: dict[str, int]) -> None:
     assert all(found[table] >= kept[table] for table in KEPT), (kept, found)
     assert found["inbox"] == kept["inbox"] + 2 * N_PEOPLE
     assert _shown_to_the_angry(agent) == [f"before-{ANGRY}"]
+
+
+@pytest.mark.parametrize("now", [rfc3339_from_ms(NOW + DAY_MS), "2001-01-01T00:00:00Z", "soon"])
+def test_a_replays_tick_is_nothing_to_a_stores_agent(tmp_path: Path, now: str) -> None:
+    """It goes by its own: the topic is not subscribed, and what comes on it moves nothing."""
+    machine = Machine()
+    tick = topics.clock(STORE)
+    with driven_agent(tmp_path, clock="system", system_clock=machine.clock) as agent:
+        agent.take(entered(NOW, 1))
+        before = (agent.rows("SELECT * FROM visit"), agent.for_hq(), dict(agent.road.counters))
+        agent.raw(tick, json.dumps({"now": now}).encode())
+        agent.turn()
+        machine.pass_s(1)
+        agent.turn()
+        assert agent.road.now_ms == NOW + SECOND_MS
+        assert before == (
+            agent.rows("SELECT * FROM visit"),
+            agent.for_hq(),
+            dict(agent.road.counters),
+        )
+        assert agent.link.acked[-1].topic == tick
+        filters = [each.topic_filter for each in agent.agent._subscriptions()]
+        assert not any(paho.topic_matches_sub(each, tick) for each in filters)
 
 
 def _complaint(at_ms: int) -> dict[str, Any]:
