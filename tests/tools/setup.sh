@@ -55,7 +55,8 @@ data=.cache/open-bandit
 if ! cmp -s tests/tools/open-bandit.txt "$data/open-bandit.txt"; then
     echo "fetching the Open Bandit sample into $data"
     rm -rf "$data"
-    "${PYTHON:-.venv/bin/python}" -m pip --disable-pip-version-check --no-input download --quiet \
+    # Not $PYTHON: that one makes the environment, and on a fresh machine it has no pip of its own.
+    .venv/bin/python -m pip --disable-pip-version-check --no-input download --quiet \
         --no-deps --only-binary :all: --require-hashes --dest "$data" -r tests/tools/open-bandit.txt
     cp tests/tools/open-bandit.txt "$data/"
 fi
