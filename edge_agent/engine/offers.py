@@ -24,15 +24,17 @@ from edge_agent.domain.offers import (
     said_again,
 )
 from edge_agent.domain.time import MINUTE_MS, SECOND_MS, datetime_from_ms
+from edge_agent.engine import persons
 from edge_agent.wire.base import Cause as WireCause
 from edge_agent.wire.offers import OfferReply
 
 if TYPE_CHECKING:
-    from edge_agent.domain.decisions import Decision
-    from edge_agent.domain.ids import ProductId, VisitorId
+    from edge_agent.domain.decisions import Decision, Moment
+    from edge_agent.domain.ids import ProductId
     from edge_agent.domain.inputs import Arrival, OfferAsked
     from edge_agent.domain.offers import GivenOffer, Offer
     from edge_agent.domain.rules import Campaign
+    from edge_agent.domain.visitor import Visitor
     from edge_agent.engine.draft import Draft
     from edge_agent.wire.events import OfferRedeemedData
 
@@ -44,9 +46,10 @@ def given_with(draft: Draft, decision: Decision) -> dict[CampaignId, GivenOffer]
     """Gives the limited offers that a decision names to somebody; returns them by campaign.
 
     Its message says their codes and ends. Who holds one of the campaign that he may still use is
-    told that one again. Nobody in particular gets none: the first who reads a screen would use it
-    up. Nor does whoever asks where others may hear the answer: a number that is typed in is a
-    claim, and the code might be another's. A record holds no code; only the store can make one.
+    told that one again, under whatever he was given it: with another basket, or with a telephone
+    that is known to be his. Nobody in particular gets none: the first who reads a screen would
+    use it up. Nor does whoever asks where others may hear the answer: a number that is typed in is
+    a claim, and the code might be another's. A record holds no code; only the store makes one.
     """
     moment = decision.moment
     visitor = moment.visitor
@@ -56,9 +59,15 @@ def given_with(draft: Draft, decision: Decision) -> dict[CampaignId, GivenOffer]
     key, now_ms = draft.context.offer_key, decision.decided_at_ms
     found: dict[CampaignId, GivenOffer] = {}
     for campaign, products in _limited(decision).items():
-        held = draft.offers_of(visitor) or _of_stranger(draft, visitor, campaign)
+        held = draft.offers_of(visitor) or _told_to(draft, (draft.visitor(visitor),), campaign)
         known = _known_there(draft, decision, held)
         again = said_again(known, campaign.id, now_ms=now_ms, key=key)
+        if again is None:
+            elsewhere = _held_elsewhere(draft, moment, campaign)
+            again = said_again(elsewhere, campaign.id, now_ms=now_ms, key=key)
+            if again is not None and not _may_say_elsewheres(moment):
+                # He has one. To make him another would have it good twice.
+                continue
         given = again or offer_from(
             campaign,
             decision=decision.id,
@@ -74,17 +83,37 @@ def given_with(draft: Draft, decision: Decision) -> dict[CampaignId, GivenOffer]
     return found
 
 
-def _of_stranger(draft: Draft, visitor: VisitorId, campaign: Campaign) -> tuple[Offer, ...]:
-    """Returns the offers of a campaign that a visitor of whom nothing is stored was given.
+def _held_elsewhere(draft: Draft, moment: Moment, campaign: Campaign) -> tuple[Offer, ...]:
+    """Returns the offers of a campaign that a moment's person was given under any other name.
 
-    Such is a basket of its own. Its offers name nobody; what it was told leads to them.
+    Of those surely his alone: a code of whom he was merely taken for would be told to a stranger.
+    """
+    person = draft.visitor(moment.counts_to)
+    if person is None:
+        return ()
+    people = (person, *persons.carriers_of(draft, person))
+    held = (offer for each in people for offer in draft.offers_of(each.id))
+    return (*held, *_told_to(draft, people, campaign))
+
+
+def _may_say_elsewheres(moment: Moment) -> bool:
+    """Returns whether a code may be said that was given elsewhere: to himself alone, if known."""
+    return may_use_history(moment.place.audience) and moment.holder is None
+
+
+def _told_to(
+    draft: Draft, people: tuple[Visitor | None, ...], campaign: Campaign
+) -> tuple[Offer, ...]:
+    """Returns the offers of a campaign that are found by what people were told.
+
+    Those of a basket of its own, of which nothing is stored, name nobody.
     """
     context = draft.context
     since_ms = context.now_ms - (campaign.redeem_within_s or 0) * SECOND_MS
     codes = (
         code_of(DecisionId(each.id), campaign.id, key=context.offer_key)
-        for each in draft.state.contacts_of(visitor, since_ms=since_ms)
-        if campaign.id in each.campaigns and each.whose == visitor
+        for each in draft.contacts_with(people, since_ms=since_ms)
+        if campaign.id in each.campaigns
     )
     found = (draft.state.offer(mark_of_code(code, key=context.offer_key)) for code in codes)
     return tuple(each for each in found if each is not None)

@@ -50,6 +50,13 @@ def parts_of(draft: Draft, visitor: Visitor) -> set[VisitorId]:
     return {visitor.id, *(link.of for link in links if link.is_claim)}
 
 
+def carriers_of(draft: Draft, person: Visitor) -> tuple[Visitor, ...]:
+    """Returns whoever is surely known now to be a card holder, such as his telephone."""
+    linked = sorted({link.of for link in draft.links_to(person.id) if link.is_claim})
+    known = (each for each in map(draft.visitor, linked) if each is not None)
+    return tuple(each for each in known if person_behind(draft, each) == person.id)
+
+
 def circle_of(draft: Draft, visitors: Iterable[Visitor]) -> tuple[Visitor, ...]:
     """Returns everybody whose complaint silences these visitors, they themselves first.
 

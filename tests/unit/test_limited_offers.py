@@ -18,7 +18,18 @@ from edge_agent.domain.time import ms_from_datetime
 from edge_agent.wire.events import Event
 from edge_agent.wire.offers import OfferReply, OfferRequest
 from edge_agent.wire.screens import Recommendation, RecommendReply
-from tests.factories import at, entered, event, request, world
+from tests.factories import (
+    CARD,
+    at,
+    entered,
+    event,
+    granted,
+    ref,
+    request,
+    scanned_card,
+    till,
+    world,
+)
 from tests.fakes import World
 
 DAY_S: Final = 86_400
@@ -53,6 +64,75 @@ def given(heard: World, *events: Event) -> tuple[str, int]:
     assert len({each.code for each in offers}) == 1
     assert offers[0].code is not None
     return offers[0].code, ms_from_datetime(offers[0].valid_until)
+
+
+def said(heard: World, found: Iterable[Effect]) -> list[str]:
+    """Returns the codes in messages, each once."""
+    bodies = [json.loads(each.payload) for each in heard.published(found)]
+    offers = [item.get("offer") or {} for body in bodies for item in body.get("items", ())]
+    return list(dict.fromkeys(each["code"] for each in offers if "code" in each))
+
+
+def at_basket(heard: World, number: int) -> list[str]:
+    """Returns the codes on a basket's receipt, with which the card holder's card was read."""
+    name, seconds = f"b{number}", number * 100
+    heard.tick(at(seconds))
+    heard.take(till("basket.opened", seconds, basket=name), scanned_card(seconds, basket=name))
+    line = till("basket.item_added", seconds, product="d0", basket=name)
+    return said(heard, heard.take(line))
+
+
+def by_card(heard: World, **fields: Any) -> list[str]:
+    """Returns the codes that a kiosk of his own tells the card holder."""
+    asking = request(zone="bakery", visitor=ref("loyalty", CARD), **fields)
+    return said(heard, heard.ask(asking, cause="by-card"))
+
+
+def private_shop() -> World:
+    """Returns the store with a kiosk that its user alone reads, and a card holder."""
+    heard = world(audience="private")
+    heard.rules = Rules(version="test", campaigns=(CAMPAIGN,))
+    heard.take(granted(0))
+    return heard
+
+
+def test_a_card_holder_gets_one_code_over_all_his_baskets_and_by_card() -> None:
+    """Nobody is sensed with them; the code is his, and is good once."""
+    heard = private_shop()
+    codes = [at_basket(heard, n) for n in (1, 2, 3)] + [by_card(heard)]
+    assert len(codes[0]) == 1
+    assert codes == [codes[0]] * 4
+    answers = [asked(heard, code, id=f"r{n}").outcome for n, (code,) in enumerate(codes)]
+    assert answers == ["good", "used", "used", "used"]
+
+
+def test_what_his_telephone_was_given_before_it_was_known_is_told_again_by_card() -> None:
+    """A screen, then a card at the till, then a kiosk."""
+    heard = private_shop()
+    code, _ = given(heard, entered("dairy", 10))
+    heard.take(till("basket.opened", 20, visitor=ref()), scanned_card(21))
+    assert by_card(heard) == [code]
+
+
+def test_a_code_of_another_basket_is_told_to_nobody_who_only_names_one() -> None:
+    """Nor is there another made for him: he has one."""
+    heard = private_shop()
+    (code,) = at_basket(heard, 1)
+    heard.take(till("basket.opened", 200, basket="b2"), scanned_card(201, basket="b2"))
+    assert said(heard, heard.ask(request(zone="dairy", basket="b2"), cause="b2")) == []
+    assert said(heard, heard.ask(request(zone="dairy", basket="b1"), cause="b1")) == [code]
+
+
+def test_a_telephone_that_two_cards_may_be_of_is_told_neithers_code() -> None:
+    """A link that leads to two people leads to nobody; each has a code of his own."""
+    heard, other = private_shop(), "6400000009012"
+    heard.take(granted(0, card=other))
+    heard.take(till("basket.opened", 20, visitor=ref()), scanned_card(21))
+    heard.take(scanned_card(22, card=other))
+    (code,) = by_card(heard)
+    heard.tick(at(60))
+    phone, _ = given(heard, entered("dairy", 60))
+    assert phone != code
 
 
 def asked(heard: World, code: str, action: str = "redeem", **fields: Any) -> OfferReply:
