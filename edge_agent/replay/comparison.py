@@ -99,7 +99,10 @@ def recorded_answer(told: dict[str, Any]) -> Answer:
     factors = {each[0]: each[1] * each[2] for each in reversed(told["candidates"])}
     rules = told.get("rules", {})
     notice = rules.get("notice")
-    campaigns = dict.fromkeys([*rules.get("offers", {}).values(), *([notice] if notice else [])])
+    # A record has its offers in the order of their products: an answer's is that of its places.
+    offers = rules.get("offers", {})
+    said = [offers[product] for product in told["chosen"] if product in offers]
+    campaigns = dict.fromkeys([*said, *([notice] if notice else [])])
     return Answer(
         products=tuple(told["chosen"]),
         campaigns=tuple(campaigns),
