@@ -343,7 +343,9 @@ class MemoryState:
                 self.reported[effect.visitor, effect.contact.id] = effect.contact
             case effects.ForgetContacts():
                 self.reported = {
-                    key: each for key, each in self.reported.items() if key[0] != effect.visitor
+                    key: each
+                    for key, each in self.reported.items()
+                    if key[0] != effect.visitor or not each.is_hqs
                 }
             case effects.CountCampaign():
                 given, redeemed = self.uses.get((effect.campaign, effect.day), (0, 0))

@@ -51,6 +51,7 @@ class Known:
             everybody's eyes.
         n_contacts_day: How often something was said to him on this store-local day, over all
             channels, what HQ reported included.
+            Of several who are answered at once, here and below, of whoever was told most.
         last_offer_ms: When he was last told of a campaign that is no service message.
         last_missed_ms: When he last would have been, were he not in its control group.
         bought: What he bought today or in this visit.

@@ -2,6 +2,8 @@
 
 A contact is one decision that said something on a screen, a receipt or in a reply, or one message
 that HQ sent by a channel of its own and told of. The caps count contacts, wherever they happened.
+What a screen said to several people at once is a contact with each of them; of what came of it
+nobody knows by whom, so it is neither taken up nor ignored by anybody.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ class Contact:
         missed: Campaigns that would have been said, were this not their control group: what sells
             best stood in their place. They were not said, and count as often as if.
         whose: The visitor that it was decided for, who was taken for its person or is he; None
-            for what HQ told of.
+            for what HQ told of and for what was said to several at once.
     """
 
     id: str
@@ -57,6 +59,11 @@ class Contact:
     def says_something(self) -> bool:
         """Whether anything was said: where only a text was missed, nothing need have been."""
         return self.is_hqs or bool(self.products or self.campaigns)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it was said to several people at once."""
+        return self.whose is None and not self.is_hqs
 
     @property
     def order(self) -> tuple[int, str]:

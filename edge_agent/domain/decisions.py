@@ -87,12 +87,14 @@ class Company:
         n_people: How many there are, whoever is silent among them.
         mode: How they share the screen, of `domain.rules.SHARING_MODES`.
         held: Of an answer to several at once, what each of them holds, oldest first.
+        heeded: Who they are, whose caps hold for it and count it; in no record and no message.
     """
 
     audience: str
     n_people: int
     mode: str = "newest"
     held: tuple[tuple[ProductId, ...], ...] = ()
+    heeded: tuple[VisitorId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +249,24 @@ class Decision:
     assignments: tuple[Assignment, ...] = ()
     notice: Notice | None = None
     tried: str | None = None
+
+
+def heeded_by(moment: Moment) -> tuple[VisitorId, ...]:
+    """Returns the several people whom one answer is to; nobody where it is to one or to none."""
+    return () if moment.company is None else moment.company.heeded
+
+
+def shared_contact_from(decision: Decision) -> Contact | None:
+    """Returns an answer to several people as a contact with each; None where nothing was said."""
+    if not (decision.chosen or decision.campaigns):
+        return None
+    return Contact(
+        id=decision.id,
+        at_ms=decision.decided_at_ms,
+        channel=decision.moment.place.channel,
+        products=tuple(each.scored.product for each in decision.chosen),
+        campaigns=decision.campaigns,
+    )
 
 
 def contact_from(decision: Decision) -> Contact | None:

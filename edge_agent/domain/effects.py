@@ -175,7 +175,10 @@ class SetFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordContact:
-    """Writes what HQ says was said to somebody elsewhere; the same id again replaces it."""
+    """Writes what HQ says was said to somebody elsewhere; the same id again replaces it.
+
+    So does what a screen said to several people at once, once for each of them.
+    """
 
     visitor: VisitorId
     contact: Contact
@@ -183,7 +186,7 @@ class RecordContact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForgetContacts:
-    """Deletes what HQ told of a visitor: no consent of his is in force any more."""
+    """Deletes the contacts that HQ told of a visitor: no consent of his is in force any more."""
 
     visitor: VisitorId
 

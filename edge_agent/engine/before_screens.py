@@ -176,7 +176,11 @@ def _answer_together(
         in_basket=held_together(held),
         limit=draft.context.policy.n_items,
         company=Company(
-            audience=screen.audience, n_people=n_people, mode=company.MIXED, held=held
+            audience=screen.audience,
+            n_people=n_people,
+            mode=company.MIXED,
+            held=held,
+            heeded=tuple(each.visitor for each in heeded),
         ),
     )
     deciding.decide(draft, moment)

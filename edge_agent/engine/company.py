@@ -2,7 +2,8 @@
 
 It reads and changes nothing. People count, not identifiers: a telephone and a card that are known
 to be one person's are one. What cannot be told apart, such as a telephone and a camera's track of
-its owner, counts as two: then too little is said, and never too much.
+its owner, counts as two: then too little of him is said before others. Each of the two has caps of
+its own; an answer to both at once is within those of both, and counts to both.
 """
 
 from __future__ import annotations

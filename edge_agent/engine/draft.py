@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edge_agent.domain.decisions import contact_from
+from edge_agent.domain.decisions import contact_from, heeded_by, shared_contact_from
 from edge_agent.domain.effects import (
     CountCampaign,
     GiveOffer,
+    RecordContact,
     RecordDecision,
     ScheduleWake,
     Step,
@@ -180,15 +181,29 @@ class Draft:
         """Returns how many decisions a visit had over all channels, this step's among them."""
         own = (each.decision.moment for each in self._effects if isinstance(each, RecordDecision))
         before = self.state.n_decisions(visit.id, visit.visitor, since_ms=visit.started_at_ms)
-        return before + sum(each.visitor == visit.visitor for each in own)
+        n = before + sum(each.visitor == visit.visitor for each in own)
+        return n + self._n_shared(visit) if self.context.rules.sharing else n
+
+    def _n_shared(self, visit: Visit) -> int:
+        whom = (self.visitor(visit.visitor),)
+        contacts = self.contacts_with(whom, since_ms=visit.started_at_ms)
+        return sum(each.is_shared for each in contacts)
 
     def note_spent(self, decision: DecisionId, spent_us: int) -> None:
         """Notes how long it took to decide; it is written down beside the decision."""
         self._spent_us[decision] = spent_us
 
     def record(self, decision: Decision) -> None:
-        """Writes a decision into the log and counts the campaigns that it says to somebody."""
+        """Writes a decision into the log and counts the campaigns that it says to somebody.
+
+        What is said to several people is noted as a contact of each.
+        """
         self.add(RecordDecision(decision=decision, spent_us=self._spent_us.get(decision.id)))
+        heeded = heeded_by(decision.moment)
+        contact = shared_contact_from(decision) if heeded else None
+        if contact is not None:
+            for visitor in heeded:
+                self.add(RecordContact(visitor=visitor, contact=contact))
         if decision.moment.is_for_nobody:
             return
         for campaign in decision.campaigns:
@@ -204,13 +219,16 @@ class Draft:
             since_ms: From when on.
         """
         ids = {each.id for each in people if each is not None}
-        found = {
+        found = self._shared_with(ids, since_ms=since_ms) if self.context.rules.sharing else {}
+        found |= {
             contact.id: contact
             for visitor in ids
             for contact in self.state.contacts_of(visitor, since_ms=since_ms)
             if contact.whose in ids or not self._was_another(contact.whose, visitor)
         }
         for effect in self._effects:
+            if isinstance(effect, RecordContact) and effect.visitor in ids:
+                found[effect.contact.id] = effect.contact
             if not isinstance(effect, RecordDecision):
                 continue
             moment = effect.decision.moment
@@ -219,6 +237,24 @@ class Draft:
                 if contact is not None:
                     found[contact.id] = contact
         return tuple(sorted(found.values(), key=lambda each: each.order))
+
+    def _shared_with(self, ids: set[VisitorId], *, since_ms: int) -> dict[str, Contact]:
+        """Returns what was said to several people, whoever is taken for one of these among them.
+
+        It is noted of whom the screen saw alone: what a telephone saw in company is its owner's as
+        long as nobody says that it is not his.
+        """
+        links = (link for person in ids for link in self.links_to(person) if link.is_claim)
+        behind = {link.of for link in links} - ids
+        noted = {
+            contact.id: contact
+            for visitor in behind
+            for contact in self.state.contacts_of(visitor, since_ms=since_ms)
+            if contact.is_shared
+        }
+        own = (each for each in self._effects if isinstance(each, RecordContact))
+        noted |= {each.contact.id: each.contact for each in own if each.visitor in behind}
+        return noted
 
     def _was_another(self, whose: VisitorId | None, person: VisitorId) -> bool:
         """Returns whether somebody said that a visitor is not the person he was taken for."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +25,7 @@ from edge_agent.decide.pressure import (
 from edge_agent.decide.rule_book import book_of
 from edge_agent.decide.under_rules import outlook_of
 from edge_agent.domain.contacts import channels_answered
+from edge_agent.domain.decisions import heeded_by
 from edge_agent.domain.time import DAY_MS, HOUR_MS, SECOND_MS, datetime_from_ms, local_day_start_ms
 from edge_agent.engine import goods, persons
 from edge_agent.identify.consent import PROFILING, has_consent, may_use, refuses, refuses_in
@@ -36,10 +38,13 @@ if TYPE_CHECKING:
     from edge_agent.decide.facts import Sources
     from edge_agent.domain.contacts import Contact
     from edge_agent.domain.decisions import Decision, Moment
-    from edge_agent.domain.ids import CampaignId, ProductId, UnitId, ZoneId
+    from edge_agent.domain.ids import CampaignId, ProductId, UnitId, VisitorId, ZoneId
     from edge_agent.domain.rules import Campaign
     from edge_agent.domain.visitor import Visitor
     from edge_agent.engine.draft import Draft
+
+    # What was said to each of those whom a moment is about, oldest first.
+    Told = tuple[tuple[Contact, ...], ...]
 
 # A sensor that has said nothing for so long says nothing of now.
 LEVEL_MS: Final = HOUR_MS // 4
@@ -70,37 +75,65 @@ def usable_member(draft: Draft, moment: Moment) -> Visitor | None:
     return member if has_consent(member, PROFILING, now_ms=now_ms) else None
 
 
-def contacts_at(draft: Draft, moment: Moment) -> tuple[Contact, ...]:
-    """Returns what was said to whoever a moment is about, over all channels."""
-    named = map(draft.visitor, (moment.visitor, moment.member, moment.holder))
-    known = [each for each in named if each is not None]
-    since_ms = _contacts_since_ms(draft) if known else None
+def contacts_at(draft: Draft, moment: Moment) -> Told:
+    """Returns what was said to whoever a moment is about, over all channels.
+
+    Of several people who are answered at once it is what was said to each. An answer to them
+    counts with them all, so the caps of each hold for it.
+    """
+    heeded = heeded_by(moment)
+    groups = [_named(draft, each) for each in heeded]
+    if not heeded:
+        groups = [[*map(draft.visitor, (moment.visitor, moment.member, moment.holder))]]
+    people = [[each for each in named if each is not None] for named in groups]
+    since_ms = _contacts_since_ms(draft) if any(people) else None
     if since_ms is None:
         return ()
-    return draft.contacts_with(persons.circle_of(draft, known), since_ms=since_ms)
+    return tuple(
+        draft.contacts_with(persons.circle_of(draft, known), since_ms=since_ms)
+        for known in people
+        if known
+    )
 
 
-def known_at(draft: Draft, moment: Moment, contacts: tuple[Contact, ...]) -> Known:
-    """Returns what is known of a moment before any campaign is looked at."""
+def _named(draft: Draft, visitor_id: VisitorId) -> list[Visitor | None]:
+    visitor = draft.visitor(visitor_id)
+    member = None if visitor is None else persons.member_of(draft, visitor)
+    return [visitor, draft.visitor(member)]
+
+
+def _his(moment: Moment, told: Told) -> tuple[Contact, ...]:
+    """Returns what was said to the one whom a moment is about; of several nothing is looked at."""
+    return told[0] if told and not heeded_by(moment) else ()
+
+
+def known_at(draft: Draft, moment: Moment, told: Told) -> Known:
+    """Returns what is known of a moment before any campaign is looked at.
+
+    Of several people it is the most that one of them was told: whose cap is reached shuts it.
+    """
     context = draft.context
     rules = context.rules
     rung = ladder.rung_for(context.left_ms, rules)
     member = usable_member(draft, moment)
     if not may_use_history(moment.place.audience):
         member = None
+    contacts, caps = _his(moment, told), rules.caps
     names = book_of(rules).names if rung in ladder.WEIGHED else ()
     sources = _sources(draft, moment, member, contacts) if names else {}
     day_ms = _day_start_ms(context.local.day, context.zone)
-    today = [each for each in contacts if each.at_ms >= day_ms and each.says_something]
+    n_today = max([_n_said(one, since_ms=day_ms) for one in told], default=0)
     ignored, ignored_texts = _ignored(draft, moment, member, contacts)
     return Known(
         facts=facts_of(names, sources, audience=moment.place.audience),
         rung=rung,
         minute_of_day=_minute_of_day(draft),
         age=age_of(member, moment.place.audience),
-        n_contacts_day=len(today) if rules.caps.per_visitor_day is not None else 0,
-        last_offer_ms=last_gated_ms(contacts, rules) if rules.caps.cooldown_s else None,
-        last_missed_ms=last_missed_ms(contacts, rules) if rules.caps.cooldown_s else None,
+        n_contacts_day=n_today if caps.per_visitor_day is not None else 0,
+        last_offer_ms=last_gated_ms(chain.from_iterable(told), rules) if caps.cooldown_s else None,
+        last_missed_ms=(
+            last_missed_ms(chain.from_iterable(told), rules) if caps.cooldown_s else None
+        ),
         bought=_bought(draft, moment, member, since_ms=day_ms),
         ignored=ignored,
         ignored_texts=ignored_texts,
@@ -114,14 +147,14 @@ def with_campaigns(
     moment: Moment,
     known: Known,
     campaigns: tuple[Campaign, ...],
-    contacts: tuple[Contact, ...],
+    told: Told,
 ) -> Known:
     """Returns what is known with all that the gates of these campaigns ask of."""
     limited = [each for each in campaigns if _is_limited(each)]
     has_controls = any(each.control_share > 0 for each in campaigns)
     if not limited and not has_controls:
         return known
-    uses = {each.id: _uses(draft, each.id, contacts) for each in limited}
+    uses = {each.id: _uses(draft, each.id, told) for each in limited}
     return replace(known, uses=uses, unit=_unit(draft, moment) if has_controls else None)
 
 
@@ -132,13 +165,14 @@ def known_beside(draft: Draft, decision: Decision) -> Known:
     what was tried is read: rules that only look on explore nothing.
     """
     moment = decision.moment
-    before = (each for each in contacts_at(draft, moment) if each.id != decision.id)
-    contacts = tuple(before)
-    known = known_at(draft, moment, contacts)
+    told = tuple(
+        tuple(each for each in one if each.id != decision.id) for one in contacts_at(draft, moment)
+    )
+    known = known_at(draft, moment, told)
     now_ms = draft.context.now_ms
     outlook = outlook_of(moment, known, draft.context.rules, now_ms=now_ms)
     known = replace(known, out_of_stock=draft.state.out_of_stock())
-    return with_campaigns(draft, moment, known, outlook.campaigns, contacts)
+    return with_campaigns(draft, moment, known, outlook.campaigns, told)
 
 
 def _unit(draft: Draft, moment: Moment) -> UnitId:
@@ -163,13 +197,13 @@ def _is_limited(campaign: Campaign) -> bool:
     return (campaign.budget, campaign.per_day, campaign.per_visitor) != (None, None, None)
 
 
-def _uses(draft: Draft, campaign: CampaignId, contacts: tuple[Contact, ...]) -> Uses:
+def _uses(draft: Draft, campaign: CampaignId, told: Told) -> Uses:
     uses = draft.campaign_uses(campaign)
     return Uses(
         total=uses.given,
         today=uses.given_on(draft.context.local.day),
-        visitor=sum(campaign in each.campaigns for each in contacts),
-        missed=sum(campaign in each.missed for each in contacts),
+        visitor=max([sum(campaign in each.campaigns for each in one) for one in told], default=0),
+        missed=max([sum(campaign in each.missed for each in one) for one in told], default=0),
     )
 
 
@@ -188,6 +222,10 @@ def _contacts_since_ms(draft: Draft) -> int | None:
     return min(since, default=None)
 
 
+def _n_said(contacts: tuple[Contact, ...], *, since_ms: int) -> int:
+    return sum(each.at_ms >= since_ms and each.says_something for each in contacts)
+
+
 def _ignored(
     draft: Draft, moment: Moment, member: Visitor | None, contacts: tuple[Contact, ...]
 ) -> tuple[dict[ProductId, int], dict[CampaignId, int]]:
@@ -196,12 +234,13 @@ def _ignored(
     after = context.rules.caps.ignored_after
     if after <= 0:
         return {}, {}
-    seen = contacts
+    # Who of several people left it aside, nobody knows.
+    seen = tuple(each for each in contacts if not each.is_shared)
     if not _may_look_back(draft, moment, member):
         # Only this visit's own answers count.
         visit = None if moment.visitor is None else draft.visit_of(moment.visitor)
         from_ms = context.now_ms if visit is None else visit.started_at_ms
-        seen = tuple(each for each in contacts if each.at_ms >= from_ms)
+        seen = tuple(each for each in seen if each.at_ms >= from_ms)
     until_ms = context.now_ms - context.policy.screen_show_s * SECOND_MS
     texts = texts_ignored_often(seen, context.rules, until_ms=until_ms)
     return ignored_often(seen, after=after, until_ms=until_ms), texts

@@ -59,12 +59,12 @@ def decision_under_rules(draft: Draft, frame: Frame) -> Decision:
     moment, context = frame.moment, draft.context
     if frame.silence is not None:
         return _silent(draft, frame, frame.silence, None)
-    contacts = gathering.contacts_at(draft, moment)
-    known = gathering.known_at(draft, moment, contacts)
+    said = gathering.contacts_at(draft, moment)
+    known = gathering.known_at(draft, moment, said)
     outlook = outlook_of(moment, known, context.rules, now_ms=context.now_ms)
     if outlook.silence is not None:
         return _silent(draft, frame, outlook.silence, known)
-    known = gathering.with_campaigns(draft, moment, known, outlook.campaigns, contacts)
+    known = gathering.with_campaigns(draft, moment, known, outlook.campaigns, said)
     request = _request(draft, moment)
     question = _question(draft, moment, known, request, outlook)
     shelf = Shelf(
@@ -81,8 +81,8 @@ def decision_under_rules(draft: Draft, frame: Frame) -> Decision:
 
 def silence_under_rules(draft: Draft, moment: Moment) -> Suppression | None:
     """Returns why the chain's rules let nothing be said at a moment; None when something may."""
-    contacts = gathering.contacts_at(draft, moment)
-    known = gathering.known_at(draft, moment, contacts)
+    said = gathering.contacts_at(draft, moment)
+    known = gathering.known_at(draft, moment, said)
     return outlook_of(moment, known, draft.context.rules, now_ms=draft.context.now_ms).silence
 
 

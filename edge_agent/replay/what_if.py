@@ -7,7 +7,9 @@ what they answer now is remembered: caps, cool-downs, budgets and what was ignor
 What no record can hold stays as it was: the way that people took through the store, and what
 they bought. So a **hit** is a product that somebody would have been told of and then paid for:
 foreseen, not caused. A moment that a cap silenced then and would not silence now cannot be
-answered, because nobody asked the model: it is counted and left out.
+answered, because nobody asked the model: it is counted and left out. A record of an answer to
+several people names none of them: what they had been told is taken as the record has it, and the
+answer counts in nobody's caps.
 Decisions of one instant are put in the order of their ids, which may not be the one they came in.
 """
 
@@ -146,7 +148,7 @@ class WhatIf:
             if was is None
             else known_from(was)
         )
-        contacts = self._contacts(told)
+        contacts, is_to_several = self._contacts(told), _is_to_several(told)
         rules = self._knowledge.rules
         local = local_time(now_ms, self._zone)
         day_ms = local_day_start_ms(local.day, self._zone)
@@ -162,15 +164,19 @@ class WhatIf:
         return replace(
             base,
             facts={**base.facts, **seen},
-            n_contacts_day=sum(each.at_ms >= day_ms and each.says_something for each in contacts),
-            last_offer_ms=last_gated_ms(contacts, rules),
-            last_missed_ms=last_missed_ms(contacts, rules),
+            n_contacts_day=(
+                base.n_contacts_day if is_to_several else _n_said(contacts, since_ms=day_ms)
+            ),
+            last_offer_ms=base.last_offer_ms if is_to_several else last_gated_ms(contacts, rules),
+            last_missed_ms=(
+                base.last_missed_ms if is_to_several else last_missed_ms(contacts, rules)
+            ),
             bought=base.bought | self._bought(told, since_ms=day_ms),
             ignored=ignored_often(contacts, after=after, until_ms=until_ms) if after else {},
             ignored_texts=(
                 texts_ignored_often(contacts, rules, until_ms=until_ms) if after else {}
             ),
-            uses=self._uses_by(local.day, contacts),
+            uses=self._uses_by(local.day, base if is_to_several else contacts),
             unit=self._unit(told, moment),
         )
 
@@ -178,10 +184,13 @@ class WhatIf:
         local = datetime_from_ms(now_ms).astimezone(self._zone)
         return local.hour * _MINUTES_PER_HOUR + local.minute
 
-    def _uses_by(self, day: str, contacts: Iterable[Contact]) -> dict[CampaignId, Uses]:
-        contacts = tuple(contacts)
-        to_him = Counter(name for each in contacts for name in each.campaigns)
-        missed = Counter(name for each in contacts for name in each.missed)
+    def _uses_by(self, day: str, told: Known | tuple[Contact, ...]) -> dict[CampaignId, Uses]:
+        if isinstance(told, Known):
+            to_him = Counter({name: uses.visitor for name, uses in told.uses.items()})
+            missed = Counter({name: uses.missed for name, uses in told.uses.items()})
+        else:
+            to_him = Counter(name for each in told for name in each.campaigns)
+            missed = Counter(name for each in told for name in each.missed)
         return {
             each.id: Uses(
                 total=self._uses[each.id],
@@ -316,6 +325,14 @@ def _asked(told: dict[str, Any], knowledge: Knowledge) -> Taken:
 def _is_silenced_by_law(told: dict[str, Any]) -> bool:
     """Returns whether something other than rules silenced it: complaint, refusal, the hard cap."""
     return told["level"] == _SILENCE and told.get("rules", {}).get("known") is None
+
+
+def _n_said(contacts: Iterable[Contact], *, since_ms: int) -> int:
+    return sum(each.at_ms >= since_ms and each.says_something for each in contacts)
+
+
+def _is_to_several(told: dict[str, Any]) -> bool:
+    return bool(told.get("company", {}).get("held"))
 
 
 def _people(told: dict[str, Any]) -> tuple[VisitorId, ...]:

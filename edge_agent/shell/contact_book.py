@@ -39,7 +39,8 @@ _CAME_OF_IT: Final = (
     "SELECT o.decision, o.kind, o.product FROM json_each(?) j JOIN outcome o"
     " ON o.decision = j.value"
 )
-_TOLD_BY_HQ: Final = (
+# What HQ told of, and what a screen said to several people, him among them.
+_NOTED: Final = (
     "SELECT id, at_ms, channel, products, campaigns, outcome FROM contact"
     " WHERE visitor = ? AND at_ms >= ?"
 )
@@ -115,7 +116,7 @@ class ContactBook:
                 known.put(contact)
 
     def note_reported(self, visitor: VisitorId, contact: Contact) -> None:
-        """Takes in what HQ says was said to somebody elsewhere."""
+        """Takes in what HQ says was said to somebody elsewhere, or a screen to several people."""
         self._reported.append((visitor, contact))
         known = self._known.get(visitor)
         if known is not None:
@@ -123,7 +124,8 @@ class ContactBook:
 
     def forget_reported(self, visitor: VisitorId) -> None:
         """Forgets what HQ said was said to somebody."""
-        self._reported = [each for each in self._reported if each[0] != visitor]
+        kept = (each for each in self._reported if each[0] != visitor or not each[1].is_hqs)
+        self._reported = list(kept)
         self._forgotten.add(visitor)
         known = self._known.get(visitor)
         if known is not None:
@@ -161,6 +163,9 @@ class ContactBook:
                 self._forget_index(person, contact)
 
     def _index(self, person: VisitorId, contact: Contact) -> None:
+        if contact.is_shared:
+            # Whoever answered it, nobody knows that it was he.
+            return
         self._whose.setdefault(contact.id, set()).add(person)
         if contact.whose not in {None, person}:
             self._told_with.setdefault(contact.whose or person, set()).add(person)
@@ -174,9 +179,10 @@ class ContactBook:
 
     def _read(self, visitor: VisitorId, since_ms: int) -> _Known:
         found = self._decided(visitor, since_ms)
-        if visitor not in self._forgotten:
-            told = self._db.execute(_TOLD_BY_HQ, (visitor, since_ms)).fetchall()
-            found.update({row[0]: _reported_from(tuple(row)) for row in told})
+        noted = self._db.execute(_NOTED, (visitor, since_ms)).fetchall()
+        told = [_noted_from(tuple(row)) for row in noted]
+        is_forgotten = visitor in self._forgotten
+        found.update({each.id: each for each in told if not (each.is_hqs and is_forgotten)})
         for decision in self._decisions:
             contact_of_batch = contact_from(decision)
             if visitor in _people_of(decision) and contact_of_batch is not None:
@@ -184,7 +190,7 @@ class ContactBook:
         found.update({each.id: each for whose, each in self._reported if whose == visitor})
         for outcome in self._outcomes:
             contact_with = found.get(outcome.decision)
-            if contact_with is not None:
+            if contact_with is not None and not contact_with.is_shared:
                 found[outcome.decision] = contact_with.with_outcome(outcome.kind, outcome.product)
         for join in self._joins:
             found = {key: _bought(each, join) for key, each in found.items()}
@@ -235,7 +241,7 @@ def _bought(contact: Contact, join: JoinPurchases) -> Contact:
     return contact
 
 
-def _reported_from(row: tuple[str, int, str, str, str, str]) -> Contact:
+def _noted_from(row: tuple[str, int, str, str, str, str]) -> Contact:
     key, at_ms, channel, products, campaigns, outcome = row
     return Contact(
         id=key,

@@ -107,6 +107,13 @@ _ABOUT: Final = {
         "decisions_days",
         "the message",
     ),
+    "shared": (
+        "What a screen said to you among others",
+        "So that you are not told too often: it counts as said to each who stood there.",
+        _OWN_SHOPPING,
+        "decisions_days",
+        "the answer",
+    ),
     "campaigns": (
         "Campaigns whose effect is being measured",
         "To know whether a campaign helps, some are left without it. Chance decides who.",
@@ -353,18 +360,28 @@ class _Reader:
         """Returns what HQ says he was told elsewhere."""
         rows = self._of_visitors(
             "SELECT at_ms, channel, products, campaigns, outcome FROM contact WHERE visitor IN"
-            " (SELECT value FROM json_each(?1)) ORDER BY at_ms, id"
+            " (SELECT value FROM json_each(?1)) AND id GLOB 'hq/*' ORDER BY at_ms, id"
         )
         return [
-            {
-                "at": _when(at_ms),
-                "channel": channel,
-                "campaigns": json.loads(campaigns),
-                "products": [self._named(each) for each in json.loads(products)],
-                "came_of_it": outcome or None,
-            }
+            self._said(at_ms, channel, products, campaigns) | {"came_of_it": outcome or None}
             for at_ms, channel, products, campaigns, outcome in rows
         ]
+
+    def shared(self) -> Table:
+        """Returns what a screen said to several people, him among them."""
+        rows = self._of_visitors(
+            "SELECT at_ms, channel, products, campaigns FROM contact WHERE visitor IN"
+            " (SELECT value FROM json_each(?1)) AND id NOT GLOB 'hq/*' ORDER BY at_ms, id"
+        )
+        return [self._said(*row) for row in rows]
+
+    def _said(self, at_ms: int, channel: str, products: str, campaigns: str) -> dict[str, Any]:
+        return {
+            "at": _when(at_ms),
+            "channel": channel,
+            "campaigns": json.loads(campaigns),
+            "products": [self._named(each) for each in json.loads(products)],
+        }
 
     def campaigns(self) -> Table:
         """Returns which arm he was in of which campaign."""

@@ -172,7 +172,8 @@ KEPT: Final = (
     ),
     Kept(
         tables=("contact",),
-        holds="what HQ says was said to a customer by other channels, and what came of it",
+        holds="what HQ says was said to a customer by other channels, and what came of it; what a"
+        " screen said to several visitors at once, once for each",
         period="decisions_days",
         since="the contact",
         rows=_CONTACT[0],

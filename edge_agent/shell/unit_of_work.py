@@ -15,6 +15,7 @@ from edge_agent.domain import effects
 from edge_agent.domain.basket import Basket
 from edge_agent.domain.calls import UNASKED, Call, alert_key
 from edge_agent.domain.chain import values_of
+from edge_agent.domain.contacts import HQ_PREFIX
 from edge_agent.domain.decisions import contact_from
 from edge_agent.domain.store import Showing
 from edge_agent.domain.visitor import IDENTIFIED_KINDS, Link, Visitor
@@ -147,7 +148,7 @@ _SQL: Final = {
     "outcome": (
         "INSERT OR IGNORE INTO outcome (decision, kind, product, at_ms) VALUES (?, ?, ?, ?)"
     ),
-    "contacts_delete": "DELETE FROM contact WHERE visitor = ?",
+    "contacts_delete": "DELETE FROM contact WHERE visitor = ? AND id GLOB 'hq/*'",
     "contact": (
         "INSERT INTO contact (visitor, id, at_ms, channel, products, campaigns, outcome)"
         " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (visitor, id) DO UPDATE SET"
@@ -489,7 +490,10 @@ class UnitOfWork:
         match effect:
             case effects.ForgetContacts():
                 waiting = self._pending.get("contact", [])
-                waiting[:] = [row for row in waiting if row[0] != effect.visitor]
+                gone = effect.visitor
+                waiting[:] = [
+                    row for row in waiting if row[0] != gone or not row[1].startswith(HQ_PREFIX)
+                ]
                 self.add("contacts_delete", (effect.visitor,))
                 self._state.forget_contacts(effect.visitor)
             case effects.RecordContact():

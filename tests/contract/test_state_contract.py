@@ -406,6 +406,32 @@ def test_what_a_basket_was_answered_is_known_of_whose_card_was_read_with_it(
 
 
 @pytest.mark.parametrize("is_asked_before", [False, True])
+def test_what_several_were_told_at_once_is_each_ones_contact(
+    heard: World, kind: str, *, is_asked_before: bool
+) -> None:
+    """It stays when a consent goes; what came of it is nobody's in particular."""
+    other = "AC:23:3F:A0:11:33"
+    heard.take(granted(-60), entered("dairy", 0), entered("dairy", 1, who=other))
+    people = [heard.visitor("ble", PHONE), heard.visitor("ble", other)]
+    card = heard.visitor("loyalty", CARD)
+    ids = [each.id for each in (*people, card) if each is not None]
+    shared = Contact(id="01TOGETHER", at_ms=at(2), channel="screen", campaigns=MAIL.campaigns)
+    for visitor in ids:
+        apply(heard, RecordContact(visitor=visitor, contact=shared))
+        if is_asked_before:
+            heard.state.contacts_of(visitor, since_ms=0)
+    apply(heard, RecordContact(visitor=ids[-1], contact=MAIL))
+    heard = settled(heard, kind)
+    heard.take(feedback("screen.tapped", 3, DecisionId("01TOGETHER")), withdrawn(4))
+    for is_settled in (False, True):
+        state = (settled(heard, kind) if is_settled else heard).state
+        for visitor in ids:
+            found = [each for each in state.contacts_of(visitor, since_ms=0) if each.is_shared]
+            assert found == [shared]
+        assert MAIL not in state.contacts_of(ids[-1], since_ms=0)
+
+
+@pytest.mark.parametrize("is_asked_before", [False, True])
 def test_what_hq_told_goes_with_the_consent(
     heard: World, kind: str, *, is_asked_before: bool
 ) -> None:

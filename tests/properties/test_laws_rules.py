@@ -219,8 +219,10 @@ class Book:
         self._judge_products(decision, rules, day)
         for name in decision.campaigns:
             self._judge_campaign(name, decision, rules, day)
-        if moment.visitor is not None and (decision.chosen or decision.campaigns):
+        if decision.chosen or decision.campaigns:
             self._judge_caps(decision, rules, day)
+        if moment.kind == "company" and moment.visitor is None:
+            self._judge_company(decision)
         if moment.visitor is not None or moment.kind == "company":
             self._judge_hours(decision, rules)
         self._write(decision, day)
@@ -269,23 +271,37 @@ class Book:
         if known.control_share > 0:
             assert decision.unit is not None
             assert arm_of(decision.unit, known.id, share=known.control_share) == "treated"
-        if moment.visitor is None:
-            return
-        most, told = known.per_visitor, self._told_to(decision)
-        said = [each for each in told if name in each.campaigns]
-        assert most is None or sum(each.at_ms >= known.starts_at_ms for each in said) < most
+        most = known.per_visitor
         services = {each.id for each in rules.campaigns if each.kind == "service"}
-        if known.kind != "service":
-            for each in told:
+        for told in map(self._told_to, self._groups(decision)):
+            said = [each for each in told if name in each.campaigns]
+            assert most is None or sum(each.at_ms >= known.starts_at_ms for each in said) < most
+            for each in () if known.kind == "service" else told:
                 is_long_ago = now_ms - each.at_ms >= rules.caps.cooldown_s * SECOND_MS
                 assert set(each.campaigns) <= services or is_long_ago
 
     def _judge_caps(self, decision: Decision, rules: Rules, day: str) -> None:
         most = rules.caps.per_visitor_day
         card = self.heard.visitor("loyalty", CARD)
-        is_his = card is not None and card.id in self._people(decision)
-        told = sum(each.day == day for each in self._told_to(decision))
-        assert most is None or told + (self.mailed[day] if is_his else 0) < most
+        for people in self._groups(decision):
+            is_his = card is not None and card.id in people
+            told = sum(each.day == day for each in self._told_to(people))
+            assert most is None or told + (self.mailed[day] if is_his else 0) < most
+
+    def _judge_company(self, decision: Decision) -> None:
+        """Several people are there, each counts once, and the record names none of them."""
+        told = [each for people in self._groups(decision) for each in people]
+        held = json.loads(decision.record)["company"]["held"]
+        assert len(told) == len(set(told)) == len(held) > 0
+        assert not any(each in decision.record for each in told)
+
+    def _groups(self, decision: Decision) -> list[frozenset[str]]:
+        """Returns whom a decision speaks to: one, several before a screen, or nobody."""
+        moment = decision.moment
+        if moment.visitor is not None:
+            return [self._people(decision)]
+        several = () if moment.company is None else moment.company.heeded
+        return [frozenset({str(each)}) for each in several]
 
     def _people(self, decision: Decision) -> frozenset[str]:
         """Returns all that whoever a decision speaks to is known as: with his basket, his card."""
@@ -297,9 +313,8 @@ class Book:
             str(each) for each in (moment.visitor, moment.member, *cards) if each is not None
         )
 
-    def _told_to(self, decision: Decision) -> list[Told]:
-        """Returns what was said before to whom a decision speaks, under whatever he was known."""
-        people = self._people(decision)
+    def _told_to(self, people: frozenset[str]) -> list[Told]:
+        """Returns what was said to somebody before, under whatever he was known."""
         return [each for each in self.told if each.people & people]
 
     def _judge_hours(self, decision: Decision, rules: Rules) -> None:
@@ -316,15 +331,13 @@ class Book:
         return facts
 
     def _write(self, decision: Decision, day: str) -> None:
-        visitor = decision.moment.visitor
         for name in () if decision.moment.kind == "store_default" else decision.campaigns:
             self.said[name] += 1
             self.said_today[name, day] += 1
-        if visitor is not None and (decision.chosen or decision.campaigns):
-            people, at_ms = self._people(decision), decision.decided_at_ms
-            self.told.append(
-                Told(people=people, at_ms=at_ms, day=day, campaigns=decision.campaigns)
-            )
+        if decision.chosen or decision.campaigns:
+            for people in self._groups(decision):
+                at_ms, said = decision.decided_at_ms, decision.campaigns
+                self.told.append(Told(people=people, at_ms=at_ms, day=day, campaigns=said))
 
 
 class AnyDay(RuleBasedStateMachine):
@@ -362,6 +375,14 @@ class AnyDay(RuleBasedStateMachine):
         """Somebody comes into one zone after the other."""
         for zone in way:
             self.look(self.heard.take(entered(zone, self.now_s(), who=who)))
+            self.look(self.heard.tick(self.heard.now_ms + 20 * SECOND_MS))
+
+    @rule(product=st.sampled_from(PRODUCTS), n=st.integers(1, 3))
+    def meet(self, product: str, n: int) -> None:
+        """Both stand before the dairy's screen and take something in hand, one after the other."""
+        for who in PHONES * n:
+            self.look(self.heard.take(entered("dairy", self.now_s(), who=who)))
+            self.look(self.heard.take(lifted(product, self.now_s(), who=who)))
             self.look(self.heard.tick(self.heard.now_ms + 20 * SECOND_MS))
 
     @rule(zone=st.sampled_from(ZONES), who=st.sampled_from(PHONES))

@@ -18,6 +18,7 @@ from edge_agent.domain.scoring import PastBasket
 from edge_agent.domain.time import DAY_MS, datetime_from_ms
 from edge_agent.replay.again import Knowledge
 from edge_agent.replay.verification import Verifier
+from edge_agent.replay.what_if import WhatIf
 from tests.factories import (
     CARD,
     PHONE,
@@ -39,7 +40,7 @@ from tests.factories import (
     withdrawn,
     world,
 )
-from tests.fakes import World
+from tests.fakes import NEW_YORK, World
 
 OTHER = "AC:23:3F:A0:11:33"
 THIRD = "AC:23:3F:A0:11:44"
@@ -100,14 +101,18 @@ def now_shown(heard: World) -> Decision:
 
 def verified(heard: World, decision: Decision) -> list[Any]:
     """Returns where a decision, taken again from its record, leads elsewhere."""
-    knowledge = Knowledge(
+    return Verifier(knowledge_of(heard)).differences(decision.id, decision.record)
+
+
+def knowledge_of(heard: World) -> Knowledge:
+    """Returns what a store's decisions rest on beside their records."""
+    return Knowledge(
         scorer=heard.scorer,
         catalogue=heard.catalogue,
         departments=heard.catalogue.departments,
         policy=heard.policy,
         rules=heard.rules,
     )
-    return Verifier(knowledge).differences(decision.id, decision.record)
 
 
 # --- a semi-private screen ---------------------------------------------------------------------
@@ -511,6 +516,112 @@ def test_who_was_told_enough_today_is_not_heeded_among_several() -> None:
     assert json.loads(now_shown(heard).record)["company"] == {
         "audience": "public", "held": [[]], "mode": "mixed", "people": 3,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("limit", "gate"), [({"per_visitor": 1}, "per_visitor"), ({}, "cooldown")]
+)
+@pytest.mark.parametrize("told_first", [PHONE, OTHER, CARD])
+def test_a_mixed_answer_is_within_the_caps_of_each(
+    told_first: str, gate: str, limit: dict[str, int]
+) -> None:
+    """Whoever of them has heard it before, by whichever number: it is said to none of them."""
+    heard = sharing(world(), "mixed")
+    offer = campaign("c1", "k3", value=99.0, **limit)
+    caps = Caps(cooldown_s=0 if limit else 3_600)
+    heard.rules = replace(heard.rules, campaigns=(offer,), caps=caps)
+    if told_first == CARD:
+        heard.take(granted(-30), till("basket.opened", -25, visitor=ref()), scanned_card(-20))
+        alone = heard.decisions(heard.ask(request(visitor=ref("loyalty", CARD)), cause="a"))[-1]
+    else:
+        (alone,) = heard.decisions(heard.take(entered("bakery", 0, who=told_first)))
+    assert alone.campaigns == ("c1",)
+    heard.take(entered("dairy", 1), entered("dairy", 2, who=OTHER))
+    decision = now_shown(heard)
+    assert (decision.moment.kind, decision.campaigns) == ("company", ())
+    assert len(decision.chosen) == 3
+    shut = json.loads(decision.record)["rules"]["shut"]
+    assert [each[0] for each in shut if "c1" in each[2]] == [gate]
+    assert verified(heard, decision) == []
+
+
+def test_a_mixed_answer_counts_as_said_to_each_of_them() -> None:
+    """Elsewhere and at the till, to caps of a campaign and of the day; its record names nobody."""
+    heard = sharing(world(), "mixed")
+    offer = campaign("c1", "k3", value=99.0, per_visitor=2)
+    heard.rules = replace(heard.rules, campaigns=(offer,), caps=Caps(per_visitor_day=3))
+    heard.take(entered("dairy", 0), entered("dairy", 1, who=OTHER))
+    together = now_shown(heard)
+    assert (together.moment.kind, together.campaigns) == ("company", ("c1",))
+    assert not any(each in together.record for each in heard.memory.visitors)
+    assert heard.memory.campaign_uses(offer.id).given == 2
+    for seconds, who, n in ((10, PHONE, 2), (11, OTHER, 1)):
+        found = heard.decisions(heard.take(entered("bakery", seconds, who=who)))
+        (alone,) = [each for each in found if each.moment.visitor is not None]
+        assert json.loads(alone.record)["rules"]["known"]["uses"]["c1"][2] == n
+        assert alone.campaigns == (() if n == 2 else ("c1",))
+    line = till("basket.item_added", 12, product="d3", visitor=ref())
+    (paid,) = heard.decisions(heard.take(line))
+    assert paid.suppressions[0].gate == "day_cap"
+
+
+@pytest.mark.parametrize("is_taken_back", [False, True])
+def test_what_a_telephone_heard_in_company_its_owner_heard(*, is_taken_back: bool) -> None:
+    """As long as nobody says that it is not his, by whichever number he is known."""
+    heard = sharing(world(), "mixed")
+    heard.take(granted(-30), till("basket.opened", -25, visitor=ref()), scanned_card(-20))
+    heard.take(entered("dairy", 0, who=OTHER), entered("dairy", 1))
+    offer = campaign("c1", "k3", value=99.0, per_visitor=1)
+    heard.rules = replace(heard.rules, campaigns=(offer,))
+    heard.take(lifted("d0", 2))
+    assert now_shown(heard).campaigns == ("c1",)
+    if is_taken_back:
+        heard.unlink("ble", PHONE)
+    heard.tick(at(3))
+    asked = request(visitor=ref("loyalty", CARD))
+    decision = heard.decisions(heard.ask(asked, cause="a"))[-1]
+    assert decision.campaigns == (("c1",) if is_taken_back else ())
+
+
+def test_what_if_takes_the_caps_of_several_from_their_record() -> None:
+    """Under the rules that decided, nothing else would have been said to them."""
+    heard = sharing(world(), "mixed")
+    offers = (campaign("c1", "k3", value=99.0, per_visitor=1), campaign("c2", "k2", value=98.0))
+    caps = Caps(per_visitor_day=9, cooldown_s=60)
+    heard.rules = replace(heard.rules, campaigns=offers, caps=caps)
+    heard.take(entered("dairy", 0), entered("dairy", 1, who=OTHER), lifted("d0", 2, who=OTHER))
+    heard.tick(at(100))
+    heard.take(lifted("d1", 100, who=OTHER))
+    several = [each for each in heard.decisions() if each.moment.kind == "company"]
+    assert [each.campaigns for each in several] == [(), (), ("c2",)]
+    what_if = WhatIf(knowledge_of(heard), zone=NEW_YORK, sales={})
+    for each in heard.decisions():
+        what_if.put(each.id, json.loads(each.record))
+    assert what_if.found.decisions == len(heard.decisions())
+    assert what_if.found.changes == []
+
+
+def test_who_was_told_enough_in_company_is_told_no_more_in_this_visit() -> None:
+    """The most answers of one visit count those that several were given at once."""
+    heard = sharing(world(max_decisions_per_visit=3), "mixed")
+    heard.take(entered("dairy", 0), entered("dairy", 1, who=OTHER), lifted("d0", 2, who=OTHER))
+    (decision,) = heard.decisions(heard.take(lifted("d1", 3)))
+    assert decision.suppressions[0].gate == "cap"
+
+
+def test_what_was_left_aside_in_company_was_left_by_nobody_in_particular() -> None:
+    """It counts to caps; that one of them tapped it, or none, says nothing of another."""
+    heard = sharing(world(), "mixed")
+    heard.rules = replace(heard.rules, caps=Caps(ignored_after=1))
+    heard.take(entered("dairy", 0))
+    heard.tick(at(1))
+    heard.take(entered("dairy", 1, who=OTHER))
+    together = now_shown(heard)
+    heard.pass_s(120)
+    (alone,) = heard.decisions(heard.take(entered("bakery", 121, who=OTHER)))
+    ignored = json.loads(alone.record)["rules"]["known"].get("ignored", {})
+    assert together.moment.kind == "company"
+    assert not ignored
 
 
 def test_a_mixed_answer_changes_with_who_is_left() -> None:
