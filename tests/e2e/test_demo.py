@@ -14,7 +14,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.request import urlopen
 
 import pytest
 
@@ -221,26 +220,6 @@ def test_sigterm_ends_everything_at_once(tmp_path: Path) -> None:
         out, _ = child.communicate(timeout=DEADLINE_S)
     assert child.returncode == 128 + signal.SIGTERM
     assert out == ""
-    assert processes_of_group(child.pid, naming=str(state)) == []
-
-
-def test_it_stays_up_after_its_report_until_it_is_interrupted(tmp_path: Path) -> None:
-    """With `--keep` pages and agent are there to look at once the day is told; Ctrl-C ends it."""
-    state = tmp_path / "state"
-    options = ("--baskets", "3", "--speed", "max", "--json", "--keep", "--state", str(state))
-    with started(*options) as child:
-        assert child.stdout is not None
-        assert child.stderr is not None
-        report = json.loads("".join(iter(child.stdout.readline, "}\n")) + "}")
-        assert report["is_complete"] is True
-        told = next(line for line in child.stderr if line.startswith("Still up: "))
-        with urlopen(told.split()[2], timeout=DEADLINE_S) as page:  # noqa: S310 - the demo's own
-            assert (page.status, b"<html" in page.read()) == (200, True)
-        config = str(state / "agent.toml")
-        assert any(config in each for each in processes_of_group(child.pid, naming=config))
-        os.killpg(child.pid, signal.SIGINT)
-        out, err = child.communicate(timeout=DEADLINE_S)
-    assert (child.returncode, out) == (0, ""), err
     assert processes_of_group(child.pid, naming=str(state)) == []
 
 
