@@ -189,7 +189,7 @@ class MemoryState:
 
     def unit_of(self, visitor: VisitorId) -> UnitId | None:
         """Returns the unit that a visitor's arms are drawn for; None before the first was."""
-        his = (each for each in self.decisions if each.moment.visitor == visitor)
+        his = (each for each in self.decisions if each.exposed == visitor)
         return next((each.unit for each in his if each.assignments), None)
 
     def last_alert_ms(self, zone: ZoneId) -> int | None:

@@ -10,7 +10,9 @@ too. Which unit somebody belongs to is fixed at the first moment at which a camp
 group could have been said to him, and is kept with what carries him through the store (his phone,
 his track, his basket) for as long as that carrier's pseudonym lives, which for whoever is not
 identified is the day. So turning out to be somebody known changes no arm, a late event that
-divides or joins visits does not either, and a restart reads it again.
+divides or joins visits does not either, and a restart reads it again. Who then asks by his card is
+in the unit of his telephone that is in the store, as long as it is; it stays that one's, whose
+purchases are counted.
 
 An arm is chance, and says nothing of what is known of a person. So a public screen goes by his arm
 too: one visit in two arms of one campaign would measure neither.
@@ -58,15 +60,17 @@ def unit_of(
 
     Args:
         moment: Something that asks for a decision.
-        held: The unit that the moment's visitor was given before; None where there is none yet.
+        held: The unit that the moment's visitor was given before, or what carries him through
+            the store now; None where there is none yet.
         now_ms: The present.
         slot_s: Length of a time slot, seconds.
         key: The store's key for units.
     """
     if held is not None:
         return held
-    if moment.member is not None and moment.member != UNKNOWN_MEMBER:
-        return person_unit(moment.member, key=key)
+    person = moment.counts_to
+    if person is not None and person != UNKNOWN_MEMBER:
+        return person_unit(person, key=key)
     return slot_unit(moment.place, at_ms=now_ms, slot_s=slot_s, key=key)
 
 

@@ -227,6 +227,8 @@ class Decision:
             counts them, and what is capped for each visitor does.
         unit: What its arms are drawn for; None where no campaign with a control group was
             in question.
+        lender: What carries the visitor through the store, where the unit is that one's: it is
+            kept with it, and not with the visitor.
         assignments: The arm of every such campaign that could have been said here.
         tried: The store-local day and what stands first, where the store explores: showings and
             answers are counted under it. None where it does not.
@@ -246,9 +248,15 @@ class Decision:
     campaigns: tuple[CampaignId, ...] = ()
     missed: tuple[CampaignId, ...] = ()
     unit: UnitId | None = None
+    lender: VisitorId | None = None
     assignments: tuple[Assignment, ...] = ()
     notice: Notice | None = None
     tried: str | None = None
+
+    @property
+    def exposed(self) -> VisitorId | None:
+        """With whom the unit is kept."""
+        return self.lender if self.lender is not None else self.moment.visitor
 
 
 def heeded_by(moment: Moment) -> tuple[VisitorId, ...]:

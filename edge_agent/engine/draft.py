@@ -288,9 +288,7 @@ class Draft:
         if known is not None:
             return known
         decided = (each.decision for each in self._effects if isinstance(each, RecordDecision))
-        own = (
-            each.unit for each in decided if each.moment.visitor == visitor and each.assignments
-        )
+        own = (each.unit for each in decided if each.exposed == visitor and each.assignments)
         return next(own, None)
 
     def add_mark(self, visitor: Visitor, mark: Mark) -> Visit:

@@ -175,11 +175,29 @@ def known_beside(draft: Draft, decision: Decision) -> Known:
     return with_campaigns(draft, moment, known, outlook.campaigns, told)
 
 
+def lender_of(draft: Draft, moment: Moment) -> VisitorId | None:
+    """Returns whose unit a person is in who holds none: what carries him through the store now.
+
+    So to ask by his card changes no arm of a visit that began before he was known. Of several it
+    is the one that came first. None where he holds a unit himself, or nothing of his is here.
+    """
+    person = draft.visitor(moment.counts_to)
+    if person is None or moment.visitor is None or draft.unit_of(moment.visitor) is not None:
+        return None
+    here = [
+        (visit.started_at_ms, visit.visitor)
+        for visit in (draft.visit_of(each.id) for each in persons.carriers_of(draft, person))
+        if visit is not None and visit.is_open and draft.unit_of(visit.visitor) is not None
+    ]
+    return min(here, default=(0, None))[1]
+
+
 def _unit(draft: Draft, moment: Moment) -> UnitId:
     context = draft.context
+    lender = lender_of(draft, moment)
     return unit_of(
         moment,
-        held=draft.unit_of(moment.visitor),
+        held=draft.unit_of(moment.visitor if lender is None else lender),
         now_ms=context.now_ms,
         slot_s=context.rules.slot_s,
         key=context.unit_key,

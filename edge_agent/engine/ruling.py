@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from edge_agent.decide.known import Known
     from edge_agent.decide.under_rules import Outlook
     from edge_agent.domain.decisions import Moment, Suppression
-    from edge_agent.domain.ids import DecisionId, ProductId
+    from edge_agent.domain.ids import DecisionId, ProductId, VisitorId
     from edge_agent.domain.scoring import ScoringRequest
     from edge_agent.engine.draft import Draft
 
@@ -201,9 +201,16 @@ def _answered(
         missed=ruling.missed,
         notice=ruling.notice,
         unit=question.known.unit if ruling.assignments else None,
+        lender=_lender(draft, moment) if ruling.assignments else None,
         assignments=ruling.assignments,
         tried=_tried(context.local.day, ruling),
     )
+
+
+def _lender(draft: Draft, moment: Moment) -> VisitorId | None:
+    # A card lasts beyond the visit; a basket is one itself, and is bought with.
+    is_himself = moment.visitor == moment.member
+    return gathering.lender_of(draft, moment) if is_himself else None
 
 
 def _tried(day: str, ruling: Ruling) -> str | None:

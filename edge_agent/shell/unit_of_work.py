@@ -654,14 +654,15 @@ class UnitOfWork:
 
     def _expose(self, decision: Decision) -> None:
         moment, unit, at_ms = decision.moment, decision.unit, decision.decided_at_ms
-        if moment.visitor is None or unit is None:
+        carrier = decision.exposed
+        if carrier is None or unit is None:
             return
         for each in decision.assignments:
-            if not self._state.note_exposed(moment.visitor, unit, each.campaign):
+            if not self._state.note_exposed(carrier, unit, each.campaign):
                 continue
             goal, products = rows.goal_of(each.products)
             self.add("goal", (goal, products, at_ms))
-            who = (moment.visitor, each.campaign, unit, moment.counts_to)
+            who = (carrier, each.campaign, unit, moment.counts_to)
             self.add("exposure", (*who, each.arm, each.share, goal, at_ms))
 
     # --- writing ------------------------------------------------------------------------------

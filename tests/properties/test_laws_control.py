@@ -16,6 +16,8 @@ from edge_agent.domain.decisions import CONTROL, Decision
 from edge_agent.domain.ids import CampaignId, ProductId
 from edge_agent.domain.rules import Campaign, Rules
 from edge_agent.domain.time import DAY_MS
+from edge_agent.wire.events import Event
+from edge_agent.wire.screens import RecommendRequest
 from tests.factories import (
     CARD,
     T0,
@@ -25,6 +27,7 @@ from tests.factories import (
     lifted,
     presence,
     ref,
+    request,
     sale,
     scanned_card,
     till,
@@ -58,6 +61,15 @@ RULES = Rules(
 )
 
 
+# A kiosk that is asked by card, and a till that asks by a basket.
+ASKED: tuple[dict[str, Any], ...] = (
+    {"visitor": ref("loyalty", CARD)},
+    {"basket": "b1"},
+    {"basket": "own"},
+)
+asking = st.sampled_from(ASKED).map(lambda fields: lambda _: request(**fields))
+
+
 def happenings() -> st.SearchStrategy[Any]:
     """One thing that happens to one of three people, at a second that it is told."""
     who = st.sampled_from(PHONES)
@@ -73,6 +85,7 @@ def happenings() -> st.SearchStrategy[Any]:
         st.just(scanned_card),
         st.just(granted),
         st.just(lambda s: sale(s, "d0")),
+        asking,
     )
 
 
@@ -99,8 +112,15 @@ def told(story: list[tuple[Any, int, int, bool]], heard: World) -> list[Decision
             heard.unit.commit()
             heard.connection.close()
             heard.connect(heard.layout, heard)
-        found += heard.decisions(heard.take(happening(after_s - late_s)))
+        found += happened(heard, happening(after_s - late_s), after_s)
     return found
+
+
+def happened(heard: World, what: Event | RecommendRequest, after_s: int) -> list[Decision]:
+    """Takes an event or a request in and returns what was decided."""
+    if isinstance(what, RecommendRequest):
+        return heard.decisions(heard.ask(what, cause=f"ask-{after_s}"))
+    return heard.decisions(heard.take(what))
 
 
 def drawn(found: list[Decision]) -> list[Decision]:
@@ -116,11 +136,59 @@ def test_a_carriers_unit_never_changes(story: list[tuple[Any, int, int, bool]]) 
     try:
         units = defaultdict(set)
         for each in drawn(told(story, heard)):
-            units[each.moment.visitor].add(each.unit)
+            units[each.exposed].add(each.unit)
         assert all(len(his) == 1 for his in units.values())
     finally:
         heard.connection.close()
         shutil.rmtree(folder)
+
+
+visits = st.lists(
+    st.tuples(
+        st.one_of(
+            st.sampled_from(
+                (
+                    lambda s: entered("dairy", s),
+                    lambda s: entered("bakery", s),
+                    lambda s: lifted("d2", s),
+                    lambda s: till("basket.opened", s, visitor=ref()),
+                    lambda s: till("basket.item_added", s, product="d2"),
+                    lambda s: sale(s, "d0"),
+                    scanned_card,
+                )
+            ),
+            asking,
+        ),
+        st.integers(1, 200),
+    ),
+    max_size=12,
+)
+
+
+@given(visits)
+def test_turning_out_to_be_somebody_known_changes_no_arm_of_a_visit(
+    story: list[tuple[Any, int]],
+) -> None:
+    """Of one phone and one card, whichever asks: from the phone's first unit on it is that one."""
+    heard = world()
+    heard.rules = RULES
+    heard.take(granted(-60), entered("dairy", 0), till("basket.opened", 1, visitor=ref()))
+    heard.take(scanned_card(2))
+    phone, card = heard.visitor("ble", PHONES[0]), heard.visitor("loyalty", CARD)
+    assert phone is not None
+    assert card is not None
+    first = heard.state.unit_of(phone.id)
+    assert first is not None
+    after_s = 2
+    for happening, gap_s in story:
+        after_s += gap_s
+        heard.tick(T0 + after_s * 1_000)
+        for each in drawn(happened(heard, happening(after_s), after_s)):
+            visit = heard.state.visit_of(phone.id)
+            is_here = visit is not None and visit.is_open
+            if each.moment.visitor == phone.id or (each.moment.member == card.id and is_here):
+                assert each.unit == first
+    assert heard.state.unit_of(phone.id) == first
 
 
 @given(stories)
