@@ -2,7 +2,9 @@
 
 Both are timed in turn in one thread, by that thread's processor time: what others do on the
 machine falls on neither. The decision is the whole of it but the disk: request, features, model,
-conditions in CEL, gates, campaigns, caps, order, reasons of what is said, and its record. No
+conditions in CEL, gates, campaigns, caps, order, reasons of what is said, and its record. Once
+more with all that a policy may ask besides: a control group of each campaign, a rule by price, and
+exploration; every moment is of another unit then, so that some get the store's default. No
 ranking that is remembered is of use: more visitors than that come in turn, and each holds other
 things.
 """
@@ -19,7 +21,7 @@ from typing import Final
 import numpy as np
 
 from edge_agent.domain.decisions import Cause, Moment, Place
-from edge_agent.domain.ids import ProductId, ScreenId, VisitorId, ZoneId
+from edge_agent.domain.ids import ProductId, ScreenId, UnitId, VisitorId, ZoneId
 from edge_agent.domain.rules import NEUTRAL, Rules
 from edge_agent.domain.time import ms_from_datetime
 from edge_agent.engine.deciding import decision_on
@@ -39,6 +41,7 @@ N_RULES: Final = 20
 N_CAMPAIGNS: Final = 50
 PER_CAMPAIGN: Final = 5
 CANDIDATES_LEAST: Final = 200
+ALL: Final = "all"
 AIM: Final = Aim("most", 2.5)
 
 _RULE: Final = """
@@ -46,6 +49,15 @@ _RULE: Final = """
 when = 'hour >= {hour} && zone == "dairy" && basket_size > {size}'
 departments = ["{department}"]
 weight = {weight}
+"""
+_MORE: Final = """
+[control]
+share = 0.2
+[exploration]
+share = 0.1
+[rules.cheap]
+price_below = 3
+weight = 1.2
 """
 _CAMPAIGN: Final = """
 [campaigns.c{n}]
@@ -60,11 +72,11 @@ when = 'hour > {hour} && weekday != {day}'
 """
 
 
-def rules_for(bundle: Bundle) -> Rules:
-    """Returns rules on the bundle's own products: half of the campaigns have limits."""
+def rules_for(bundle: Bundle, more: str = "") -> Rules:
+    """Returns rules on the bundle's own products, and more: half of the campaigns have limits."""
     known = _popular(bundle)
     departments = sorted({bundle.catalogue[each].department for each in known} - {""})
-    text = ['version = "bench-1"\n']
+    text = ['version = "bench-1"\n', more]
     for n in range(N_RULES):
         department = departments[n % len(departments)]
         weight = 1 + n / N_RULES
@@ -100,10 +112,11 @@ def measure(setting: Setting) -> tuple[Measured, ...]:
     moments = [_moment(n, asked[n].basket) for n in kept]
     matrices = [matrices[n] for n in kept]
     store = _store(bundle)
-    found: dict[str, list[list[float]]] = {"with": [], "without": []}
-    bare: dict[str, list[list[float]]] = {"with": [], "without": []}
+    of_names = {"with": rules_for(bundle), "without": NEUTRAL, ALL: rules_for(bundle, _MORE)}
+    found: dict[str, list[list[float]]] = {name: [] for name in of_names}
+    bare: dict[str, list[list[float]]] = {name: [] for name in of_names}
     for _ in range(setting.sized(3, quick=1)):
-        for name, rules in (("with", rules_for(bundle)), ("without", NEUTRAL)):
+        for name, rules in of_names.items():
             store.rules = rules
             context = store.context()
             ours, theirs = _in_turn(
@@ -114,14 +127,14 @@ def measure(setting: Setting) -> tuple[Measured, ...]:
             found[name].append(ours)
             bare[name].append(theirs)
     return tuple(
-        _line(name, share, found[name], bare[name])
-        for name in ("with", "without")
-        for share in (50, 99)
+        _line(name, share, found[name], bare[name]) for name in of_names for share in (50, 99)
     )
 
 
 def _line(name: str, share: int, ours: list[list[float]], theirs: list[list[float]]) -> Measured:
-    what = f"{N_RULES} rules and {N_CAMPAIGNS} campaigns" if name == "with" else "no rules"
+    what = "no rules" if name == "without" else f"{N_RULES} rules and {N_CAMPAIGNS} campaigns"
+    if name == ALL:
+        what += ", control groups, a price rule and exploration"
     return Measured(
         name=f"a decision under {what}, p{share}",
         unit="ms",
@@ -163,7 +176,7 @@ def _moment(n: int, basket: tuple[ProductId, ...]) -> Moment:
         place=Place(
             channel="screen", screen=ScreenId("dairy-1"), zone=ZoneId("dairy"), audience="public"
         ),
-        visitor=VisitorId("v1"),
+        visitor=VisitorId(f"v{n}"),
         in_basket=basket,
     )
 
@@ -178,6 +191,8 @@ def _store(bundle: Bundle) -> World:
     store = World(layout=layout(), products=(), policy=policy(), now_ms=ms_from_datetime(NOW))
     departments = StoreDepartments({}, BundleDepartments(bundle.catalogue))
     store.memory.departments = lambda: departments  # type: ignore[method-assign]  # as the agent's
+    # Each of a time slot of his own: in one all would be in the same arms.
+    store.memory.unit_of = lambda visitor: UnitId(f"s{visitor}")  # type: ignore[method-assign]
     store.scorer = ModelScorer(bundle)
     store.catalogue = StoreCatalogue(  # type: ignore[assignment]  # the real one
         bundle.catalogue,
