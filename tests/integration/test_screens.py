@@ -23,7 +23,7 @@ import pytest
 from edge_agent.shell.mqtt_client import Incoming, LinkSettings, MqttLink, Subscription
 from edge_agent.web.server import ScreensServer
 from edge_agent.wire import topics
-from edge_agent.wire.events import EVENT, ScreenShown
+from edge_agent.wire.events import EVENT, ScreenShown, ScreenTapped
 from edge_agent.wire.staff import StaffFeedback
 from tests.integration.broker import Broker, running_broker
 from tests.integration.chromium import Chromium, Page, running_chromium
@@ -384,6 +384,20 @@ def test_decision_is_reported_shown_once(store: Store, browser: Chromium) -> Non
     assert decisions == ["d1", "d2"]
     first.close()
     second.close()
+
+
+def test_a_tap_on_a_text_names_no_product(store: Store, browser: Chromium) -> None:
+    """A question or message beside the products is answered for itself, and then the product."""
+    store.show("dairy-1", "Oat drink", notice="Do you need a hand?")
+    page = browser.open(store.url("/screen/dairy-1"))
+    page.wait(title_is("Oat drink"))
+    store.wait_heard(1)
+    for n, (selector, product) in enumerate(((".notice span", None), (".title", "1029743")), 2):
+        page.value(f"document.querySelector('{selector}').click()")
+        tapped = EVENT.validate_json(store.wait_heard(n)[n - 1][1])
+        assert isinstance(tapped, ScreenTapped)
+        assert (tapped.data.decision, tapped.data.product) == ("d1", product)
+    page.close()
 
 
 def test_touch_is_reported_and_dismissal_clears_the_screen(

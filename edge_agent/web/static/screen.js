@@ -84,7 +84,8 @@ function recommendation(content) {
   copy.append(line("reason", hero.reason.text), element("h1", "title", hero.title));
   if (hero.offer) copy.append(offer(hero.offer));
   if (content.notice) copy.append(lengthy(line(`notice ${content.notice.kind}`, content.notice.text)));
-  copy.addEventListener("click", () => tell("tapped", content.decision, hero.product));
+  // What is beside the products is answered by a tap that names none of them.
+  copy.addEventListener("click", (click) => tell("tapped", content.decision, click.target.closest(".notice") ? undefined : hero.product));
   const art = element("div", "art");
   art.append(scene(hero.product));
   if (hero.price) art.append(tag(hero.price, content.locale));
