@@ -65,8 +65,8 @@ def given_with(draft: Draft, decision: Decision) -> dict[CampaignId, GivenOffer]
         if again is None:
             elsewhere = _held_elsewhere(draft, moment, campaign)
             again = said_again(elsewhere, campaign.id, now_ms=now_ms, key=key)
-            if again is not None and not _may_say_elsewheres(moment):
-                # He has one. To make him another would have it good twice.
+            if again is not None and moment.holder is not None:
+                # Whose basket it is has one. It is not told to whoever names it, nor another made.
                 continue
         given = again or offer_from(
             campaign,
@@ -87,18 +87,14 @@ def _held_elsewhere(draft: Draft, moment: Moment, campaign: Campaign) -> tuple[O
     """Returns the offers of a campaign that a moment's person was given under any other name.
 
     Of those surely his alone: a code of whom he was merely taken for would be told to a stranger.
+    Before the public none count: what he holds from before changes nothing that others see.
     """
     person = draft.visitor(moment.counts_to)
-    if person is None:
+    if person is None or not may_use_history(moment.place.audience):
         return ()
     people = (person, *persons.carriers_of(draft, person))
     held = (offer for each in people for offer in draft.offers_of(each.id))
     return (*held, *_told_to(draft, people, campaign))
-
-
-def _may_say_elsewheres(moment: Moment) -> bool:
-    """Returns whether a code may be said that was given elsewhere: to himself alone, if known."""
-    return may_use_history(moment.place.audience) and moment.holder is None
 
 
 def _told_to(

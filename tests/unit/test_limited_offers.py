@@ -123,6 +123,18 @@ def test_a_code_of_another_basket_is_told_to_nobody_who_only_names_one() -> None
     assert said(heard, heard.ask(request(zone="dairy", basket="b1"), cause="b1")) == [code]
 
 
+def test_before_the_public_no_code_of_elsewhere_is_told_or_withheld() -> None:
+    """What he holds from before is nobody else's business: a screen says what it says to all."""
+    heard = private_shop()
+    heard.layout = world().layout
+    (code,) = at_basket(heard, 1)
+    heard.take(till("basket.opened", 200, basket="b2", visitor=ref()))
+    heard.take(scanned_card(201, basket="b2"))
+    heard.tick(at(210))
+    on_screen, _ = given(heard, entered("dairy", 210))
+    assert on_screen != code
+
+
 def test_a_telephone_that_two_cards_may_be_of_is_told_neithers_code() -> None:
     """A link that leads to two people leads to nobody; each has a code of his own."""
     heard, other = private_shop(), "6400000009012"
