@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models import expressions
-from models.engines import Columns, Engine, engine_of
+from models.statistics import shifts
+from models.workers import Columns, Engine, engine_of
 
 EXCLUDED_DEPARTMENTS = frozenset(
     {
@@ -151,13 +151,11 @@ def data_folder(data: str) -> Path:
 
 
 def local_seconds(at_s: NDArray[np.int64], zone: str) -> NDArray[np.int64]:
-    """Returns wall-clock seconds; the offset is looked up once for each quarter day."""
-    step = 6 * 3600
-    slots, inverse = np.unique(at_s // step, return_inverse=True)
-    tz = ZoneInfo(zone)
-    offsets = [datetime.fromtimestamp(int(s) * step, tz).utcoffset() or timedelta() for s in slots]
-    shift = np.array([int(o.total_seconds()) for o in offsets], dtype=np.int64)
-    return at_s + shift[inverse]
+    """Returns wall-clock seconds."""
+    if not len(at_s):
+        return at_s
+    starts, ahead = np.array(shifts(int(at_s.min()), int(at_s.max()), zone), dtype=np.int64).T
+    return at_s + ahead[np.searchsorted(starts, at_s, side="right") - 1]
 
 
 def load(data: str, *, zone: str = DEFAULT_ZONE, engine: str = "duckdb") -> Dataset:

@@ -1,10 +1,14 @@
 """Joins similar households of a shop into groups that are published as one.
 
 Microaggregation: each group has at least `GROUP_SIZE` households, and everybody is in one group at
-most. A group shows an item only when its households bought it in `MIN_BASKETS` baskets.
+most. A group shows an item only when its households bought it in `MIN_BASKETS` baskets. Counts by
+household come from an engine (`models.aggregates`); who is grouped with whom is worked out here,
+in one process, because each group is taken from what the ones before it left.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,49 +21,40 @@ MIN_BASKETS = 3
 """Rarer items of a group are noise."""
 LOCAL_GROUPS = 40
 """Groups kept for each store, those with most of its baskets first."""
-HALF_LIFE_DAYS = 120.0
 
 
-def fit_groups(
-    every: sparse.csr_matrix,
-    *,
-    household: NDArray[np.int32],
-    store: NDArray[np.int32],
-    age_days: NDArray[np.float64],
-    n_stores: int,
-) -> Groups:
-    """Groups the households and counts what each group buys.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Habits:
+    """What households bought and where, of the baskets before the cutoff.
 
-    Args:
-        every: Baskets x items, ones.
-        household: Whose each basket is.
-        store: Where it was bought.
-        age_days: How long before the cutoff.
-        n_stores: How many stores there are.
+    Attributes:
+        count, bought: Households x items: baskets with the item, and what those still weigh.
+        at_store: Households x stores: what the baskets still weigh.
     """
-    n_households = int(household.max(initial=-1)) + 1
-    decay = np.exp2(-age_days / HALF_LIFE_DAYS)
-    rows = np.arange(len(household))
-    shape = (n_households, len(household))
-    count = (
-        sparse.csr_matrix((np.ones(len(rows)), (household, rows)), shape=shape) @ every
-    ).tocsr()
-    at_store = sparse.csr_matrix((decay, (household, store)), shape=(n_households, n_stores))
-    group, n_groups = _grouped(count, np.asarray(at_store.argmax(axis=1)).ravel())
-    member = group[household]
-    inside = np.flatnonzero(member >= 0)
-    shape = (n_groups, len(household))
-    place = (member[inside], inside)
-    bought = (sparse.csr_matrix((decay[inside], place), shape=shape) @ every).tocsr()
-    times = (sparse.csr_matrix((np.ones(len(inside)), place), shape=shape) @ every).tocsr()
+
+    count: sparse.csr_matrix
+    bought: sparse.csr_matrix
+    at_store: sparse.csr_matrix
+
+
+def fit_groups(habits: Habits) -> Groups:
+    """Groups the households and counts what each group buys."""
+    home = np.asarray(habits.at_store.argmax(axis=1)).ravel().astype(np.int64)
+    n_seen = int(np.count_nonzero(np.diff(habits.at_store.indptr)))
+    group, n_groups = _grouped(habits.count, home, n_seen)
+    inside = np.flatnonzero(group >= 0)
+    place = (np.ones(len(inside)), (group[inside], inside))
+    members = sparse.csr_matrix(place, shape=(n_groups, len(group)))
+    bought, times = (members @ habits.bought).tocsr(), (members @ habits.count).tocsr()
     bought.sort_indices()
     times.sort_indices()
     bought.data *= times.data >= MIN_BASKETS
     bought.eliminate_zeros()
-    n_baskets = np.bincount(member[inside], weights=decay[inside], minlength=n_groups)
+    visited = (members @ habits.at_store).tocsr()
+    n_baskets = np.asarray(visited.sum(axis=1)).ravel()
     share = bought.data / (np.repeat(n_baskets, np.diff(bought.indptr)) + 1.0)
-    starts, local, local_share = _local(member[inside], store[inside], decay[inside], n_stores)
-    small = np.uint16 if every.shape[1] <= np.iinfo(np.uint16).max else np.int32
+    starts, local, local_share = _local(visited.T.tocsr())
+    small = np.uint16 if bought.shape[1] <= np.iinfo(np.uint16).max else np.int32
     return Groups(
         starts=bought.indptr.astype(np.int64),
         items=bought.indices.astype(small),
@@ -70,17 +65,18 @@ def fit_groups(
     )
 
 
-def _grouped(count: sparse.csr_matrix, home: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
+def _grouped(
+    count: sparse.csr_matrix, home: NDArray[np.int64], n_seen: int
+) -> tuple[NDArray[np.int64], int]:
     """Returns each household's group, -1 without one, and how many groups there are."""
-    n = count.shape[0]
     spread = np.asarray((count > 0).sum(axis=0)).ravel()
-    rarity = np.log(n / np.maximum(spread, 1) + 1.0)
+    rarity = np.log(n_seen / np.maximum(spread, 1) + 1.0)
     taste = count.astype(np.float64)
     taste.data = np.log1p(taste.data)
     taste = (taste @ sparse.diags(rarity)).tocsr()
     norm = np.sqrt(np.asarray(taste.multiply(taste).sum(axis=1)).ravel())
     taste = (sparse.diags(1.0 / np.maximum(norm, 1e-9)) @ taste).tocsr()
-    group, n_groups = np.full(n, -1, dtype=np.int64), 0
+    group, n_groups = np.full(len(home), -1, dtype=np.int64), 0
     active = np.flatnonzero(norm > 0)
     n_home = np.bincount(home[active], minlength=int(home.max(initial=0)) + 1)
     small = n_home[home[active]] < GROUP_SIZE
@@ -110,17 +106,12 @@ def _split(taste: sparse.csr_matrix) -> list[NDArray[np.int64]]:
 
 
 def _local(
-    group: NDArray[np.int64],
-    store: NDArray[np.int32],
-    decay: NDArray[np.float64],
-    n_stores: int,
+    table: sparse.csr_matrix,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
     """Returns for each store its groups and their share of its baskets, the largest first."""
-    n_groups = int(group.max(initial=-1)) + 1
-    table = sparse.csr_matrix((decay, (store, group)), shape=(n_stores, n_groups))
-    table.sum_duplicates()
+    table.sort_indices()
     starts, found, shares = [0], [], []
-    for s in range(n_stores):
+    for s in range(table.shape[0]):
         span = slice(table.indptr[s], table.indptr[s + 1])
         order = np.argsort(-table.data[span], kind="stable")[:LOCAL_GROUPS]
         found.append(table.indices[span][order])

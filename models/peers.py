@@ -16,7 +16,8 @@ from scipy import sparse
 
 from models.protocol import TOP, Case
 from models.situations import Histories, histories
-from models.tables import DAY_S, Learning
+from models.statistics import DAY_S
+from models.tables import Learning
 
 Scores = NDArray[np.float32]
 Peer = Callable[[Sequence[Case]], Scores]

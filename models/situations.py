@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from edge_agent.state.features import RankerTables, Situation, Surroundings, surroundings
 from models.protocol import Case
-from models.tables import DAY_S, Learning
+from models.statistics import DAY_S
+from models.tables import Learning
 
 HISTORY_DAYS = 400
 

@@ -38,7 +38,6 @@ from models.dataset import (
     seconds,
     unit_prices,
 )
-from models.engines import ENGINES
 from models.export import (
     Calibration,
     catalogue,
@@ -51,7 +50,9 @@ from models.export import (
 )
 from models.protocol import Case, Cases, cases_at, grade, mean_interval
 from models.situations import SurroundingsCache, histories, in_order_of_place, situation_of
-from models.tables import DAY_S, Learning, fit_tables
+from models.statistics import DAY_S
+from models.tables import Learning, fit_tables
+from models.workers import ENGINES
 
 VERSION = "ranker-2026.11.4"
 MINIMUM_AGENT = "0.0.0"
@@ -470,7 +471,7 @@ def main() -> None:
     parser.add_argument("--cutoff", required=True, type=date.fromisoformat)
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument(
-        "--engine", choices=ENGINES, default="duckdb", help="reads the sales tables"
+        "--engine", choices=ENGINES, default="duckdb", help="reads and counts the sales"
     )
     parser.add_argument(
         "--key", type=Path, help="Ed25519 signing key, 32 raw bytes; made if absent"

@@ -13,7 +13,8 @@ import duckdb
 import pytest
 
 from models.dataset import data_folder
-from models.engines import Columns, DuckDb, everything, rows_of
+from models.engines import everything, rows_of
+from models.workers import Columns
 
 TREE: Final = Path(__file__).parents[2]
 SPARK: Final = TREE / ".cache" / "spark" / "bin" / "python"
@@ -77,7 +78,7 @@ def write(path: Path, columns: str, rows: list[Row]) -> None:
 @pytest.fixture(scope="module")
 def read(shop: Path) -> dict[str, Columns]:
     """What DuckDB makes of the shop."""
-    return everything(DuckDb(), shop, CUTOFF)
+    return everything("duckdb", shop, CUTOFF)
 
 
 def test_baskets_come_in_order_of_time_then_id(read: dict[str, Columns]) -> None:

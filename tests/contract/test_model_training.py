@@ -27,7 +27,7 @@ from models.dataset import (
 )
 from models.evaluate import learning_without_plan, requests_of
 from models.export import Calibration, onnx_of_stages
-from models.groups import GROUP_SIZE, MIN_BASKETS, fit_groups
+from models.groups import GROUP_SIZE, MIN_BASKETS, Habits, fit_groups
 from models.protocol import Case, cases_at, grade, ratio_interval, split
 from models.tables import GAP_PRIOR, fit_tables
 from models.train import Rows, describe_all, finalists_of, fit_first_stage, learning_at
@@ -183,6 +183,16 @@ def test_ratio_of_a_method_to_itself_is_one() -> None:
     assert ratio_interval(values, values, 7) == pytest.approx((1.0, 1.0, 1.0))
 
 
+def habits(
+    baskets: np.ndarray, household: np.ndarray, store: np.ndarray, *, n_stores: int
+) -> Habits:
+    """Returns who bought what and where, of baskets that all weigh 1."""
+    owners = np.eye(int(household.max()) + 1)[household].T
+    bought = sparse.csr_matrix(owners @ baskets)
+    at_store = sparse.csr_matrix(owners @ np.eye(n_stores)[store])
+    return Habits(count=bought, bought=bought, at_store=at_store)
+
+
 def test_group_joins_enough_households_and_hides_what_they_seldom_buy() -> None:
     """Everybody of two shops buys the shop's own item; one household buys one of its own too."""
     household = np.repeat(np.arange(2 * GROUP_SIZE), 3).astype(np.int32)
@@ -190,11 +200,8 @@ def test_group_joins_enough_households_and_hides_what_they_seldom_buy() -> None:
     lone, twice = np.zeros((2, len(household)))
     twice[: MIN_BASKETS - 1] = 1
     lone[-1] = 1
-    baskets = sparse.csr_matrix(np.stack([1 - store, store, twice, lone], axis=1))
-    age = np.zeros(len(household))
-    found = fit_groups(
-        baskets.astype(np.float32), household=household, store=store, age_days=age, n_stores=3
-    )
+    baskets = np.stack([1 - store, store, twice, lone], axis=1)
+    found = fit_groups(habits(baskets, household, store, n_stores=3))
     assert len(found.starts) - 1 == 2
     assert sorted(found.items.tolist()) == [0, 1]
     assert found.store_starts.tolist() == [0, 1, 2, 2]
@@ -203,13 +210,8 @@ def test_group_joins_enough_households_and_hides_what_they_seldom_buy() -> None:
 def test_shop_of_fewer_households_than_a_group_has_none() -> None:
     """Four households are never published as one."""
     household = np.arange(GROUP_SIZE - 1).repeat(9).astype(np.int32)
-    found = fit_groups(
-        sparse.csr_matrix(np.ones((len(household), 2), dtype=np.float32)),
-        household=household,
-        store=np.zeros(len(household), dtype=np.int32),
-        age_days=np.zeros(len(household)),
-        n_stores=1,
-    )
+    store = np.zeros(len(household), dtype=np.int32)
+    found = fit_groups(habits(np.ones((len(household), 2)), household, store, n_stores=1))
     assert len(found.items) == len(found.store_groups) == 0
 
 
