@@ -54,7 +54,7 @@ from models.statistics import DAY_S
 from models.tables import Learning, fit_tables
 from models.workers import ENGINES
 
-VERSION = "ranker-2026.11.4"
+VERSION = "ranker-2026.11.5"
 MINIMUM_AGENT = "0.0.0"
 SNAPSHOTS = 6
 SNAPSHOT_DAYS = 14
