@@ -26,10 +26,10 @@ SOAK_KILLS: Final = 1_000
 SOAK_KILLS_PER_MORNING: Final = 50
 BARE_STARTS: Final = 5
 """Before each morning, and after it: other work on the machine comes and goes meanwhile."""
-READY_P95: Final = 8.0
+READY_P95: Final = 12.0
 """In times that a bare interpreter takes to import what the agent stands on, on the same machine
-and in the same minutes, of both the 95th percentile: where that is 0.6 s, this is the promise's
-5 s."""
+and in the same minutes, of both the 95th percentile: where that is 0.42 s, this is the promise's
+5 s. Starts that make their tables anew wait for the disk beside, which no import does."""
 
 
 def test_killed_agent_ends_where_an_unbroken_one_does(
