@@ -55,7 +55,7 @@ DOWN_KINDS = (
 )
 DOWN = {f"hq/{{store}}/down/{kind}" for kind in DOWN_KINDS}
 # The asker names his reply topic; the document leaves its address open.
-NOT_A_TOPIC = {"last_level", "level", "hq_down_filters", "reply", "is_event"}
+NOT_A_TOPIC = {"is_recommendation", "last_level", "level", "hq_down_filters", "reply", "is_event"}
 # Several topics of one function.
 KINDS: dict[str, tuple[str, ...]] = {
     "hq_up": ("customer", "state", "confirm", "erasure"),
