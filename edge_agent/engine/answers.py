@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edge_agent.decide.eligibility import may_use_history
 from edge_agent.domain.decisions import Moment, Place
 from edge_agent.domain.effects import Publish
 from edge_agent.domain.ids import BasketId, ProductId, SourceId, ZoneId
 from edge_agent.domain.visitor import UNKNOWN_MEMBER
-from edge_agent.engine import company, deciding, offers, persons
+from edge_agent.engine import company, deciding, goods, offers, persons
 from edge_agent.publish.screens import reply_of
 from edge_agent.wire import topics
 
@@ -52,15 +53,20 @@ def _moment(draft: Draft, asked: Asked) -> Moment:
         visitor = draft.visitor(basket.carrier)
     visit = None if visitor is None else draft.visit_of(visitor.id)
     is_present = visit is not None and visit.is_open
+    place = _place(draft, asked)
     held = [ProductId(product) for product in request.products]
-    if visit is not None and is_present:
-        held.extend(deciding.in_basket(draft, visit))
+    if visitor is not None:
+        visits = goods.visits_now(draft, visitor.id)
+        # Whoever types a number where others read learns nothing of what its owner carries.
+        alone = may_use_history(place.audience)
+        own = (each for each in visits if alone or each.visitor == visitor.id)
+        held.extend(goods.held_in(draft, own))
     if basket is not None:
         held.extend(basket.products)
     return Moment(
         kind="request",
         cause=asked.cause,
-        place=_place(draft, asked),
+        place=place,
         visitor=None if visitor is None else visitor.id,
         visit=visit.id if visit is not None and is_present else None,
         member=_member(draft, asked, visitor),

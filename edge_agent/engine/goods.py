@@ -6,11 +6,14 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.domain.money import minor_units
+from edge_agent.engine import persons
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from edge_agent.domain.basket import Basket
     from edge_agent.domain.decisions import Moment
-    from edge_agent.domain.ids import BasketId, ProductId
+    from edge_agent.domain.ids import BasketId, ProductId, VisitorId
     from edge_agent.domain.visitor import Visit
     from edge_agent.engine.draft import Draft
 
@@ -32,6 +35,37 @@ def baskets_of(draft: Draft, visit: Visit) -> tuple[Basket, ...]:
         for basket in baskets
         if (basket.sale is None and not is_known) or basket.last_at_ms >= visit.started_at_ms
     )
+
+
+def visits_now(draft: Draft, visitor_id: VisitorId | None) -> tuple[Visit, ...]:
+    """Returns the visits that somebody is in now, under whatever name he is surely known."""
+    visitor = draft.visitor(visitor_id)
+    if visitor is None:
+        return ()
+    visit = draft.visit_of(visitor.id)
+    own = () if visit is None or not visit.is_open else (visit,)
+    return (*own, *persons.visits_beside(draft, visitor))
+
+
+def held_in(
+    draft: Draft, visits: Iterable[Visit], *, beside: BasketId | None = None
+) -> tuple[ProductId, ...]:
+    """Returns what somebody visibly holds in these visits, each product once.
+
+    What his telephone was seen to lift his card does not want, and the other way round.
+
+    Args:
+        draft: What is known.
+        visits: All that he is in: `visits_now`.
+        beside: A basket of which the caller knows more than is stored.
+    """
+    found: dict[ProductId, None] = {}
+    for visit in visits:
+        found |= dict.fromkeys(visit.in_hand)
+        for basket in baskets_of(draft, visit):
+            if basket.id != beside:
+                found |= dict.fromkeys(basket.products)
+    return tuple(found)
 
 
 def value_of(draft: Draft, moment: Moment) -> int | None:
@@ -69,14 +103,12 @@ def known_price(draft: Draft, product: ProductId) -> str | None:
 def _quantities(draft: Draft, moment: Moment) -> dict[ProductId, Decimal]:
     """Returns how much of each product lies in the baskets that a moment's goods are in."""
     baskets: dict[BasketId, Basket] = {}
+    for visit in visits_now(draft, moment.visitor):
+        baskets.update((each.id, each) for each in baskets_of(draft, visit))
+    # Last: of this one more may be known than is stored.
     named = None if moment.basket is None else draft.basket(moment.basket)
     if named is not None:
         baskets[named.id] = named
-    # A receipt is of its own basket alone.
-    if moment.visitor is not None and moment.visit is not None and moment.place.register is None:
-        visit = draft.visit_of(moment.visitor)
-        known = () if visit is None else baskets_of(draft, visit)
-        baskets.update((each.id, each) for each in known)
     found: dict[ProductId, Decimal] = {}
     for basket in baskets.values():
         for product, quantity in basket.quantities.items():

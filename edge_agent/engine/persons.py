@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from edge_agent.domain.basket import Basket
     from edge_agent.domain.ids import VisitorId
-    from edge_agent.domain.visitor import Visitor
+    from edge_agent.domain.visitor import Visit, Visitor
     from edge_agent.engine.draft import Draft
 
 
@@ -55,6 +55,18 @@ def carriers_of(draft: Draft, person: Visitor) -> tuple[Visitor, ...]:
     linked = sorted({link.of for link in draft.links_to(person.id) if link.is_claim})
     known = (each for each in map(draft.visitor, linked) if each is not None)
     return tuple(each for each in known if person_behind(draft, each) == person.id)
+
+
+def visits_beside(draft: Draft, visitor: Visitor) -> tuple[Visit, ...]:
+    """Returns the visits that somebody is in now under his other names: his card, a telephone."""
+    if not (visitor.links or visitor.is_identified):
+        return ()
+    person = draft.visitor(member_of(draft, visitor))
+    if person is None:
+        return ()
+    others = (each for each in (person, *carriers_of(draft, person)) if each.id != visitor.id)
+    visits = (draft.visit_of(each.id) for each in others)
+    return tuple(each for each in visits if each is not None and each.is_open)
 
 
 def circle_of(draft: Draft, visitors: Iterable[Visitor]) -> tuple[Visitor, ...]:

@@ -17,7 +17,7 @@ from edge_agent.domain.ids import ProductId, Pseudonym, RegisterId
 from edge_agent.domain.store import AtRegister
 from edge_agent.domain.time import SECOND_MS
 from edge_agent.domain.visitor import UNKNOWN_MEMBER, Mark, Subject
-from edge_agent.engine import deciding, persons, purchases
+from edge_agent.engine import deciding, goods, persons, purchases
 from edge_agent.identify.links import carrier_of, may_link
 from edge_agent.identify.pseudonyms import visitor_id_from
 from edge_agent.state import baskets
@@ -276,13 +276,15 @@ def _sold(draft: Draft, before: Basket | None, basket: Basket) -> None:
 
 def _offer(draft: Draft, arrival: Arrival, basket: Basket, *, item: ProductId) -> None:
     visit = None if basket.carrier is None else draft.visit_of(basket.carrier)
-    in_hand = visit.in_hand if visit is not None and visit.is_open else ()
+    # Who stood here alone as two baskets began carries both, as far as a store can know.
+    visits = goods.visits_now(draft, basket.carrier)
+    held = goods.held_in(draft, visits, beside=basket.id)
     moment = at_receipt(
         basket,
         cause=Cause(source=arrival.event.source, id=arrival.event.id),
         visit=visit,
         member=persons.spoken_to(draft, basket, place="receipt"),
-        in_basket=tuple(dict.fromkeys((*in_hand, *basket.products))),
+        in_basket=tuple(dict.fromkeys((*held, *basket.products))),
         item=item,
         policy=draft.context.policy,
     )

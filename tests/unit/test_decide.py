@@ -310,6 +310,30 @@ def test_a_receipt_offer_goes_to_the_till_of_the_basket() -> None:
     assert "b1" not in message.payload.decode()
 
 
+def test_a_receipt_offers_nothing_of_a_second_basket_of_the_same_hands() -> None:
+    """Who stood there alone as both began carries both."""
+    heard = world()
+    heard.take(entered("checkout"), till("basket.item_added", 1, product="d0", visitor=ref()))
+    heard.take(till("basket.opened", 2, basket="b2"))
+    found = heard.decisions(heard.take(till("basket.item_added", 3, product="d2", basket="b2")))
+    (decision,) = (each for each in found if each.moment.place.channel == "receipt")
+    assert decision.moment.in_basket == ("d0", "d2")
+
+
+@pytest.mark.parametrize(("source", "held"), [("kiosk-1", ("d0", "d1")), ("handheld-9", ())])
+def test_who_asks_by_card_is_offered_nothing_that_his_telephone_lifted(
+    source: str, held: tuple[str, ...]
+) -> None:
+    """Where others read, a number that is typed in tells nothing of what its owner carries."""
+    heard = world()
+    heard.take(*linked("profiling", "personal_recommendations"))
+    heard.take(lifted("d0", 3), till("basket.item_added", 4, product="d1"))
+    asked = heard.ask(request(source=source, visitor=ref("loyalty", CARD)))
+    (decision,) = heard.decisions(asked)
+    assert decision.moment.in_basket == held
+    assert not {*held} & {*chosen(decision)}
+
+
 def test_a_private_asker_gets_history_and_a_public_one_does_not() -> None:
     """Whoever types a number on a shared screen learns nothing of its owner."""
     profile = {

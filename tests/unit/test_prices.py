@@ -145,6 +145,15 @@ def test_what_is_in_hand_and_then_scanned_costs_once() -> None:
     assert (found["basket_value"], found["item_price"]) == (12_258, 129)
 
 
+def test_two_baskets_of_the_same_hands_cost_what_both_cost() -> None:
+    """Each counts its pieces, at whichever receipt is asked."""
+    heard = store()
+    heard.take(entered("checkout"), till("basket.opened", 1))
+    heard.take(added("d0", 3, seconds=2), till("basket.opened", 3, basket="b2"))
+    second = till("basket.item_added", 4, product="k1", quantity=2, basket="b2")
+    assert known(heard, heard.take(second))["basket_value"] == 387 + 600
+
+
 def test_a_request_counts_what_it_names_and_its_basket() -> None:
     """One piece of what it names alone; no moment of asking is about one item."""
     heard = store()
