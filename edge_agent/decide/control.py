@@ -11,8 +11,8 @@ group could have been said to him, and is kept with what carries him through the
 his track, his basket) for as long as that carrier's pseudonym lives, which for whoever is not
 identified is the day. So turning out to be somebody known changes no arm, a late event that
 divides or joins visits does not either, and a restart reads it again. Who then asks by his card is
-in the unit of his telephone that is in the store, as long as it is; it stays that one's, whose
-purchases are counted.
+in the unit of his telephone that is in the store, as long as it is, and whatever unit of another
+day he holds himself; it stays that one's, whose purchases are counted.
 
 An arm is chance, and says nothing of what is known of a person. So a public screen goes by his arm
 too: one visit in two arms of one campaign would measure neither.

@@ -176,20 +176,26 @@ def known_beside(draft: Draft, decision: Decision) -> Known:
 
 
 def lender_of(draft: Draft, moment: Moment) -> VisitorId | None:
-    """Returns whose unit a person is in who holds none: what carries him through the store now.
+    """Returns whose unit whoever asks is in for now: what carries him through the store.
 
-    So to ask by his card changes no arm of a visit that began before he was known. Of several it
-    is the one that came first. None where he holds a unit himself, or nothing of his is here.
+    So to ask by his card changes no arm of a visit that began before he was known, even where he
+    holds a unit of another day himself. Of several visits it is the one that began first. None
+    where that is his own, where nothing of his is here, or where he is what carries somebody.
     """
     person = draft.visitor(moment.counts_to)
-    if person is None or moment.visitor is None or draft.unit_of(moment.visitor) is not None:
+    if person is None or moment.visitor is None:
         return None
+    is_himself = moment.visitor == person.id
+    if not is_himself and draft.unit_of(moment.visitor) is not None:
+        return None
+    bodies = persons.carriers_of(draft, person)
     here = [
         (visit.started_at_ms, visit.visitor)
-        for visit in (draft.visit_of(each.id) for each in persons.carriers_of(draft, person))
+        for visit in (draft.visit_of(each.id) for each in (*bodies, person))
         if visit is not None and visit.is_open and draft.unit_of(visit.visitor) is not None
     ]
-    return min(here, default=(0, None))[1]
+    first = min(here, default=(0, None))[1]
+    return None if first == moment.visitor else first
 
 
 def _unit(draft: Draft, moment: Moment) -> UnitId:

@@ -165,20 +165,28 @@ visits = st.lists(
 )
 
 
-@given(visits)
+@given(story=visits, holds_another=st.booleans())
 def test_turning_out_to_be_somebody_known_changes_no_arm_of_a_visit(
-    story: list[tuple[Any, int]],
+    story: list[tuple[Any, int]], *, holds_another: bool
 ) -> None:
-    """Of one phone and one card, whichever asks: from the phone's first unit on it is that one."""
+    """Of one phone and one card, whichever asks: from the phone's first unit on it is that one.
+
+    So it is where the card holder has been in a unit of his own since another day.
+    """
     heard = world()
     heard.rules = RULES
-    heard.take(granted(-60), entered("dairy", 0), till("basket.opened", 1, visitor=ref()))
+    heard.take(granted(-60))
+    if holds_another:
+        heard.ask(request(visitor=ref("loyalty", CARD)), cause="before")
+    heard.take(entered("dairy", 0), till("basket.opened", 1, visitor=ref()))
     heard.take(scanned_card(2))
     phone, card = heard.visitor("ble", PHONES[0]), heard.visitor("loyalty", CARD)
     assert phone is not None
     assert card is not None
     first = heard.state.unit_of(phone.id)
     assert first is not None
+    own = heard.state.unit_of(card.id)
+    assert own != first if holds_another else own is None
     after_s = 2
     for happening, gap_s in story:
         after_s += gap_s
