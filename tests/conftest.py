@@ -12,11 +12,13 @@ from hypothesis import settings
 from tests.integration.broker import Broker, running_broker
 
 settings.register_profile("dev", max_examples=50, deadline=None)
-settings.register_profile("ci", max_examples=300, derandomize=True, deadline=None)
+# What `make test` asks for (tests/tools/lanes.py): a change fails by what it changed, not by the
+# luck of its draw. New examples are drawn by everybody's single runs, and by the soak.
+settings.register_profile("fixed", max_examples=50, derandomize=True, deadline=None)
 settings.register_profile("deep", max_examples=5000, deadline=None)
 
 SOAK = os.environ.get("EDGE_AGENT_SOAK") == "1"
-settings.load_profile("deep" if SOAK else "ci" if os.environ.get("CI") else "dev")
+settings.load_profile("deep" if SOAK else "dev")
 
 
 @pytest.fixture(scope="session")
