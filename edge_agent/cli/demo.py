@@ -218,8 +218,8 @@ def _perform(stage: Stage, console: Console) -> Outcome:
 def _stay(stage: Stage, console: Console) -> None:
     # Counters are on disk only when the agent has ended, so it has, for the report.
     stage.run_agent_again()
-    console.print(f"Still up: {stage.url} (Ctrl-C ends it)", highlight=False)
     with suppress(KeyboardInterrupt):
+        console.print(f"Still up: {stage.url} (Ctrl-C ends it)", highlight=False)
         threading.Event().wait()
 
 

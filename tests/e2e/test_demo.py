@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -13,7 +14,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
+from urllib.request import urlopen
 
 import pytest
 
@@ -24,6 +26,7 @@ COMMAND: Final = (sys.executable, "-P", "-m", "edge_agent", "demo", "--port", "0
 SMALL: Final = ("--baskets", "20", "--seed", "3")
 DEVICES: Final = frozenset({"ble", "wifi", "track", "basket"})
 SERVED: Final = frozenset({"screen", "receipt"})
+STILL_UP: Final = re.compile(r"Still up: (\S+) ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +226,32 @@ def test_sigterm_ends_everything_at_once(tmp_path: Path) -> None:
     assert processes_of_group(child.pid, naming=str(state)) == []
 
 
+def test_it_stays_up_after_its_report_until_it_is_interrupted(tmp_path: Path) -> None:
+    """With `--keep` pages and agent are there to look at once the day is told; Ctrl-C ends it."""
+    state, out, err = (tmp_path / name for name in ("state", "out", "err"))
+    options = ("--baskets", "3", "--speed", "max", "--json", "--keep", "--state", str(state))
+    with (
+        out.open("w") as to_out,
+        err.open("w") as to_err,
+        started(*options, out=to_out, err=to_err) as child,
+    ):
+        wait_for(
+            lambda: STILL_UP.search(err.read_text()) is not None,
+            "the demo says that it is still up",
+            deadline_s=DEADLINE_S,
+            while_true=lambda: child.poll() is None,
+        )
+        assert json.loads(out.read_text())["is_complete"] is True
+        url = STILL_UP.findall(err.read_text())[0]
+        with urlopen(url, timeout=DEADLINE_S) as page:  # noqa: S310 - the demo's own
+            assert (page.status, b"<html" in page.read()) == (200, True)
+        config = str(state / "agent.toml")
+        assert any(config in each for each in processes_of_group(child.pid, naming=config))
+        os.killpg(child.pid, signal.SIGINT)
+        assert child.wait(DEADLINE_S) == 0, err.read_text()
+    assert processes_of_group(child.pid, naming=str(state)) == []
+
+
 def test_used_state_folder_is_refused(demo: Demo) -> None:
     """The same day again in the same state would be nothing but repeats, so it is wrong use."""
     done = run(*SMALL, "--state", str(demo.state))
@@ -242,12 +271,14 @@ def test_taken_port_is_named_with_what_to_do(tmp_path: Path) -> None:
 
 
 @contextmanager
-def started(*options: str) -> Iterator[subprocess.Popen[str]]:
+def started(
+    *options: str, out: IO[str] | int = subprocess.PIPE, err: IO[str] | int = subprocess.PIPE
+) -> Iterator[subprocess.Popen[str]]:
     """The command in a process group of its own, as a terminal starts it."""
     child = subprocess.Popen(
         [*COMMAND, *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=out,
+        stderr=err,
         text=True,
         start_new_session=True,
     )
