@@ -226,6 +226,10 @@ class State(Protocol):
         """
         ...
 
+    def told_by(self, decision: DecisionId) -> tuple[VisitorId, ...]:
+        """Returns for whom something was decided, and to whom it counts; nobody once forgotten."""
+        ...
+
     def hq_campaigns(self) -> Mapping[CampaignId, str]:
         """Returns HQ's campaigns as sections of a policy; another mapping once one changes."""
         ...

@@ -239,6 +239,12 @@ class MemoryState:
         recent = (each for each in found if each.at_ms >= since_ms)
         return tuple(sorted(recent, key=lambda each: each.order))
 
+    def told_by(self, decision: DecisionId) -> tuple[VisitorId, ...]:
+        """Returns for whom something was decided, and to whom it counts."""
+        moments = (each.moment for each in self.decisions if each.id == decision)
+        people = ({each.visitor, each.counts_to} - {None} for each in moments)
+        return tuple(sorted(each for found in people for each in found if each is not None))
+
     def _with_outcomes(self, contact: Contact) -> Contact:
         for decision, kind, product in self.outcomes:
             if decision == contact.id and kind in {"shown", *ANSWERS}:

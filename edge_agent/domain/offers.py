@@ -4,6 +4,10 @@ A code is made from the decision that gave it, under a key of the store: nobody 
 a decision that is taken again gives the same. The store keeps a digest of it under the same key,
 so that whoever reads its database can redeem nothing. Who holds the code may redeem it: an offer
 knows to whom it was said, but not who he is at the till.
+
+Somebody may hold several codes of one offer: before the public nothing rests on what he holds from
+elsewhere, and he may have had one before it was known who he is. They are one offer: to take one
+takes them all. What he is given after that is another offer.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from edge_agent.domain.ids import BasketId, CampaignId, DecisionId, ProductId, V
 from edge_agent.domain.time import SECOND_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from edge_agent.domain.rules import Campaign
 
@@ -46,6 +50,7 @@ class Redemption:
 
     Attributes:
         by: The request or event that did it, as its source and a mark: the same again is the same.
+            Empty where another code of the offer was taken, or who used it was forgotten.
         basket: The basket that it went into; None where the till named none.
     """
 
@@ -122,18 +127,53 @@ def offer_from(
 
 
 def said_again(
-    known: Iterable[Offer], campaign: CampaignId, *, now_ms: int, key: bytes
+    known: Iterable[Offer],
+    campaign: CampaignId,
+    *,
+    now_ms: int,
+    key: bytes,
+    others: Collection[Offer] = (),
 ) -> GivenOffer | None:
-    """Returns the offer of a campaign that somebody holds and may still use; the last to end."""
+    """Returns the offer of a campaign that somebody holds and may still use; the last to end.
+
+    Args:
+        known: Those that may be said.
+        campaign: Of which.
+        now_ms: The present.
+        key: The store's, for codes of offers.
+        others: What else is his: with one of these an offer may be taken already.
+    """
     held = [
         each
         for each in known
-        if each.campaign == campaign and each.redeemed is None and each.valid_until_ms > now_ms
+        if each.campaign == campaign
+        and each.redeemed is None
+        and each.valid_until_ms > now_ms
+        and taken_with(each, others) is None
     ]
     for offer in sorted(held, key=lambda each: (-each.valid_until_ms, each.mark)):
         if offer.decision is not None:
             return GivenOffer(code=code_of(offer.decision, campaign, key=key), offer=offer)
     return None
+
+
+def taken_with(offer: Offer, others: Iterable[Offer]) -> Redemption | None:
+    """Returns the use of another code by which an offer was taken too; None where none was.
+
+    That is the first use of its campaign since it was given: until then both were open.
+
+    Args:
+        offer: One that was not used itself.
+        others: All that its person was given, under any name.
+    """
+    used = (
+        each.redeemed
+        for each in others
+        if each.campaign == offer.campaign and each.mark != offer.mark
+    )
+    since = (each for each in used if each is not None and each.at_ms > offer.given_at_ms)
+    first = min(since, key=lambda each: each.at_ms, default=None)
+    return None if first is None else Redemption(at_ms=first.at_ms, by="")
 
 
 def mark_of_code(code: str, *, key: bytes) -> str:

@@ -256,6 +256,12 @@ class Draft:
         noted |= {each.contact.id: each.contact for each in own if each.visitor in behind}
         return noted
 
+    def told_by(self, decision: DecisionId) -> tuple[VisitorId, ...]:
+        """Returns to whom a decision counts, as `contacts_with` says of contacts."""
+        people = self.state.told_by(decision)
+        taken = [each for each in people if any(self._was_another(one, each) for one in people)]
+        return tuple(each for each in people if each not in taken)
+
     def _was_another(self, whose: VisitorId | None, person: VisitorId) -> bool:
         """Returns whether somebody said that a visitor is not the person he was taken for."""
         visitor = self.visitor(whose)

@@ -99,6 +99,17 @@ class ContactBook:
                 self._index(visitor, contact)
         return known.since(since_ms)
 
+    def told_by(self, decision: DecisionId) -> tuple[VisitorId, ...]:
+        """Returns for whom something was decided, and to whom it counts, in ascending order."""
+        for each in self._decisions:
+            if each.id == decision:
+                return tuple(sorted(_people_of(each)))
+        row = self._db.execute(
+            "SELECT visitor, member FROM decision WHERE id = ?", (decision,)
+        ).fetchone()
+        people = () if row is None else (each for each in row if each is not None)
+        return tuple(sorted({VisitorId(each) for each in people}))
+
     # --- what a batch adds --------------------------------------------------------------------
 
     def note_decision(self, decision: Decision) -> None:

@@ -443,6 +443,10 @@ class StateStore:
         """Returns what was said to a visitor from an instant on over all channels."""
         return self._contacts.of(visitor, since_ms=since_ms)
 
+    def told_by(self, decision: DecisionId) -> tuple[VisitorId, ...]:
+        """Returns for whom something was decided, and to whom it counts; nobody once forgotten."""
+        return self._contacts.told_by(decision)
+
     def hq_campaigns(self) -> Mapping[CampaignId, str]:
         """Returns HQ's campaigns as sections of a policy; another mapping once one changes."""
         return self._hq_campaigns

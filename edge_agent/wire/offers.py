@@ -20,6 +20,9 @@ class OfferRequest(Message):
     hears `good`, and so does the same `id` of the same `source` again, so that a till repeats
     until it has its answer. The answer goes to the request's response topic, with its correlation
     data: to `store/{store}/reply/{source}` or below. It needs no HQ.
+
+    Somebody may hold several codes of an offer, of a screen and of a receipt, say. They are one
+    offer: when one of them is taken, the others are `used`.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION

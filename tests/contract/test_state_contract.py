@@ -545,6 +545,21 @@ def test_an_offer_is_redeemed_once_and_stays_so(heard: World, kind: str) -> None
     assert heard.state.offer("m2") is None
 
 
+def test_a_decision_leads_to_whom_it_counts_to(heard: World, kind: str) -> None:
+    """Within a batch and after a start: its visitor, and the card holder of his basket."""
+    heard.take(granted(0), till("basket.opened", 1, basket="b1"), scanned_card(2, basket="b1"))
+    found = heard.take(till("basket.item_added", 3, product="d0", basket="b1"))
+    decision = heard.decisions(found)[-1]
+    card = heard.visitor("loyalty", CARD)
+    assert card is not None
+    assert decision.moment.visitor not in {None, card.id}
+    people = tuple(sorted((decision.moment.visitor, card.id)))
+    assert heard.state.told_by(decision.id) == people
+    settled(heard, kind)
+    assert heard.state.told_by(decision.id) == people
+    assert heard.state.told_by(DecisionId("d-0")) == ()
+
+
 def test_what_was_tried_is_counted_until_the_day_before(heard: World, kind: str) -> None:
     """Showings in the first place, each answered once at most, and nothing of the day itself."""
     heard.rules = Rules(version="r1", digest="d1", exploration=Exploration(share=0.5))

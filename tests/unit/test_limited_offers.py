@@ -123,16 +123,119 @@ def test_a_code_of_another_basket_is_told_to_nobody_who_only_names_one() -> None
     assert said(heard, heard.ask(request(zone="dairy", basket="b1"), cause="b1")) == [code]
 
 
-def test_before_the_public_no_code_of_elsewhere_is_told_or_withheld() -> None:
-    """What he holds from before is nobody else's business: a screen says what it says to all."""
-    heard = private_shop()
+def on_both(heard: World) -> tuple[str, str]:
+    """Returns the code of a card holder's first basket, and that which a public screen says."""
     heard.layout = world().layout
     (code,) = at_basket(heard, 1)
-    heard.take(till("basket.opened", 200, basket="b2", visitor=ref()))
-    heard.take(scanned_card(201, basket="b2"))
-    heard.tick(at(210))
+    is_his(heard, 200)
     on_screen, _ = given(heard, entered("dairy", 210))
+    return code, on_screen
+
+
+def is_his(heard: World, seconds: float) -> None:
+    """Has the telephone turn out to be the card holder's."""
+    heard.tick(at(seconds))
+    heard.take(till("basket.opened", seconds, basket="b2", visitor=ref()))
+    heard.take(scanned_card(seconds + 1, basket="b2"))
+    heard.tick(at(seconds + 10))
+
+
+def apart() -> tuple[World, list[str]]:
+    """Returns a store, and the codes of a telephone and of a card that nobody knows together."""
+    heard = private_shop()
+    phone, _ = given(heard, entered("dairy", 10))
+    heard.tick(at(20))
+    (card,) = by_card(heard)
+    assert phone != card
+    return heard, [phone, card]
+
+
+def test_before_the_public_no_code_of_elsewhere_is_told_or_withheld() -> None:
+    """What he holds from before is nobody else's business: a screen says what it says to all."""
+    code, on_screen = on_both(private_shop())
     assert on_screen != code
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_code_of_elsewhere_and_the_one_of_a_public_screen_are_one_offer(first: int) -> None:
+    """Whichever is taken first, the other is used with it, and stays so; it is counted once."""
+    heard = private_shop()
+    codes = on_both(heard)
+    heard.pass_s(60)
+    assert [asked(heard, each, "check", id="c").outcome for each in codes] == ["good", "good"]
+    assert asked(heard, codes[first], id="r1").outcome == "good"
+    for action in ("check", "redeem", "redeem"):
+        assert asked(heard, codes[1 - first], action, id="r1").outcome == "used"
+    assert asked(heard, codes[first], id="r1").outcome == "good"
+    assert heard.state.campaign_uses(CAMPAIGN.id).redeemed == 1
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("is_known_before", [True, False])
+def test_codes_of_two_who_turn_out_to_be_one_are_one_offer(
+    first: int, *, is_known_before: bool
+) -> None:
+    """Were it known only after one of them was taken; neither is told again then."""
+    heard, codes = apart()
+    if is_known_before:
+        is_his(heard, 30)
+    heard.tick(at(60))
+    assert asked(heard, codes[first], id="r1").outcome == "good"
+    if not is_known_before:
+        is_his(heard, 70)
+    assert by_card(heard)[0] not in codes
+    assert asked(heard, codes[1 - first], "check", id="c1").outcome == "used"
+    assert asked(heard, codes[1 - first], id="r2").outcome == "used"
+    assert heard.state.campaign_uses(CAMPAIGN.id).redeemed == 1
+
+
+def test_codes_of_two_whom_nothing_makes_one_are_two_offers() -> None:
+    """A telephone and a card that were never seen together; nor does one with two cards join."""
+    heard, codes = apart()
+    assert [asked(heard, each, id=each).outcome for each in codes] == ["good", "good"]
+    heard, codes = apart()
+    is_his(heard, 30)
+    heard.take(granted(40, card="6400000009012"))
+    heard.take(scanned_card(41, basket="b2", card="6400000009012"))
+    heard.tick(at(60))
+    assert [asked(heard, each, id=each).outcome for each in codes] == ["good", "good"]
+
+
+def test_what_he_is_given_after_he_used_one_is_another_offer() -> None:
+    """Good once, like the first; the first's other code stays used."""
+    heard = private_shop()
+    codes = on_both(heard)
+    assert asked(heard, codes[0], id="r1").outcome == "good"
+    heard.pass_s(120)
+    (third,) = by_card(heard)
+    assert third not in codes
+    answers = [asked(heard, each, id="r2").outcome for each in (*codes, third)]
+    assert answers == ["used", "used", "good"]
+
+
+def test_a_code_that_was_over_when_the_other_was_used_is_over() -> None:
+    """Nobody took it."""
+    heard, codes = apart()
+    is_his(heard, 30)
+    heard.now_ms = at(10 + DAY_S)
+    assert asked(heard, codes[1], id="r1").outcome == "good"
+    assert asked(heard, codes[0], id="r2").outcome == "expired"
+
+
+@pytest.mark.parametrize("is_known_before", [True, False])
+def test_a_till_that_only_tells_of_both_codes_used_the_offer_once(
+    *, is_known_before: bool
+) -> None:
+    """What it gave is given; the second use is counted as such."""
+    heard, codes = apart()
+    if is_known_before:
+        is_his(heard, 30)
+    heard.take(redeemed(codes[0], 60, basket="b7"))
+    if not is_known_before:
+        is_his(heard, 70)
+    heard.take(redeemed(codes[1], 90, basket="b7"), redeemed(codes[1], 91, basket="b7"))
+    assert counted(heard).count("offer_redeemed_again") == 2
+    assert heard.state.campaign_uses(CAMPAIGN.id).redeemed == 1
 
 
 def test_a_telephone_that_two_cards_may_be_of_is_told_neithers_code() -> None:
