@@ -33,7 +33,7 @@ from edge_agent.replay.stream import Publication
 from edge_agent.shell import logs
 from edge_agent.shell.clock import SystemClock
 from edge_agent.shell.embedded_broker import EmbeddedBroker
-from edge_agent.shell.mqtt_client import LinkSettings, MqttLink, connect_or_raise
+from edge_agent.shell.mqtt_client import LinkSettings
 from edge_agent.shell.signing import DEMO_KEY_ID, demo_private_key, sign_command
 from edge_agent.web.server import ScreensServer
 from edge_agent.wire import topics
@@ -179,7 +179,6 @@ class Stage:
 
     def run_agent_again(self) -> None:
         """Starts the agent anew on the state that it left."""
-        self._forget_session()
         self._start_agent()
 
     def start(self) -> None:
@@ -225,20 +224,6 @@ class Stage:
         process = AgentProcess(config=self._folder.config, log=self._folder.agent_log)
         self._agent = self._stack.enter_context(process)
         self._wait(lambda: onlooker.is_agent_online, within_s=START_S, what="the agent's start")
-
-    def _forget_session(self) -> None:
-        """Has the store's broker forget what it keeps for the agent, which has ended.
-
-        What counts is on the agent's disk; what is kept are its own messages, which the embedded
-        broker sends back to it. With 100 of them unacknowledged that broker answers nothing, a
-        subscription neither, and the agent's link acknowledges nothing before its subscription
-        is answered: each would wait for the other.
-        """
-        settings = self._settings(self._store_broker, "agent")
-        settings = replace(settings, client_id=f"edge-agent-{self._store}")
-        link = MqttLink(settings)
-        connect_or_raise(link, settings, timeout_s=CONNECT_S)
-        link.stop()
 
     def _make_pages(self) -> ScreensServer:
         options, layout = self._options, self._replay.layout

@@ -183,7 +183,10 @@ class MqttLink:
         self._asked: dict[int, tuple[Subscription, ...]] = {}
         self._granting: dict[int, threading.Event] = {}
         self._connected = threading.Event()
+        self._is_let_in = False
         self._stopping = threading.Event()
+        # Whoever stops the link has waited long enough for what the broker does not answer.
+        self._is_given_up = False
         self._paused = False
         self._woken = False
         self._attempts = 0
@@ -208,11 +211,22 @@ class MqttLink:
         self._thread.start()
 
     def stop(self, *, timeout_s: float = 5.0) -> None:
-        """Sends what is queued, disconnects and ends the thread."""
+        """Sends what is queued, disconnects and ends the thread.
+
+        Args:
+            timeout_s: How long the broker has to acknowledge what it was sent. What it did not
+                acknowledge by then is given up.
+        """
         self._stopping.set()
         self._wake()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
+            self._is_given_up = True
+            self._wake()
+            self._thread.join(4 * SELECT_TIMEOUT_S)
+        if self._thread.is_alive():
+            # It hangs in a call of the system's, and would turn again on what is closed here.
+            return
         self._wake_reader.close()
         self._wake_writer.close()
 
@@ -355,7 +369,7 @@ class MqttLink:
 
     def _serve(self) -> None:
         deadline = time.monotonic() + CONNACK_TIMEOUT_S
-        while not (self._stopping.is_set() and self._is_drained()):
+        while not (self._stopping.is_set() and (self._is_given_up or self._is_drained())):
             self._note_turn(within_s=TURN_WITHIN_S)
             sock = self._client.socket()
             if sock is None:
@@ -396,6 +410,8 @@ class MqttLink:
             ok = self._read()
         if self._connected.is_set():
             self._carry_out_commands()
+        elif self._is_let_in:
+            self._acknowledge_alone()
         if ok and (writable or self._client.want_write()):
             ok = self._client.loop_write() == paho.MQTT_ERR_SUCCESS
         if not may_read:
@@ -412,7 +428,7 @@ class MqttLink:
                 return True
 
     def _carry_out_commands(self) -> None:
-        client, commands = self._client, self._commands
+        commands = self._commands
         for _ in range(COMMANDS_PER_TURN):
             if not commands:
                 return
@@ -422,10 +438,24 @@ class MqttLink:
             elif isinstance(command, _Change):
                 self._change(command)
             else:
-                generation = self._generation
-                for delivery in command:
-                    if delivery.generation == generation:
-                        client.ack(delivery.mid, delivery.qos)
+                self._acknowledge(command)
+
+    def _acknowledge(self, deliveries: Iterable[Incoming]) -> None:
+        generation = self._generation
+        for each in deliveries:
+            if each.generation == generation:
+                self._client.ack(each.mid, each.qos)
+
+    def _acknowledge_alone(self) -> None:
+        """Acknowledges what a kept session delivers before the subscriptions are answered.
+
+        A broker that has sent as much as may be unacknowledged may owe that answer until then.
+        """
+        # In place: other threads append, and look for what they want to take back.
+        for n, command in enumerate(tuple(self._commands)):
+            if not isinstance(command, _Outgoing | _Change):
+                self._acknowledge(command)
+                self._commands[n] = ()
 
     def _send(self, message: _Outgoing) -> None:
         if message.is_unsent:
@@ -458,6 +488,7 @@ class MqttLink:
     def _drop_connection(self) -> None:
         was_connected = self._connected.is_set()
         self._connected.clear()
+        self._is_let_in = False
         if was_connected and self._stopping.is_set():
             self._client.disconnect()
             self._client.loop_write()
@@ -527,6 +558,7 @@ class MqttLink:
         self.broker_packet_bytes = getattr(properties, "MaximumPacketSize", None)
         if self._left:
             client.unsubscribe(sorted(self._left))
+        self._is_let_in = True
         self._asked.clear()
         self._subscribe_mid = self._subscribe(self._subscriptions)
         if self._subscribe_mid is None:

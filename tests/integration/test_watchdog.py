@@ -17,6 +17,7 @@ from edge_agent.bridge import settings as bridge_settings
 from edge_agent.bridge.service import Bridge
 from edge_agent.shell import mqtt_client
 from tests.integration.broker import LOOPBACK, Broker, free_port
+from tests.integration.packets import packet_from
 from tests.integration.running_agent import DEADLINE_S, STORE, wait_for
 
 pytestmark = pytest.mark.broker
@@ -140,24 +141,13 @@ class SlowBroker:
 
     def _serve(self, connection: socket.socket) -> None:
         with suppress(OSError, ValueError), connection.makefile("rb") as stream:
-            _packet(stream)
+            packet_from(stream)
             connection.sendall(CONNACK)
-            while (packet := _packet(stream))[0] != SUBSCRIBE:
+            while (packet := packet_from(stream))[0] != SUBSCRIBE:
                 pass
             self._may_grant.wait(DEADLINE_S)
             # The packet's own number, no properties, one filter granted.
             connection.sendall(b"\x90\x04" + packet[1:3] + bytes(2))
-
-
-def _packet(stream: Any) -> bytes:
-    """Returns a packet's first byte, and what follows its length."""
-    kind, length, shift = stream.read(1), 0, 0
-    while True:
-        (byte,) = stream.read(1)
-        length |= (byte & 0x7F) << shift
-        shift += 7
-        if not byte & 0x80:
-            return bytes(kind + stream.read(length))
 
 
 @contextmanager
