@@ -412,8 +412,8 @@ def test_restricted_data_is_held_and_not_used(chain: Chain) -> None:
     profile = "SELECT profile FROM visitor WHERE profile LIKE ?"
     before = chain.rows(profile, f"%{HANDLE}%")
     assert answered(chain.agent, "restrict", typed=CARD)["outcome"] == "restricted"
+    wait_for(lambda: chain.till.documents(DAIRY)[-1]["cause"]["source"] == "operator")
     shown = len(chain.till.heard(DAIRY))
-    assert chain.till.documents(DAIRY)[-1]["cause"]["source"] == "operator"
     n_sent = chain.count("SELECT count(*) FROM customer_sent")
     chain.shop(card=CARD, phone=PHONE, basket="31198570045")
     assert len(chain.till.heard(DAIRY)) == shown
