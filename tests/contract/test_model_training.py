@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+import models
 from edge_agent.shell.bundles import load_bundle, pack
 from edge_agent.shell.onnx_scorer import open_session
 from edge_agent.state.features import FEATURES, FINALISTS, Description
@@ -286,3 +287,24 @@ def test_a_bundle_that_is_not_there_is_named(tmp_path: Path) -> None:
     )
     told = f"{tmp_path / 'manifest.json'} is no file that can be read: see models/README.md\n"
     assert (done.returncode, done.stderr) == (1, told)
+
+
+@pytest.mark.parametrize("command", ["train", "rank", "evaluate", "engines", "offers"])
+def test_a_library_that_is_not_installed_is_named_with_what_installs_it(
+    tmp_path: Path, command: str
+) -> None:
+    """The agent's own environment has none of those that train."""
+    for each in ("numpy", "lightgbm", "ibis"):
+        raised = f"raise ModuleNotFoundError(name={each!r})\n"
+        (tmp_path / f"{each}.py").write_text(raised)
+    done = subprocess.run(
+        [sys.executable, "-m", f"models.{command}", "--help"],
+        env={"PYTHONPATH": f"{tmp_path}:{Path(models.__file__).parents[1]}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    missing, _, advice = done.stderr.partition(" ")
+    assert missing in {"numpy", "lightgbm", "ibis"}
+    assert advice.startswith("is not installed here: run `make train-env`")
+    assert done.stderr.count("\n") == done.returncode == 1
