@@ -20,8 +20,10 @@ from tests.tools import lanes
 ROOT: Final = Path(__file__).parents[2]
 BOTH: Final = """
 import sys
+from tests.tools import lanes
 from tests.tools.lanes import Part, main
 
+lanes.ASKED_EVERY_S = 1.0
 parts = Part("road", 0, (sys.argv[1],)), Part("laws", 10, (sys.argv[2],))
 sys.exit(main(["-q", "-c", "/dev/null", "--rootdir", "/", "-p", "no:cacheprovider"], parts))
 """
@@ -108,4 +110,24 @@ def test_a_run_that_is_stopped_stops_both_lanes(tmp_path: Path, *, by_terminal: 
             run.terminate()
         output, _ = run.communicate(timeout=60)
     assert run.returncode == 2
+    assert output.splitlines()[-1].endswith("road ended with 2; laws ended with 2")
+
+
+SWALLOWS: Final = """
+import contextlib, pathlib, signal
+
+def test_it():
+    pathlib.Path(__file__).with_suffix(".reached").touch()
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.pause()
+    signal.pause()
+"""
+
+
+def test_a_lane_that_missed_its_end_is_asked_again(tmp_path: Path) -> None:
+    """A signal that arrives where an error goes nowhere leaves no lane running for hours."""
+    with started(tmp_path, WAITS, SWALLOWS) as run:
+        wait_for(lambda: len(list(tmp_path.glob("*.reached"))) == 2, what="both lanes at work")
+        run.terminate()
+        output, _ = run.communicate(timeout=60)
     assert output.splitlines()[-1].endswith("road ended with 2; laws ended with 2")

@@ -49,6 +49,8 @@ FIXED: Final = "--hypothesis-profile=fixed"
 FULL: Final = (Part("road", 0, (*_ROAD, *_DAYS)), Part("laws", 10, _LAWS))
 """At full size the laws take a processor for hours: they step back for what is timed."""
 
+ASKED_EVERY_S: Final = 20.0
+"""More than a test takes to end what it started; asked again, pytest ends without that."""
 _LAST_LINE: Final = re.compile(r" in \d+\.\d+s")
 _COUNT: Final = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|xpassed)")
 
@@ -69,16 +71,25 @@ class Lane:
         )
         self.counts: Counter[str] = Counter()
         """How many tests passed, failed and so on, by pytest's own words at its end."""
+        self._is_stopped = False
         self._reader = threading.Thread(target=self._tell)
         self._reader.start()
 
     def ended(self) -> int:
         """Waits for the end; returns pytest's exit code."""
-        self._reader.join()
+        while self._reader.is_alive():
+            self._reader.join(ASKED_EVERY_S)
+            if self._is_stopped and self._reader.is_alive():
+                self._process.send_signal(signal.SIGINT)
         return self._process.wait()
 
     def stop(self) -> None:
-        """Lets pytest end as at Ctrl-C, with what its tests started."""
+        """Lets pytest end as at Ctrl-C, with what its tests started.
+
+        It is asked again until it does: a signal that arrives within a finalizer or a callback of
+        the collector's is told of there and goes nowhere.
+        """
+        self._is_stopped = True
         self._process.send_signal(signal.SIGINT)
 
     def _tell(self) -> None:
