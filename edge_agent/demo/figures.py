@@ -113,6 +113,12 @@ def n_waiting_for_hq(database: Path) -> int:
         return _number(connection, "SELECT count(*) FROM outbox WHERE link = 'hq'")
 
 
+def agent_now_ms(database: Path) -> int:
+    """Returns up to which instant the agent's work is on disk, in its replay's time."""
+    with closing(open_for_reading(database)) as connection:
+        return _number(connection, "SELECT ifnull(max(value), 0) FROM meta WHERE key = 'now_ms'")
+
+
 def n_on_screens(database: Path) -> int:
     """Returns how many recommendations were made for screens, the store's defaults included."""
     sql = "SELECT count(*) FROM decision WHERE channel = 'screen' AND level != 'silence'"

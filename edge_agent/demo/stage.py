@@ -22,6 +22,7 @@ from edge_agent.demo import figures
 from edge_agent.demo.agent_process import AgentProcess
 from edge_agent.demo.onlooker import Onlooker
 from edge_agent.demo.settings import DemoOptions, StateFolder, agent_toml
+from edge_agent.domain.time import ms_from_datetime
 from edge_agent.errors import BrokerError, EdgeAgentError
 from edge_agent.hq.receiver import HqReceiver
 from edge_agent.hq.store import opened_store
@@ -125,6 +126,7 @@ class Stage:
         self._stack = ExitStack()
         self._stopping = threading.Event()
         self._last: Publication | None = None
+        self._last_tick: Publication | None = None
         # Reports of the door counter whose receipt has not come, oldest first.
         self._unconfirmed: deque[Publication] = deque()
         self._n_repeats = 0
@@ -258,6 +260,7 @@ class Stage:
         """
         source, event = message.source, message.id
         if source is None or event is None:
+            self._last_tick = message
             return
         self._last = message
         if source in {CONSENT_DESK, DOOR_COUNTER} and not message.is_duplicate:
@@ -341,6 +344,9 @@ class Stage:
         last = self._last
         if last is None:
             return
+        # Each copy of the last event is answered: while an earlier one may be, it is not asked.
+        self._wait_for_clock()
+        self._let_the_agent_follow(ahead=0, is_last=True)
         message = replace(last, payload=_asking(last.payload))
         self._unconfirmed.clear()
         self._onlooker.forget_receipt(_name(message))
@@ -349,6 +355,16 @@ class Stage:
         self._publisher.flush()
         self._n_repeats += 1
         self._let_the_agent_follow(ahead=0, is_last=True)
+
+    def _wait_for_clock(self) -> None:
+        if self._last_tick is None:
+            return
+        database, now_ms = self._folder.agent_database, ms_from_datetime(self._last_tick.at)
+        self._wait(
+            lambda: figures.agent_now_ms(database) >= now_ms,
+            within_s=CATCH_UP_S,
+            what="the agent to reach the end of the day",
+        )
 
     def _wait_for_hq(self) -> None:
         database = self._folder.agent_database
