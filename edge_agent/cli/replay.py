@@ -254,8 +254,14 @@ def _run(
     with console.status("reading the data set"):
         prepared = playing.prepare(options)
     stop = threading.Event()
+
+    def end(*_: object) -> None:
+        # At any instant, be its thread just starting; a second Ctrl-C waits for nothing.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        stop.set()
+
     # A shell starts what it runs in the background with Ctrl-C ignored; a replay always heeds it.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, end)
     with BrokerPublisher(store_link) as publisher, _bar(console) as (bar, task):
 
         def show(progress: playing.Progress) -> None:
@@ -281,11 +287,7 @@ def _run(
                 stop=stop,
                 watch=watch,
             )
-            try:
-                return running.result(), prepared
-            except KeyboardInterrupt:
-                stop.set()
-                return running.result(), prepared
+            return running.result(), prepared
 
 
 def _begin_identifiers(path: Path) -> None:

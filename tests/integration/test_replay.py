@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import time
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any, Final
 
 import pytest
 
+from edge_agent.cli import replay
 from edge_agent.replay.play import ReplayOptions, prepare
 from edge_agent.replay.publisher import BrokerPublisher
 from edge_agent.shell.mqtt_client import Incoming, LinkSettings, MqttLink, Subscription
@@ -155,6 +158,27 @@ def test_interrupted_replay_ends_in_order_and_says_so(broker: Broker) -> None:
     assert process.returncode == 1, err
     assert answer["is_complete"] is False
     assert len(listener.messages) == answer["ticks"] + answer["events"]["published"]
+
+
+def test_an_interrupt_while_it_is_just_starting_ends_it_too(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes before anybody waits for the thread that plays, which plays already."""
+    submit = ThreadPoolExecutor.submit
+
+    def interrupted(pool: ThreadPoolExecutor, *given: Any, **named: Any) -> Any:
+        running = submit(pool, *given, **named)
+        os.kill(os.getpid(), signal.SIGINT)
+        return running
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupted)
+    settings = LinkSettings(host=broker.host, port=broker.port, client_id="short")
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        played, _ = replay._run(ReplayOptions(speed=60, baskets=1), settings, None, None)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert not played.is_complete
 
 
 @pytest.mark.parametrize(
