@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.decide.calls import is_queue_over, queue_told
 from edge_agent.decide.pressure import is_cooling_down
-from edge_agent.domain.calls import COMPLAINT, HELP_REQUESTED, LIFT_RETURN, LONG_DWELL, LONG_QUEUE
+from edge_agent.domain.calls import (
+    COMPLAINT,
+    HELP_REQUESTED,
+    LIFT_RETURN,
+    LONG_DWELL,
+    LONG_QUEUE,
+    alert_key,
+)
 from edge_agent.domain.decisions import Cause, Moment, Place
 from edge_agent.domain.effects import Count, Publish, ScheduleWake
 from edge_agent.domain.ids import ZoneId
@@ -129,6 +136,11 @@ def _tell_of_queue(draft: Draft, zone: Zone, length: int, cause: Cause) -> None:
         return
     concern = calls.concern_of(draft, zone, queue_length=length)
     moment = Moment(kind=LONG_QUEUE, cause=cause, place=_place(zone), limit=0, concern=concern)
+    if draft.state.has_alerted(alert_key(moment)):
+        # Told, over, and long again, all in the instant of a second start: that is another call.
+        due_ms = draft.context.now_ms + SECOND_MS
+        draft.add(ScheduleWake(due_ms=due_ms, kind=LONG_QUEUE, key=zone.id))
+        return
     call_staff(draft, moment, zone)
 
 

@@ -18,6 +18,7 @@ from edge_agent.replay.again import Knowledge, record_again
 from edge_agent.wire.staff import StaffAlert, StaffFeedback
 from tests.factories import (
     CARD,
+    T0,
     complained,
     entered,
     event,
@@ -220,6 +221,27 @@ def test_a_queue_that_cooled_down_is_told_when_it_may_be(*, is_restarted: bool) 
         assert said(heard, heard.restart()) == []
     found = heard.pass_s(heard.policy.alert_cooldown_s)
     assert said(heard, found) == [("floor", "open")]
+
+
+def test_two_starts_within_an_instant_open_no_call_anew() -> None:
+    """A queue that was told, over and long again before the clock moved is told a second later."""
+    heard = store(team("floor"), lifts=1, queue=2, alert_cooldown_s=0, visit_timeout_s=900)
+    heard.take(entered("checkout", 0), *put_back(0, zone="checkout"), queued(2, 1))
+    assert said(heard, heard.pass_s(400)) == [("floor", "closed")]
+    assert said(heard, heard.restart()) == [("floor", "open")]
+    seconds = (heard.now_ms - T0) / 1_000
+    heard.take(queued(0, seconds))
+    other = "AA:00:00:00:00:00"
+    heard.take(
+        entered("checkout", seconds, who=other),
+        presence("item.lifted", seconds, who=other, product="d1", zone="checkout"),
+        presence("item.returned", seconds, who=other, product="d1", zone="checkout"),
+        queued(2, seconds),
+        sale(seconds, "d1", visitor=ref("ble", other)),
+    )
+    assert said(heard, heard.restart()) == []
+    assert said(heard, heard.pass_s(1)) == [("floor", "open")]
+    assert len(heard.memory.calls) == 4
 
 
 def test_a_queue_of_long_ago_calls_nobody_after_a_restart() -> None:
