@@ -436,7 +436,8 @@ def line_of(text: str, place: tuple[int | str, ...]) -> int:
     names = [str(step) for step in place]
     table: list[str] = []
     best, best_depth = 1, 0
-    for number, line in enumerate(text.splitlines(), start=1):
+    # As TOML counts them: other characters end a line for Python alone.
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
         header = _TABLE_LINE.match(line)
         if header is not None:
             table = [part.strip().strip("\"'") for part in header[1].split(".")]

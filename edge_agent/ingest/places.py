@@ -63,7 +63,8 @@ def line_of(text: str, place: Place) -> int:
     table: Place = ()
     counts: dict[Place, int] = {}
     key: Place = ()
-    for number, line in enumerate(text.splitlines(), 1):
+    # As TOML counts them: other characters end a line for Python alone.
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
         header = _HEADER.match(line)
         if header is not None:
             table = _table(header[2], counts, is_array=header[1] == "[[")

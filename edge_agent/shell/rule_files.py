@@ -165,7 +165,8 @@ def _document(text: str, name: str) -> dict[str, Any]:
     except ValueError as error:
         said = str(error)
         found = _LINE.search(said)
-        last = str(max(1, len(text.splitlines())))
+        # As TOML counts lines: other characters end one for Python alone.
+        last = str(text.removesuffix("\n").count("\n") + 1)
         line, column = (found[1], f"column {found[2]}: ") if found else (last, "")
         reason = _LINE.sub("", said).removesuffix(_AT_END)
         what = f"{name}:{line}: no TOML: {column}{reason}{_of_quotes(text, int(line))}"
@@ -223,7 +224,7 @@ def _named(place: Place) -> Place:
 def _told(problem: Problem, text: str, name: str) -> str:
     line, where = line_of(text, problem.place), ""
     if problem.said:
-        line, where = _within_text(problem, text.splitlines(), line)
+        line, where = _within_text(problem, text.split("\n"), line)
     dotted = ".".join(map(str, problem.place))
     return f"{name}:{line}: {dotted}: {where}{problem.message}"
 

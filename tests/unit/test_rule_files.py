@@ -245,6 +245,8 @@ def test_times_are_days_the_stores_own_or_instants(
         ("[x", "2: no TOML: Expected ']' at the end of a table declaration"),
         ("a = [1,\n2", "3: no TOML: Unclosed array"),
         ("a = 1\na = 2\n", "3: no TOML: column 6: Cannot overwrite a value"),
+        ("a = '\x85\x1e", '2: no TOML: Expected "\'"'),
+        ("# \x85 \u2028\n[caps]\nper_visitor_day = -1", "4: caps.per_visitor_day"),
         ("a = " + "9" * 5_000, "2: no TOML: Exceeds the limit"),
         ("a = " + "[" * 5_000, "1: is nested too deeply; write tables under headers"),
     ],
