@@ -23,20 +23,22 @@ import sys
 from tests.tools import lanes
 from tests.tools.lanes import Part, main
 
-lanes.ASKED_EVERY_S = 1.0
+lanes.ASKED_EVERY_S = float(sys.argv[3])
 parts = Part("road", 0, (sys.argv[1],)), Part("laws", 10, (sys.argv[2],))
 sys.exit(main(["-q", "-c", "/dev/null", "--rootdir", "/", "-p", "no:cacheprovider"], parts))
 """
 
 
 @contextmanager
-def started(folder: Path, road: str, laws: str) -> Iterator[subprocess.Popen[str]]:
+def started(
+    folder: Path, road: str, laws: str, *, asked_every_s: float = 60
+) -> Iterator[subprocess.Popen[str]]:
     """A run of two lanes of one file each, that is killed if it does not end."""
     files = {"test_of_the_road.py": road, "test_of_the_laws.py": laws}
     for name, text in files.items():
         (folder / name).write_text(text)
     with subprocess.Popen(
-        [sys.executable, "-c", BOTH, *(str(folder / name) for name in files)],
+        [sys.executable, "-c", BOTH, *(str(folder / name) for name in files), str(asked_every_s)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         stdout=subprocess.PIPE,
@@ -126,8 +128,9 @@ def test_it():
 
 def test_a_lane_that_missed_its_end_is_asked_again(tmp_path: Path) -> None:
     """A signal that arrives where an error goes nowhere leaves no lane running for hours."""
-    with started(tmp_path, WAITS, SWALLOWS) as run:
-        wait_for(lambda: len(list(tmp_path.glob("*.reached"))) == 2, what="both lanes at work")
+    with started(tmp_path, PASSES, SWALLOWS, asked_every_s=5) as run:
+        wait_for(lambda: list(tmp_path.glob("*.reached")), what="the lane at work")
         run.terminate()
         output, _ = run.communicate(timeout=60)
-    assert output.splitlines()[-1].endswith("road ended with 2; laws ended with 2")
+    # On a busy machine it is asked once more while it ends, and pytest tells no code of its own.
+    assert output.splitlines()[-1].endswith(("; laws ended with 2", "; laws ended with -2"))
