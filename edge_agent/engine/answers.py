@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_agent.decide.eligibility import may_use_history
 from edge_agent.domain.decisions import Moment, Place
 from edge_agent.domain.effects import Publish
 from edge_agent.domain.ids import BasketId, ProductId, SourceId, ZoneId
@@ -56,11 +55,8 @@ def _moment(draft: Draft, asked: Asked) -> Moment:
     place = _place(draft, asked)
     held = [ProductId(product) for product in request.products]
     if visitor is not None:
-        visits = goods.visits_now(draft, visitor.id)
-        # Whoever types a number where others read learns nothing of what its owner carries.
-        alone = may_use_history(place.audience)
-        own = (each for each in visits if alone or each.visitor == visitor.id)
-        held.extend(goods.held_in(draft, own))
+        visits = goods.visits_now(draft, visitor.id, audience=place.audience)
+        held.extend(goods.held_in(draft, visits))
     if basket is not None:
         held.extend(basket.products)
     return Moment(

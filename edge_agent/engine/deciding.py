@@ -133,10 +133,8 @@ def _rule_decision(draft: Draft, moment: Moment) -> Decision:
 
 
 def in_basket(draft: Draft, visit: Visit) -> tuple[ProductId, ...]:
-    """Returns what whoever makes a visit visibly holds: in hand, then in open baskets."""
-    visitor = draft.visitor(visit.visitor)
-    others = () if visitor is None else persons.visits_beside(draft, visitor)
-    return goods.held_in(draft, (visit, *others))
+    """Returns what a visit visibly holds: in hand, then in its open baskets."""
+    return goods.held_in(draft, (visit,))
 
 
 def revert_all_of(draft: Draft, visitors: frozenset[VisitorId], *, cause: Cause) -> None:

@@ -37,14 +37,18 @@ def baskets_of(draft: Draft, visit: Visit) -> tuple[Basket, ...]:
     )
 
 
-def visits_now(draft: Draft, visitor_id: VisitorId | None) -> tuple[Visit, ...]:
-    """Returns the visits that somebody is in now, under whatever name he is surely known."""
+def visits_now(draft: Draft, visitor_id: VisitorId | None, *, audience: str) -> tuple[Visit, ...]:
+    """Returns the visits that somebody is in now, as far as whoever sees the answer may learn.
+
+    Before him alone it is all that he is surely known by; before others it is his own alone, so
+    that nobody learns of whoever's number is typed, and who he is changes no public screen.
+    """
     visitor = draft.visitor(visitor_id)
     if visitor is None:
         return ()
     visit = draft.visit_of(visitor.id)
     own = () if visit is None or not visit.is_open else (visit,)
-    return (*own, *persons.visits_beside(draft, visitor))
+    return (*own, *persons.visits_beside(draft, visitor)) if audience == "private" else own
 
 
 def held_in(
@@ -103,7 +107,7 @@ def known_price(draft: Draft, product: ProductId) -> str | None:
 def _quantities(draft: Draft, moment: Moment) -> dict[ProductId, Decimal]:
     """Returns how much of each product lies in the baskets that a moment's goods are in."""
     baskets: dict[BasketId, Basket] = {}
-    for visit in visits_now(draft, moment.visitor):
+    for visit in visits_now(draft, moment.visitor, audience=moment.place.audience):
         baskets.update((each.id, each) for each in baskets_of(draft, visit))
     # Last: of this one more may be known than is stored.
     named = None if moment.basket is None else draft.basket(moment.basket)

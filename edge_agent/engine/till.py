@@ -277,7 +277,7 @@ def _sold(draft: Draft, before: Basket | None, basket: Basket) -> None:
 def _offer(draft: Draft, arrival: Arrival, basket: Basket, *, item: ProductId) -> None:
     visit = None if basket.carrier is None else draft.visit_of(basket.carrier)
     # Who stood here alone as two baskets began carries both, as far as a store can know.
-    visits = goods.visits_now(draft, basket.carrier)
+    visits = goods.visits_now(draft, basket.carrier, audience="private")
     held = goods.held_in(draft, visits, beside=basket.id)
     moment = at_receipt(
         basket,
