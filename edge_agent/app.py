@@ -242,9 +242,7 @@ class Agent:
         self._bundle = self._models.in_use.live
         catalogue = None if self._bundle is None else self._bundle.catalogue
         self._departments = BundleDepartments(catalogue)
-        self._state = StateStore(
-            self._db, layout=layout, policy=config.policy, departments=self._departments
-        )
+        self._state = StateStore(self._db, layout=layout, departments=self._departments)
         lost_at_ms = self._opening.found.compared.lost_at_ms
         self._settings = replace(self._settings, lost_at_ms=lost_at_ms)
         self._shadow = Shadow(self._state, config.policy)
@@ -333,7 +331,7 @@ class Agent:
         bundle = self._bundle
         return StoreCatalogue(
             None if bundle is None else bundle.catalogue,
-            fed=self._state.products,
+            fed=self._state.goods.products,
             may_rank=_may_rank(bundle),
             layout=self._settings.layout,
             currency=self.config.currency,
@@ -603,7 +601,7 @@ class Agent:
     def _wakes(self, now_ms: int) -> Any:
         layout = self._settings.layout
         return rebuilt(
-            self._state.open_visits(),
+            self._state.visits.open_visits(),
             {screen: self._state.showing(screen) for screen in layout.screens},
             layout=layout,
             policy=self.config.policy,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from edge_agent.domain.ids import BasketId, VisitId, VisitorId
 from edge_agent.domain.store import AtRegister
 from edge_agent.domain.time import HOUR_MS
 from edge_agent.state.visits import all_stays
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from edge_agent.domain.basket import Basket
     from edge_agent.domain.effects import VisitsChanged
-    from edge_agent.domain.ids import BasketId, RegisterId, VisitId, VisitorId, ZoneId
+    from edge_agent.domain.ids import RegisterId, ZoneId
     from edge_agent.domain.store import Layout
     from edge_agent.domain.visitor import Visit
 
@@ -40,11 +43,31 @@ class RegisterStays:
         self._newest_ms = 0
         self._from_ms = 0
 
-    def begin_from(self, newest_ms: int) -> int:
-        """Sets how far back the index is complete and returns it."""
-        self._newest_ms = newest_ms
-        self._from_ms = max(0, newest_ms - HORIZON_MS)
-        return self._from_ms
+    def read(self, connection: sqlite3.Connection) -> None:
+        """Takes in what the disk has of the last hours; open visits come by `put_visits`."""
+        row = connection.execute("SELECT max(last_at_ms) FROM basket").fetchone()
+        self._newest_ms = 0 if row is None or row[0] is None else int(row[0])
+        self._from_ms = max(0, self._newest_ms - HORIZON_MS)
+        for zone in self.zones:
+            for visitor, visit, entered_at_ms, left_at_ms in connection.execute(
+                "SELECT s.visitor, s.visit, s.entered_at_ms, s.left_at_ms FROM zone_stay s"
+                " JOIN visit v"
+                " ON v.id = s.visit WHERE s.zone = ? AND s.left_at_ms >= ?"
+                " AND v.ended_at_ms IS NOT NULL",
+                (zone, self._from_ms),
+            ):
+                self.put_stay(
+                    zone,
+                    VisitorId(visitor),
+                    VisitId(visit),
+                    entered_at_ms=entered_at_ms,
+                    left_at_ms=left_at_ms,
+                )
+        for basket, register, opened_at_ms in connection.execute(
+            "SELECT id, register, opened_at_ms FROM basket WHERE opened_at_ms >= ?",
+            (self._from_ms,),
+        ):
+            self.put_opening(register, BasketId(basket), opened_at_ms)
 
     def reaches(self, from_ms: int) -> bool:
         """Returns whether everything since an instant is in memory."""

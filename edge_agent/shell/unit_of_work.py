@@ -422,13 +422,13 @@ class UnitOfWork:
             case effects.RecordOutcome():
                 product = effect.product or ""
                 self.add("outcome", (effect.decision, effect.kind, product, effect.at_ms))
-                self._state.note(effect)
+                self._state.contacts.note_outcome(effect)
             case effects.JoinPurchases():
                 self._joins.append(effect)
-                self._state.note(effect)
+                self._state.contacts.note_purchases(effect)
             case effects.AddPlan():
                 self.add("promotion_plan", rows.plan_row(effect.plan))
-                self._state.add_plan(effect.plan)
+                self._state.campaigns.add_plan(effect.plan)
             case effects.GiveOffer() | effects.RedeemOffer() | effects.SetCampaign():
                 self._take_offer(effect)
             case (
@@ -444,7 +444,7 @@ class UnitOfWork:
                 self.add("people", (effect.source, effect.zone or "", start_ms, *counts))
             case effects.SetLevel():
                 self.add("level", (effect.kind, effect.zone, effect.at_ms, effect.value))
-                self._state.put_level(effect)
+                self._state.surroundings.put_level(effect)
             case effects.CountReturn():
                 lines = rows.canonical_json([list(each) for each in effect.lines])
                 head = (effect.tie, effect.at_ms, effect.currency, effect.total)
@@ -453,9 +453,9 @@ class UnitOfWork:
                 self.add("dirty", (effect.at_ms - effect.at_ms % self._period_ms,))
             case effects.SetStock():
                 self._pending.setdefault("stock", []).extend(effect.rows)
-                self._state.put_stock(effect.rows)
+                self._state.goods.put_stock(effect.rows)
             case effects.SetCatalogue():
-                self._state.put_products(effect.rows)
+                self._state.goods.put_products(effect.rows)
                 for each in effect.rows:
                     what = (each.title, each.price, each.currency, each.department)
                     self.add(
@@ -471,14 +471,14 @@ class UnitOfWork:
             case effects.SetCampaign():
                 self.add("campaign", (effect.campaign, effect.section, effect.ends_at_ms))
                 self.add("campaign_over", (effect.at_ms,))
-                self._state.put_campaign(effect)
+                self._state.campaigns.put(effect)
                 return
             case effects.GiveOffer():
                 self.add("offer", rows.offer_row(effect.offer))
             case effects.RedeemOffer():
                 used = effect.redemption
                 self.add("offer_redeemed", (used.at_ms, used.by, used.basket, effect.mark))
-        self._state.note_offer(effect)
+        self._state.campaigns.note_offer(effect)
 
     def _take_told(
         self,
@@ -495,19 +495,19 @@ class UnitOfWork:
                     row for row in waiting if row[0] != gone or not row[1].startswith(HQ_PREFIX)
                 ]
                 self.add("contacts_delete", (effect.visitor,))
-                self._state.forget_contacts(effect.visitor)
+                self._state.contacts.forget_reported(effect.visitor)
             case effects.RecordContact():
                 self.add("contact", rows.contact_row(effect.visitor, effect.contact))
-                self._state.note(effect)
+                self._state.contacts.note_reported(effect.visitor, effect.contact)
             case effects.CountCampaign():
                 use = (effect.campaign, effect.day, effect.given, effect.redeemed)
                 self.add("campaign_use", use)
-                self._state.note_use(effect)
+                self._state.campaigns.note_use(effect)
             case effects.SetFact():
                 fact = effect.fact
                 value = rows.canonical_json(fact.value)
                 self.add("fact", (fact.name, value, fact.valid_until_ms))
-                self._state.put_fact(fact)
+                self._state.surroundings.put_fact(fact)
 
     def query(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[rows.Row]:
         """Returns rows of the state as it was before this batch; literal SQL of ours only."""
@@ -611,8 +611,8 @@ class UnitOfWork:
                 self._rewritten.add(visit.id)
         if change.mark is not None:
             visit = change.visits[-1]
-            row = rows.mark_row(self._state.next_mark_id, visit.id, change.mark)
-            self._state.next_mark_id += 1
+            row = rows.mark_row(self._state.visits.next_mark_id, visit.id, change.mark)
+            self._state.visits.next_mark_id += 1
             self._fresh_marks.setdefault(visit.id, []).append(row)
 
     def _record(self, decision: Any, spent_us: int | None) -> None:
@@ -650,7 +650,7 @@ class UnitOfWork:
         if moment.kind in UNASKED and place.zone is not None:
             alert = (alert_key(moment), place.zone, decision.decided_at_ms)
             self.add("alert", alert)
-            self._state.note_alert(*alert)
+            self._state.calls.note_alert(*alert)
 
     def _expose(self, decision: Decision) -> None:
         moment, unit, at_ms = decision.moment, decision.unit, decision.decided_at_ms
@@ -658,7 +658,7 @@ class UnitOfWork:
         if carrier is None or unit is None:
             return
         for each in decision.assignments:
-            if not self._state.note_exposed(carrier, unit, each.campaign):
+            if not self._state.decisions.note_exposed(carrier, unit, each.campaign):
                 continue
             goal, products = rows.goal_of(each.products)
             self.add("goal", (goal, products, at_ms))
@@ -714,11 +714,11 @@ class UnitOfWork:
         self._forget_marks(visit_id)
 
     def _forget_marks(self, visit_id: VisitId) -> None:
-        for row_id in self._state.journal.pop(visit_id, ()):
+        for row_id in self._state.visits.journal.pop(visit_id, ()):
             self.add("mark_delete", (row_id,))
 
     def _write_visit(self, visit: Visit) -> None:
-        known = self._state.journal.get(visit.id)
+        known = self._state.visits.journal.get(visit.id)
         is_rewritten = visit.id in self._rewritten
         if known is None or is_rewritten or not visit.is_open:
             self.add("visit", rows.visit_row(visit))
@@ -737,12 +737,12 @@ class UnitOfWork:
             self._forget_marks(visit.id)
             fresh = ()
         if is_rewritten and visit.is_open:
-            first = self._state.next_mark_id
+            first = self._state.visits.next_mark_id
             marks = values_of(visit.marks)
-            self._state.next_mark_id += len(marks)
+            self._state.visits.next_mark_id += len(marks)
             fresh = [rows.mark_row(first + n, visit.id, mark) for n, mark in enumerate(marks)]
         if visit.is_open:
-            journal = self._state.journal.setdefault(visit.id, [])
+            journal = self._state.visits.journal.setdefault(visit.id, [])
             for row in fresh:
                 journal.append(row[0])
                 self.add("mark", row)

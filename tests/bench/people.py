@@ -30,7 +30,6 @@ from unittest.mock import patch
 from edge_agent.domain.time import DAY_MS, MINUTE_MS, SECOND_MS, ms_from_datetime
 from edge_agent.engine import persons, purchases
 from edge_agent.shell.second_copy import SecondCopy
-from edge_agent.shell.state_store import StateStore
 from tests.bench.load import known_products
 from tests.bench.measured import Aim, Measured
 from tests.bench.people_stored import stored
@@ -53,8 +52,9 @@ ADDED: Final = Aim("most", 0.25)
 AGAINST: Final = Aim("most", 1.25)
 FLAT: Final = Aim("most", 1.5)
 SIZES: Final = (1_000, 30_000, 1_000_000)
+# What the engine asks of the state.
+ASKED: Final = ("visitor_of", "visitor", "links_to")
 CALLS: Final[tuple[tuple[Any, tuple[str, ...]], ...]] = (
-    (StateStore, ("visitor_of", "visitor", "links_to")),
     (
         persons,
         (
@@ -154,7 +154,7 @@ def _road(
         if are_known:
             make_known(agent, n_baskets)
         agent.tick(T0)
-        with _settled(), _clocks(is_clocked=is_clocked) as within:
+        with _settled(), _clocks(agent, is_clocked=is_clocked) as within:
             total_s = spent_s(agent, events)
         return total_s / len(events) * US, within.seconds / len(events) * US, len(events)
 
@@ -177,10 +177,11 @@ def in_order(events: Iterable[Event]) -> list[Event]:
 
 
 @contextmanager
-def _clocks(*, is_clocked: bool) -> Iterator[Within]:
+def _clocks(agent: DrivenAgent, *, is_clocked: bool) -> Iterator[Within]:
     within = Within()
     with ExitStack() as stack:
-        for owner, names in CALLS if is_clocked else ():
+        calls = ((agent.agent._state, ASKED), *CALLS) if is_clocked else ()
+        for owner, names in calls:
             for name in names:
                 call = within.clocked(getattr(owner, name))
                 stack.enter_context(patch.object(owner, name, call))

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from edge_agent.shell import state_store, statements
+from edge_agent.shell import statements, visitor_book
 from edge_agent.shell.sqlite_db import open_for_writing
 
 _MADE: Final = ("CO-ROUTINE", "MATERIALIZE")
@@ -17,7 +17,7 @@ _MADE: Final = ("CO-ROUTINE", "MATERIALIZE")
 @pytest.mark.parametrize("name", ["_LINKS_TO", "_LINKS_OF"])
 def test_a_lookup_goes_straight_to_its_own_links(name: str, tmp_path: Path) -> None:
     """No plan walks through the links of others, which all have the kind in common."""
-    query = vars(state_store)[name]
+    query = vars(visitor_book)[name]
     connection = open_for_writing(tmp_path / "state.db", durability="process-crash")
     arguments = ("v1",) * query.count("?")
     steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", arguments)]

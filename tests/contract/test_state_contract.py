@@ -459,7 +459,7 @@ def test_an_age_comes_back_with_its_product(heard: World, kind: str) -> None:
     rows = [{"product": "w1", "title": "Wine", "minimum_age": 18}]
     heard.command(command("catalogue", {"rows": rows}))
     known = settled(heard, kind)
-    kept = known.store if isinstance(known, DiskWorld) else known.memory
+    kept = known.store.goods if isinstance(known, DiskWorld) else known.memory
     assert kept.products[ProductId("w1")].minimum_age == 18
 
 

@@ -274,8 +274,8 @@ def test_a_message_that_meets_rot_is_not_acknowledged(left: Path, tmp_path: Path
     folder = copied(left, tmp_path / "state")
     with running(folder, LATER) as agent:
         agent.agent._db.execute("UPDATE visitor SET kind = CAST(x'ff' AS TEXT)")
-        agent.agent._state._visitors.clear()
-        agent.agent._state._ids.clear()
+        agent.agent._state.visitors._visitors.clear()
+        agent.agent._state.visitors._ids.clear()
         complaint = {"visitor": card(WITHDREW[0]), "complaint": "case-9"}
         with pytest.raises((StoreError, sqlite3.Error)):
             agent.take(told("desk", "complaint.opened", LATER, "c-9", **complaint))

@@ -43,9 +43,9 @@ def test_the_catalogue_sees_the_feed_after_a_batch_was_rolled_back(tmp_path: Pat
     """What the batch added is gone, and what the next one adds is there."""
     with driven_agent(tmp_path) as driven:
         agent = driven.agent
-        agent._state.put_products((milk("1"),))
+        agent._state.goods.put_products((milk("1"),))
         assert agent._catalogue.product(ProductId("1")) is not None
         agent._unit.roll_back()
         assert agent._catalogue.product(ProductId("1")) is None
-        agent._state.put_products((milk("2"),))
+        agent._state.goods.put_products((milk("2"),))
         assert agent._catalogue.product(ProductId("2")) is not None

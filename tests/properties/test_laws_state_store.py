@@ -27,7 +27,7 @@ from edge_agent.domain.inputs import Arrival, Commanded, Input, Unlink
 from edge_agent.domain.time import SECOND_MS, local_time, rfc3339_from_ms
 from edge_agent.domain.visitor import Visit
 from edge_agent.runner.wakes import rebuilt
-from edge_agent.shell import state_store
+from edge_agent.shell import visitor_book
 from edge_agent.shell.sqlite_db import open_for_writing
 from edge_agent.shell.state_store import StateStore
 from edge_agent.shell.unit_of_work import UnitOfWork
@@ -77,10 +77,7 @@ class DiskWorld(World):
         """Opens the file, as a start of the agent does."""
         self.connection = open_for_writing(self.path, durability="process-crash")
         self.store = StateStore(
-            self.connection,
-            layout=of_layout,
-            policy=like.policy,
-            departments=like.catalogue.departments,
+            self.connection, layout=of_layout, departments=like.catalogue.departments
         )
         self.unit = UnitOfWork(
             self.connection, self.store, path=self.path, period_ms=like.period_ms
@@ -248,7 +245,7 @@ class StoreDay(RuleBasedStateMachine):
         self.disk.connect(self.memory.layout, self.memory)
         of_layout, policy = self.memory.layout, self.memory.policy
         self.memory.wakes = rebuilt(
-            self.disk.store.open_visits(),
+            self.disk.store.visits.open_visits(),
             {screen: self.disk.store.showing(screen) for screen in of_layout.screens},
             layout=of_layout,
             policy=policy,
@@ -391,7 +388,7 @@ def test_who_was_asked_for_too_early_is_found_after_he_left_the_memory() -> None
     day.disk.take(entered(ZONES[0], 0, who=phone), presence("visit.ended", 1, who=phone))
     day.disk.take(entered(ZONES[0], 2, who=PHONES[1]))
     day.disk.unit.commit()
-    with patch.object(state_store, "CACHED_VISITORS", 1):
+    with patch.object(visitor_book, "CACHED_VISITORS", 1):
         day.disk.store.forget_unsaved()
     assert day.disk.store.visitor(known.id) == known
     day.teardown()

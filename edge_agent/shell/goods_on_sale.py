@@ -1,0 +1,100 @@
+"""What HQ's feeds say of the goods: products, their departments, minimum ages and stock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_agent.domain.ids import ProductId
+from edge_agent.domain.store import Product
+from edge_agent.shell.catalogue import Feed, StoreDepartments
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping
+
+
+class GoodsOnSale:
+    """The goods as HQ last told of them.
+
+    Args:
+        connection: The writer's.
+        departments: Of the bundle's products; HQ's feed comes before it.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, *, departments: Mapping[ProductId, str]
+    ) -> None:
+        self._db = connection
+        self._bundle_departments = departments
+        # The same one for good: the catalogue looks into it.
+        self.products = Feed()
+        self._departments = StoreDepartments({}, departments)
+        self._minimum_ages: dict[ProductId, int] = {}
+        self._out_of_stock: frozenset[ProductId] = frozenset()
+
+    def read_again(self) -> None:
+        """Forgets what is held and reads it from the disk."""
+        self._out_of_stock = frozenset(
+            ProductId(product)
+            for (product,) in self._db.execute("SELECT product FROM stock WHERE quantity <= 0")
+        )
+        self.products.read_again(
+            Product(
+                id=ProductId(product),
+                title=title,
+                price=price,
+                currency=currency,
+                department=department,
+                image=image,
+                brand=brand,
+                minimum_age=minimum_age,
+            )
+            for (
+                product,
+                title,
+                price,
+                currency,
+                department,
+                image,
+                brand,
+                minimum_age,
+            ) in self._db.execute(
+                "SELECT product, title, price, currency, department, image, brand, minimum_age"
+                " FROM catalogue"
+            )
+        )
+        named = ((key, each.department) for key, each in self.products.items())
+        fed = {key: department for key, department in named if department is not None}
+        self._departments = StoreDepartments(fed, self._bundle_departments)
+        ages = ((key, each.minimum_age) for key, each in self.products.items())
+        self._minimum_ages = {product: age for product, age in ages if age > 0}
+
+    def out_of_stock(self) -> frozenset[ProductId]:
+        """Returns the products that the store has none of."""
+        return self._out_of_stock
+
+    def departments(self) -> Mapping[ProductId, str]:
+        """Returns the department of each product of the catalogue."""
+        return self._departments
+
+    def minimum_ages(self) -> Mapping[ProductId, int]:
+        """Returns the years from which somebody may be sold them, of products that have any."""
+        return self._minimum_ages
+
+    # --- what a batch changes -----------------------------------------------------------------
+
+    def put_stock(self, levels: tuple[tuple[ProductId, float], ...]) -> None:
+        """Sets stock levels."""
+        changed = dict(levels)
+        kept = {product for product in self._out_of_stock if product not in changed}
+        self._out_of_stock = frozenset(kept | {p for p, n in changed.items() if n <= 0})
+
+    def put_products(self, products: tuple[Product, ...]) -> None:
+        """Adds or changes products."""
+        self.products.put(products)
+        for product in products:
+            self._minimum_ages.pop(product.id, None)
+            if product.minimum_age > 0:
+                self._minimum_ages[product.id] = product.minimum_age
+            if product.department is not None:
+                self._departments.fed[product.id] = product.department
