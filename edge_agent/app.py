@@ -45,7 +45,7 @@ from edge_agent.runner.outbox import HqOutbox, StoreOutbox
 from edge_agent.runner.people import People
 from edge_agent.runner.redeliveries import Redeliveries
 from edge_agent.runner.retries import Retries, retried
-from edge_agent.runner.road import Road
+from edge_agent.runner.road_assembly import RoadParts, road_from
 from edge_agent.runner.settings import RoadSettings
 from edge_agent.runner.summarise import Summariser
 from edge_agent.runner.tombstones import Tombstones
@@ -94,6 +94,7 @@ if TYPE_CHECKING:
     from edge_agent.domain.ids import VisitorId
     from edge_agent.domain.scoring import PromotionPlan
     from edge_agent.domain.store import Layout
+    from edge_agent.runner.road import Road
     from edge_agent.shell.bundles import Bundle
     from edge_agent.state.devices import Standing
     from edge_agent.state.tolerances import Tolerances
@@ -247,7 +248,7 @@ class Agent:
         self._settings = replace(self._settings, lost_at_ms=lost_at_ms)
         self._shadow = Shadow(self._state, config.policy)
         self._policy_shadow = PolicyShadow(
-            self._state, config.policy, context=lambda: self._road.context, ask=answers_to
+            self._state, config.policy, context=lambda: self._road.present.context, ask=answers_to
         )
         self._catalogue = self._make_catalogue()
         period_ms = config.policy.summary_period_s * SECOND_MS
@@ -281,7 +282,7 @@ class Agent:
         )
         self._make_hq_outbox(layout)
         self._road = self._make_road(last_now_ms)
-        self._road.use_rules(self._rule_desk.rules)
+        self._road.present.use_rules(self._rule_desk.rules)
         self._watch = DeviceWatch(
             self._road.devices, k=config.policy.k, now_s=self._clock.monotonic_s()
         )
@@ -382,7 +383,7 @@ class Agent:
             devices = Devices(
                 self._unit, self.config.zone_info, now_ms=now_ms, tolerances=self._tolerances()
             )
-        return Road(
+        parts = RoadParts(
             settings=self._settings,
             state=self._state,
             unit=self._unit,
@@ -404,6 +405,7 @@ class Agent:
             stopwatch=monotonic_ns,
             use_plans=self._use_plans,
         )
+        return road_from(parts)
 
     def _make_hq_heard(self, now_ms: int) -> HqHeard | None:
         if self.config.hq is None:
@@ -456,7 +458,7 @@ class Agent:
             store=settings.store,
             max_bytes=settings.max_message_bytes,
             is_replay=settings.is_replay,
-            now_ms=self._road.now_ms,
+            now_ms=self._road.present.now_ms,
             counters=self._road.counters,
         )
 
@@ -477,8 +479,8 @@ class Agent:
             connection=self._db,
             tombstones=self._tombstones,
             known_as=self._people.known_as,
-            run=self._road.run_called,
-            send_to_hq=self._road.send_to_hq,
+            run=self._road.steps.run,
+            send_to_hq=self._road.outgoing.send_to_hq,
             let_go=self._let_go,
             unsend=self._store_link.unsend,
             now_ms=self.now_ms,
@@ -594,7 +596,7 @@ class Agent:
         self._mapper.replace(self._desk.mappings)
         self._road.devices.tolerances = self._tolerances()
         self._rule_desk.take(found, self._unit, now_ms=self.now_ms())
-        self._road.use_rules(self._rule_desk.rules)
+        self._road.present.use_rules(self._rule_desk.rules)
         self._take_shadow(shadow)
         return {}
 
@@ -613,7 +615,7 @@ class Agent:
 
     def _rebuild(self) -> None:
         """Makes wake-ups follow from the state again, after a batch was rolled back."""
-        self._road.wakes = self._wakes(self._road.now_ms)
+        self._road.steps.wakes = self._wakes(self._road.present.now_ms)
 
     def _queue_waiting(self) -> None:
         """Sends again what was committed but not yet at the broker when the agent ended."""
@@ -636,7 +638,7 @@ class Agent:
 
     def now_ms(self) -> int:
         """Returns the agent's present."""
-        return self._road.now_ms if hasattr(self, "_road") else self._clock.now_ms()
+        return self._road.present.now_ms if hasattr(self, "_road") else self._clock.now_ms()
 
     def _received(self, link: str, message: Incoming) -> None:
         self._loop.put(link, message)
@@ -718,7 +720,7 @@ class Agent:
         self._departments.use(catalogue)
         self._catalogue.use(catalogue, may_rank=_may_rank(bundle))
         self._use_plans(self._state.plans())
-        self._road.use_scorer(self._make_scorer())
+        self._road.present.use_scorer(self._make_scorer())
         if self._policy_shadow.is_comparing:
             self._policy_shadow.use_means(self._make_shadow_means())
         return {}
@@ -746,7 +748,7 @@ class Agent:
         self._look_at_devices(now_s)
 
     def _look_at_hq(self) -> None:
-        is_unheard = self._road.is_hq_unheard
+        is_unheard = self._road.present.is_hq_unheard
         if is_unheard == self._was_hq_unheard:
             return
         self._was_hq_unheard = is_unheard
@@ -833,7 +835,7 @@ class Agent:
             found.append(loop.problem)
         if loop is not None and not self._clock.is_in_step:
             found.append("clock_wrong")
-        if hasattr(self, "_road") and self._road.is_hq_unheard:
+        if hasattr(self, "_road") and self._road.present.is_hq_unheard:
             found.append(HQ_UNHEARD)
         found += self._opening.found.problems()
         watch: DeviceWatch | None = getattr(self, "_watch", None)

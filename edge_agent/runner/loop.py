@@ -24,7 +24,7 @@ from edge_agent.errors import StoreError, StoreFull, StoreRefused
 from edge_agent.runner.calls import Calls
 from edge_agent.runner.parts import parts_of
 from edge_agent.runner.restricting import restricts
-from edge_agent.runner.road import HalfApplied
+from edge_agent.runner.steps import HalfApplied
 from edge_agent.wire import topics
 
 if TYPE_CHECKING:
@@ -117,14 +117,14 @@ class Loop:
         self._store_trouble = ""
         self.problem = ""
         self._forgotten: list[int] = []
-        road.closed_until_ms = summariser.closed_until_ms
+        road.present.closed_until_ms = summariser.closed_until_ms
 
     # --- called by the network threads --------------------------------------------------------
 
     def put(self, link: str, delivery: Delivery) -> None:
         """Queues a message; called in a network thread. `link` is `store` or `hq`."""
         # When it came matters only where the chain says what is too late.
-        came_s = self._clock.monotonic_s() if self._road.hurry_ms else None
+        came_s = self._clock.monotonic_s() if self._road.present.hurry_ms else None
         self._queue.put((link, delivery, came_s))
         if self._queue.qsize() > self._settings.queue_messages and not self._is_paused:
             self._is_paused = True
@@ -176,10 +176,12 @@ class Loop:
                 n_events = self._take_all(messages)
             if self.calls:
                 break
-            if n_events >= self._settings.batch_events or self._summariser.is_due(road.now_ms):
+            if n_events >= self._settings.batch_events or self._summariser.is_due(
+                road.present.now_ms
+            ):
                 # A period is closed on the state as it was when its time came, not on a batch's.
                 break
-            if road.is_urgent:
+            if road.outgoing.is_urgent:
                 company += 1
                 # In a flood nobody is served sooner by committing early: the more wait, the more
                 # go together.
@@ -194,15 +196,15 @@ class Loop:
         if link == "call":
             return 0
         if link == "hq":
-            self._road.take_command(delivery)
+            self._road.commands.take(delivery)
             return 1
         if not self._settings.is_replay:
             now_ms = self._clock.now_ms()
-            if now_ms != self._road.now_ms:
-                self._road.set_now(now_ms)
-        self._road.hurry(self._left_ms(delivery))
+            if now_ms != self._road.present.now_ms:
+                self._road.present.set_now(now_ms)
+        self._road.present.hurry(self._left_ms(delivery))
         n_events = self._road.take(delivery)
-        self._road.hurry(None)
+        self._road.present.hurry(None)
         return n_events
 
     def _left_ms(self, delivery: Delivery) -> float | None:
@@ -211,7 +213,7 @@ class Loop:
         if came_s is None:
             return None
         left_ms = DECIDE_WITHIN_MS - (self._clock.monotonic_s() - came_s) * SECOND_MS
-        return left_ms if left_ms < self._road.hurry_ms else None
+        return left_ms if left_ms < self._road.present.hurry_ms else None
 
     def _next(self, wait_s: float) -> Message | None:
         if not self._ready:
@@ -229,7 +231,7 @@ class Loop:
             came = self._in_order(came, wait_s, self._hold_back)
         if came:
             self._ready.extend(came)
-            self._road.look_ahead([delivery for link, delivery in came if link == "store"])
+            self._road.intake.look_ahead([delivery for link, delivery in came if link == "store"])
 
     def _came(self, wait_s: float) -> list[Message]:
         first = self._wait(wait_s)
@@ -276,7 +278,7 @@ class Loop:
         now_ms = self._clock.now_ms()
         if now_ms >= self._next_tick_ms:
             self._next_tick_ms = now_ms + TICK_MS
-            self._road.pass_time(now_ms)
+            self._road.time.move_on(now_ms)
 
     def _finish(self, messages: list[Message]) -> None:
         self._commit(lambda: self._take_all(messages), messages)
@@ -291,7 +293,7 @@ class Loop:
                 self._road.counters["hq_unanswered"] += n_aside
                 log.warning("hq_answers_not", extra={"fields": {"set_aside": n_aside}})
         if not messages:
-            self._on_idle(self._road.now_ms)
+            self._on_idle(self._road.present.now_ms)
 
     def _commit(self, redo: Callable[[], object], messages: list[Message]) -> None:
         """Commits the batch; returns only when it is on the disk, or when told to stop.
@@ -408,14 +410,14 @@ class Loop:
         row_ids = self._unit.commit()
         self._forgotten = []
         road.note_committed()
-        for row_id, message in zip(row_ids, road.publishes, strict=True):
+        for row_id, message in zip(row_ids, road.outgoing.messages, strict=True):
             if message is not None:
                 self._store_outbox.send(row_id, message)
             elif self._hq_outbox is not None:
                 self._hq_outbox.note_added()
 
     def _tidy(self, outbox: HqOutbox) -> None:
-        for ids in self._road.acked:
+        for ids in self._road.commands.acked:
             outbox.acked(self._unit, ids)
         n_evicted = outbox.keep_bounds(self._unit)
         if n_evicted:
@@ -426,13 +428,13 @@ class Loop:
         return self._clock.monotonic_s() >= self._next_meta_s
 
     def _add_meta(self) -> None:
-        self._road.devices.save(self._road.now_ms)
+        self._road.devices.save(self._road.present.now_ms)
         # A replay's clock must come back exactly; a system's needs only a floor.
         if not self._settings.is_replay and not self._is_meta_due():
             return
         self._next_meta_s = self._clock.monotonic_s() + META_EVERY_S
-        self._unit.add("meta", ("now_ms", str(self._road.now_ms)))
-        self._unit.add("meta", ("watermark_ms", str(self._road.watermark_ms)))
+        self._unit.add("meta", ("now_ms", str(self._road.present.now_ms)))
+        self._unit.add("meta", ("watermark_ms", str(self._road.intake.watermark_ms)))
 
     def _take_all(self, messages: list[Message], *, with_time: bool = True) -> int:
         """Begins a batch and takes messages into it; returns how many events they held."""
@@ -500,7 +502,7 @@ class Loop:
 
     def _given_up(self, delivery: Delivery) -> None:
         self._begin()
-        self._road.give_up(delivery)
+        self._road.refusals.give_up(delivery)
 
     def _acknowledge(self, messages: list[Message]) -> None:
         store = [delivery for link, delivery in messages if link == "store"]
@@ -514,21 +516,21 @@ class Loop:
                 self._hq_link.ack(theirs)
 
     def _close_periods(self) -> None:
-        starts = self._summariser.due(self._road.now_ms)
+        starts = self._summariser.due(self._road.present.now_ms)
         for start_ms in starts:
             # The gateway's own state goes with the last of them, in one transaction: an end in
             # between must leave neither without the other.
             is_last = start_ms == starts[-1]
             self._summarise(start_ms, with_state=is_last)
             self._commit(partial(self._summarise, start_ms, with_state=is_last), [])
-        if self._road.closed_until_ms != self._summariser.closed_until_ms:
-            self._road.closed_until_ms = self._summariser.closed_until_ms
-            self._road.set_now(self._road.now_ms)
+        if self._road.present.closed_until_ms != self._summariser.closed_until_ms:
+            self._road.present.closed_until_ms = self._summariser.closed_until_ms
+            self._road.present.set_now(self._road.present.now_ms)
 
     def _report(self) -> None:
         """Queues the gateway's own state for HQ, once a period."""
         state = self._state_of(self._summariser.closed_until_ms)
-        self._road.send_to_hq(
+        self._road.outgoing.send_to_hq(
             SendToHq(
                 message_id=state.state_id,
                 topic=topics.hq_up(state.store, "state"),
@@ -542,7 +544,7 @@ class Loop:
         if with_state:
             self._report()
         for summary in self._summariser.make(start_ms):
-            self._road.send_to_hq(
+            self._road.outgoing.send_to_hq(
                 SendToHq(
                     message_id=summary.summary_id,
                     topic=self._summariser.topic(summary),

@@ -164,9 +164,9 @@ def test_stored_visitors_are_there_and_consent(tmp_path: Path) -> None:
         assert agent.rows("SELECT count(*) FROM consent") == [(n_visitors // 5,)]
         assert agent.rows("SELECT count(*) FROM seal") == [(n_visitors // 5,)]
         (name,) = agent.rows("SELECT id FROM visitor WHERE kind = 'loyalty' LIMIT 1")[0]
-        person = agent.road._state.visitor(name)
+        person = agent.road.steps._state.visitor(name)
         assert len(person.profile.history) == 5
-        assert len(agent.road._state.links_to(person.id)) == 1
+        assert len(agent.road.steps._state.links_to(person.id)) == 1
 
 
 @pytest.mark.broker

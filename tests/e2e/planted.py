@@ -21,9 +21,12 @@ from edge_agent.decide import candidates
 from edge_agent.decide.candidates import request_for
 from edge_agent.engine import deciding
 from edge_agent.ingest.ordering import Timing, timing_of
-from edge_agent.runner import road
+from edge_agent.runner import event_intake
 from edge_agent.runner.egress import HqGate
 from edge_agent.runner.loop import Loop
+from edge_agent.runner.marks import Marks
+from edge_agent.runner.outgoing import Outgoing
+from edge_agent.runner.present import Present
 from edge_agent.runner.road import Road
 from edge_agent.shell import sqlite_db
 from edge_agent.shell.mqtt_client import MqttLink
@@ -97,7 +100,7 @@ def normal_for_full() -> None:
 
 def no_dedupe() -> None:
     """An event that was taken in before is taken in again."""
-    _replace(Road, "_has_seen", lambda *_: False)
+    _replace(Marks, "has_seen", lambda *_: False)
 
 
 def time_of_arrival() -> None:
@@ -106,22 +109,22 @@ def time_of_arrival() -> None:
     def naive(_event_ms: int | None, *, now_ms: int, **_: object) -> Timing:
         return Timing(now_ms, may_decide=True, may_correct=True, was_impossible=False)
 
-    _replace(road, "timing_of", naive)
+    _replace(event_intake, "timing_of", naive)
 
 
 def machine_time() -> None:
     """The machine's own clock has a say in the agent's present."""
-    set_now = Road.set_now
+    set_now = Present.set_now
 
     def jittery(self: Any, now_ms: int) -> None:
         set_now(self, now_ms + time.monotonic_ns() % JITTER_MS)
 
-    _replace(Road, "set_now", jittery)
+    _replace(Present, "set_now", jittery)
 
 
 def drop_outbox_row() -> None:
     """Now and then a row for HQ is not written."""
-    send = Road.send_to_hq
+    send = Outgoing.send_to_hq
     n_rows = 0
 
     def forgetful(self: Any, message: Any) -> None:
@@ -130,7 +133,7 @@ def drop_outbox_row() -> None:
         if n_rows % DROPPED_EVERY:
             send(self, message)
 
-    _replace(Road, "send_to_hq", forgetful)
+    _replace(Outgoing, "send_to_hq", forgetful)
 
 
 def acknowledge_stale() -> None:
@@ -170,11 +173,11 @@ def event_to_hq() -> None:
     take = Road.take
 
     def talkative(self: Any, delivery: Any) -> int:
-        store = self._settings.store
+        store = self.present.context.store
         if b"visit.started" in delivery.payload and self.counters["accepted"] < DROPPED_EVERY:
             from edge_agent.domain.effects import SendToHq  # noqa: PLC0415 - this fault's alone
 
-            self.send_to_hq(
+            self.outgoing.send_to_hq(
                 SendToHq(
                     message_id=str(hash(delivery.payload)),
                     topic=topics.hq_up(store, "state"),
@@ -207,7 +210,7 @@ def gates_open() -> None:
     def knows_no_basket(moment: Any, **named: Any) -> Any:
         return request_for(dataclasses.replace(moment, in_basket=()), **named)
 
-    _replace(road, "timing_of", decides_always)
+    _replace(event_intake, "timing_of", decides_always)
     _replace(deciding, "request_for", knows_no_basket)
     _replace(deciding, "silence_for", _nothing)
     _replace(deciding, "cap_reached", _nothing)

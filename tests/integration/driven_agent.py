@@ -126,7 +126,7 @@ class DrivenAgent:
     def idle(self) -> None:
         """Lets time pass in which nothing comes."""
         self.agent._next_purge_s = 0.0
-        self.agent._idle(self.road.now_ms)
+        self.agent._idle(self.road.present.now_ms)
 
     def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Returns rows of the database."""

@@ -125,7 +125,7 @@ def stock(version: int) -> bytes:
     return sign_command(command, key=KEY, key_id=DEMO_KEY_ID)
 
 
-@pytest.mark.parametrize("where", ["edge_agent.runner.road.step", "put"])
+@pytest.mark.parametrize("where", ["edge_agent.runner.steps.step", "put"])
 def test_a_command_that_fails_is_refused_with_the_reason_and_the_next_is_taken(
     tmp_path: Path, where: str
 ) -> None:

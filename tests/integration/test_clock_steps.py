@@ -194,7 +194,7 @@ def test_a_replays_tick_is_nothing_to_a_stores_agent(tmp_path: Path, now: str) -
         agent.turn()
         machine.pass_s(1)
         agent.turn()
-        assert agent.road.now_ms == NOW + SECOND_MS
+        assert agent.road.present.now_ms == NOW + SECOND_MS
         assert before == (
             agent.rows("SELECT * FROM visit"),
             agent.for_hq(),

@@ -124,15 +124,15 @@ def test_a_word_that_could_not_be_written_is_not_heard(tmp_path: Path) -> None:
     with a_store(tmp_path, now_ms=T0) as agent:
         agent.tick(now_ms)
         agent.loop._begin()
-        agent.road.take_command(
+        agent.road.commands.take(
             FakeDelivery(topic=topics.hq_down(STORE, "ack"), payload=ack(now_ms))
         )
         agent.loop._unit.roll_back()
         agent.loop._begin()
-        agent.road.set_now(now_ms)
-        assert agent.road.is_hq_unheard
+        agent.road.present.set_now(now_ms)
+        assert agent.road.present.is_hq_unheard
         hears(agent, ack(now_ms))
-        assert not agent.road.is_hq_unheard
+        assert not agent.road.present.is_hq_unheard
 
 
 def test_a_lost_database_does_not_make_hq_heard(tmp_path: Path) -> None:

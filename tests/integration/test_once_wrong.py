@@ -62,7 +62,7 @@ def test_a_failed_event_is_refused_and_not_committed(
         raise RuntimeError(msg)
 
     with monkeypatch.context() as broken:
-        broken.setattr(agent.road, "_arrival", fails)
+        broken.setattr(agent.road.intake._arrivals, "of", fails)
         agent.take(opened(T0, "o1"))
     assert agent.receipts("o1") == ["refused"]
     assert agent.rows("SELECT count(*) FROM inbox") == [(0,)]

@@ -235,7 +235,7 @@ def test_digests_go_once_no_event_can_change_their_period(tmp_path: Path) -> Non
         agent.tick(T0 + 3 * HOUR_MS)
         made = {each["summary_id"] for each in agent.summaries("footfall")}
         assert made
-        closed_ms = agent.road.closed_until_ms
+        closed_ms = agent.road.present.closed_until_ms
     purged(tmp_path, T0 + 8 * DAY_MS - HOUR_MS)
     with closing(sqlite3.connect(tmp_path / "state.db")) as database:
         (n_kept,) = database.execute("SELECT count(*) FROM summary_watermark").fetchone()
@@ -245,7 +245,7 @@ def test_digests_go_once_no_event_can_change_their_period(tmp_path: Path) -> Non
     assert 0 < len(left) < n_kept
     assert {json.dumps(json.loads(cells)["digests"]) for _, cells in left} == {"{}"}
     with driven_agent(tmp_path, now_ms=T0 + 4 * HOUR_MS) as agent:
-        assert agent.road.closed_until_ms >= closed_ms
+        assert agent.road.present.closed_until_ms >= closed_ms
         # Late by hours on a clock that says so, and by more than a week of the purge's.
         agent.take(*crowd(T0 + 60_000, range(20, 40)))
         agent.tick(T0 + 6 * HOUR_MS)

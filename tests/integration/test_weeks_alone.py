@@ -114,7 +114,7 @@ def _name(payload: bytes) -> str:
 
 
 def _ack(agent: DrivenAgent, names: list[str], version: int) -> bytes:
-    now = datetime.fromtimestamp(agent.road.now_ms / SECOND_MS, UTC)
+    now = datetime.fromtimestamp(agent.road.present.now_ms / SECOND_MS, UTC)
     command = AckCommand(
         command=f"ack-{version}",
         store=STORE,
