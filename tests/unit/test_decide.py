@@ -334,6 +334,41 @@ def test_who_asks_by_card_is_offered_nothing_that_his_telephone_lifted(
     assert not {*held} & {*chosen(decision)}
 
 
+APP = ref("app", "token-1")
+BY_CARD = ref("loyalty", CARD)
+
+
+def lifts(product: str, seconds: float, *, who: dict[str, str]) -> Any:
+    """Returns that somebody, by whatever identifier, lifts a product where no screen is."""
+    return event("item.lifted", seconds, visitor=who, product=product, zone="wine")
+
+
+@pytest.mark.parametrize(
+    ("stands", "carries"), [(ref(), BY_CARD), (ref(), APP), (BY_CARD, ref()), (BY_CARD, APP)]
+)
+def test_what_his_other_names_hold_changes_no_byte_of_a_public_screen(
+    stands: dict[str, str], carries: dict[str, str]
+) -> None:
+    """One person has an app, a telephone and a card: known or not, others read the same."""
+    told, read = [], scanned_card(-200, basket="b-app")
+    story = (
+        *(till("basket.opened", -201, basket="b-app", visitor=APP), read, *linked()[1:]),
+        *(lifts("d0", 3, who=carries), lifts("d1", 4, who=stands)),
+        *(till("basket.item_added", 5, basket="b-now", product="d2", visitor=carries),),
+        event("zone.entered", 6, visitor=stands, zone="dairy"),
+    )
+    for consents in ((), (granted(-300),)):
+        heard = world()
+        heard.take(*consents)
+        told.append([each for each in heard.published(heard.take(*story)) if each.retain])
+        (decision,) = heard.decisions()[-1:]
+        assert decision.moment.in_basket == ("d1",)
+    (unknown,), (known,) = told
+    assert known.topic == "store/s1/screen/dairy-1/recommendation"
+    assert known.payload == unknown.payload
+    assert {"d0", "d2"} < {each["product"] for each in json.loads(known.payload)["items"]}
+
+
 def test_a_private_asker_gets_history_and_a_public_one_does_not() -> None:
     """Whoever types a number on a shared screen learns nothing of its owner."""
     profile = {

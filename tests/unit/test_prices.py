@@ -24,12 +24,16 @@ from tests.factories import (
     T0,
     campaign,
     entered,
+    event,
+    granted,
     layout,
     lifted,
     policy,
     presence,
     products,
+    ref,
     request,
+    scanned_card,
     till,
 )
 from tests.fakes import MemoryCatalogue, When, World
@@ -152,6 +156,18 @@ def test_two_baskets_of_the_same_hands_cost_what_both_cost() -> None:
     heard.take(added("d0", 3, seconds=2), till("basket.opened", 3, basket="b2"))
     second = till("basket.item_added", 4, product="k1", quantity=2, basket="b2")
     assert known(heard, heard.take(second))["basket_value"] == 387 + 600
+
+
+@pytest.mark.parametrize(("audience", "value"), [("public", 129), ("private", 387)])
+def test_what_his_app_holds_of_it_costs_nothing_before_others(audience: str, value: int) -> None:
+    """Before him alone it counts as often as he has it by all his names."""
+    heard, app = store(audience=audience), ref("app", "token-1")
+    heard.take(granted(-300), till("basket.opened", -200, basket="b2", visitor=app))
+    heard.take(scanned_card(-199, basket="b2"))
+    heard.take(till("basket.opened", -25, visitor=ref()), scanned_card(-20))
+    heard.take(event("zone.entered", visitor=app, zone="wine"))
+    heard.take(added("d0", 3, seconds=1, basket="b2"))
+    assert known(heard, heard.take(lifted("d0", 2)))["basket_value"] == value
 
 
 def test_a_request_counts_what_it_names_and_its_basket() -> None:
