@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edge_agent import wire
+from edge_agent.errors import ConfigError
 from edge_agent.wire.catalog import SCHEMA_URN
 from edge_agent.wire.documents import ASYNCAPI, documents
 
@@ -34,7 +36,8 @@ def schema(
     """JSON Schema and AsyncAPI of the wire, made from the message models.
 
     With --check the folder of --out is compared (without --out: the one in the package) and
-    nothing is written; exit code 1 when a document is missing, different or no longer made.
+    nothing is written; exit code 1 when a document is missing, different or no longer made, 2 for
+    wrong use, such as a folder that cannot be written.
     """
     made = documents()
     if check:
@@ -63,7 +66,8 @@ def _no_longer_made(made: Mapping[str, str], folder: Path) -> set[str]:
 
 
 def _check(made: Mapping[str, str], folder: Path, *, as_json: bool) -> None:
-    found = stale(made, folder)
+    with _named(folder, hint="name a folder that may be read"):
+        found = stale(made, folder)
     if as_json:
         typer.echo(json.dumps({"folder": str(folder), "documents": len(made), "stale": found}))
     elif found:
@@ -76,17 +80,27 @@ def _check(made: Mapping[str, str], folder: Path, *, as_json: bool) -> None:
 
 
 def _write(made: Mapping[str, str], folder: Path, *, as_json: bool) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    changed = stale(made, folder)
-    for name in changed:
-        if name in made:
-            (folder / name).write_bytes(made[name].encode())
-        else:
-            (folder / name).unlink()
+    with _named(folder, hint="name a folder that may be written"):
+        folder.mkdir(parents=True, exist_ok=True)
+        changed = stale(made, folder)
+        for name in changed:
+            if name in made:
+                (folder / name).write_bytes(made[name].encode())
+            else:
+                (folder / name).unlink()
     if as_json:
         typer.echo(json.dumps({"folder": str(folder), "documents": len(made), "written": changed}))
     else:
         typer.echo(f"{len(made)} documents in {folder}, {len(changed)} of them changed")
+
+
+@contextmanager
+def _named(folder: Path, *, hint: str) -> Iterator[None]:
+    """Tells what the system refuses as wrong use, with the folder that was asked for."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"--out {folder}: {error.strerror}", hint=hint) from error
 
 
 def _print(made: Mapping[str, str], name: str) -> None:

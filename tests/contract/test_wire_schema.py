@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from edge_agent.cli.errors import shown
 from edge_agent.cli.schema import GENERATED, schema, stale
 from edge_agent.wire import topics
 from edge_agent.wire.asyncapi import asyncapi
@@ -75,7 +76,7 @@ def validator() -> Iterator[SchemaValidator]:
 def run() -> Callable[..., Any]:
     """The command, as typed."""
     app = typer.Typer()
-    app.command()(schema)
+    app.command()(shown(schema))
     return lambda *arguments: CliRunner().invoke(app, list(arguments))
 
 
@@ -354,6 +355,27 @@ def test_command_writes_and_checks(run: Callable[..., Any], tmp_path: Path) -> N
     assert run("--check", "--out", str(tmp_path)).exit_code == 0
     again = json.loads(run("--out", str(tmp_path), "--json").stdout)
     assert (again["documents"], again["written"]) == (len(documents()), [])
+
+
+def test_command_says_that_it_cannot_write(run: Callable[..., Any], tmp_path: Path) -> None:
+    """A place that takes no documents is wrong use: a line says which and why, one what to do."""
+    (tmp_path / "file").touch()
+    (tmp_path / "taken" / "asyncapi.json").mkdir(parents=True)
+    for folder, reason in (("file/below", "Not a directory"), ("taken", "Is a directory")):
+        done = run("--out", str(tmp_path / folder))
+        assert done.exit_code == 2
+        assert done.stderr.splitlines() == [
+            f"error: --out {tmp_path / folder}: {reason}",
+            "hint: name a folder that may be written",
+        ]
+
+
+def test_command_says_that_it_cannot_read(run: Callable[..., Any], tmp_path: Path) -> None:
+    """What cannot be compared is not called stale."""
+    (tmp_path / "asyncapi.json").symlink_to("/proc/self/mem")
+    done = run("--check", "--out", str(tmp_path))
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"error: --out {tmp_path}: ")
 
 
 def test_command_lists_what_is_stale(run: Callable[..., Any], tmp_path: Path) -> None:

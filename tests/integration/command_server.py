@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 import threading
+from importlib import import_module
 from typing import Any, Final, NoReturn
 
 from edge_agent.cli import command_line, main
@@ -43,7 +44,7 @@ def serve(channel: socket.socket) -> bool:
 
 
 def become(asked: dict[str, Any], streams: list[int]) -> None:
-    """Takes on the arguments, the folder, the environment and the streams of a command."""
+    """Takes on the arguments, the folder, the environment, the streams and the fault, if any."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
@@ -51,6 +52,9 @@ def become(asked: dict[str, Any], streams: list[int]) -> None:
     os.environ.clear()
     os.environ.update(asked["environment"])
     sys.argv = ["edge-agent", *asked["arguments"]]
+    module, _, name = asked["broken"].partition(":")
+    if module:
+        setattr(import_module(module), name, None)
 
 
 def end() -> NoReturn:

@@ -30,13 +30,23 @@ def ran(
     typed: str | bytes = "",
     environment: Mapping[str, str] | None = None,
     timeout_s: float = _TIMEOUT_S,
+    broken: str = "",
 ) -> subprocess.CompletedProcess[str]:
-    """Returns how a command ended and what it said, given what is piped into it."""
+    """Returns how a command ended and what it said, given what is piped into it.
+
+    Args:
+        arguments: The command's words.
+        typed: What is piped into it.
+        environment: Its environment; by default the test's.
+        timeout_s: Seconds after which it is killed.
+        broken: A `module:name` of ours that this command finds to be nothing: a fault.
+    """
     words = [str(each) for each in arguments]
     asked = {
         "arguments": words,
         "folder": str(Path.cwd()),
         "environment": {**(os.environ if environment is None else environment)},
+        "broken": broken,
     }
     with (
         tempfile.TemporaryFile() as stdin,

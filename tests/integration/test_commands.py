@@ -17,10 +17,12 @@ SCRIPT: Final = "import sys; sys.argv[0] = 'edge-agent'; from edge_agent.cli imp
 MAPPING: Final = Path(__file__).parents[2] / "hardware" / "shelly" / "mapping.toml"
 
 
-def started(*arguments: str, typed: bytes = b"") -> subprocess.CompletedProcess[str]:
+def started(
+    *arguments: str, typed: bytes = b"", script: str = SCRIPT
+) -> subprocess.CompletedProcess[str]:
     """Runs the installed command as a shell does."""
     ended = subprocess.run(
-        [sys.executable, "-P", "-c", SCRIPT, *arguments],
+        [sys.executable, "-P", "-c", script, *arguments],
         input=typed,
         capture_output=True,
         timeout=60,
@@ -54,15 +56,16 @@ def test_it_ends_and_says_what_a_new_process_does(
     assert whole.stdout + whole.stderr
 
 
-def test_a_fault_of_ours_shows(tmp_path: Path) -> None:
+def test_a_fault_of_ours_shows() -> None:
     """What no command catches ends it with 1 and a trace of Python, not the tests' server."""
-    (tmp_path / "file").touch()
-    arguments = ("schema", "--out", str(tmp_path / "file" / "below"))
-    whole, forked = started(*arguments), ran(*arguments)
+    breaks = "from edge_agent.cli import schema; schema.documents = None"
+    whole = started("schema", script=f"{breaks}; {SCRIPT}")
+    forked = ran("schema", broken="edge_agent.cli.schema:documents")
     assert "Traceback" in whole.stderr
     assert "Traceback" in forked.stderr
     assert forked.returncode == whole.returncode == 1
     assert forked.stderr.splitlines()[-1] == whole.stderr.splitlines()[-1]
+    assert ran("schema").returncode == 0
 
 
 def test_nothing_of_one_is_left_in_the_next() -> None:
