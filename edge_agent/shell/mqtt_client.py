@@ -183,6 +183,9 @@ class MqttLink:
         self._asked: dict[int, tuple[Subscription, ...]] = {}
         self._granting: dict[int, threading.Event] = {}
         self._connected = threading.Event()
+        # The first word on a broker that is waited for: it let us in, or nobody listens there.
+        self._answered = threading.Event()
+        self._is_nobody_there = False
         self._is_let_in = False
         self._stopping = threading.Event()
         # Whoever stops the link has waited long enough for what the broker does not answer.
@@ -233,6 +236,10 @@ class MqttLink:
     def wait_connected(self, timeout_s: float) -> bool:
         """Returns whether the link is connected and subscribed before the time is over."""
         return self._connected.wait(timeout_s)
+
+    def wait_connected_or_refused(self, timeout_s: float) -> bool:
+        """Returns what `wait_connected` does, and at once that nobody listens on the port."""
+        return self._answered.wait(timeout_s) and not self._is_nobody_there
 
     @property
     def connected(self) -> bool:
@@ -364,6 +371,9 @@ class MqttLink:
             )
         except (OSError, ValueError) as error:
             self._note_failure(str(error) or type(error).__name__)
+            if isinstance(error, ConnectionRefusedError) and not self._answered.is_set():
+                self._is_nobody_there = True
+                self._answered.set()
             return False
         return True
 
@@ -611,6 +621,7 @@ class MqttLink:
         self._attempts = 0
         self.last_error = ""
         self._connected.set()
+        self._answered.set()
         log.info("broker_connected", extra={"fields": {"client": self._settings.client_id}})
         self._tell_connection(up=True)
 
@@ -692,11 +703,13 @@ class MqttLink:
 def connect_or_raise(link: MqttLink, settings: LinkSettings, *, timeout_s: float) -> None:
     """Starts a link and waits for it, for programs that are of no use without their broker.
 
+    A broker that is slow to answer may take its time; where nobody listens at all nobody waits.
+
     Raises:
         BrokerError: It does not come up in time; the message says why.
     """
     link.start()
-    if not link.wait_connected(timeout_s):
+    if not link.wait_connected_or_refused(timeout_s):
         link.stop()
         raise BrokerError(
             f"no broker at {settings.host}:{settings.port}: {link.last_error or 'no answer'}",

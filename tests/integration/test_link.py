@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from edge_agent.shell.mqtt_client import Incoming, LinkSettings, MqttLink, Subscription
-from tests.integration.broker import LOOPBACK
+from edge_agent.errors import BrokerError
+from edge_agent.shell.mqtt_client import (
+    Incoming,
+    LinkSettings,
+    MqttLink,
+    Subscription,
+    connect_or_raise,
+)
+from tests.integration.broker import LOOPBACK, Broker, free_port
 from tests.integration.packets import packet_from
 from tests.integration.running_agent import DEADLINE_S, wait_for
 
@@ -128,3 +137,48 @@ def test_a_link_whose_broker_acknowledges_nothing_ends_when_it_is_stopped(
     link.stop(timeout_s=0.1)
     assert not link._thread.is_alive()
     assert not died
+
+
+def test_who_needs_a_broker_is_told_at_once_that_nobody_listens() -> None:
+    """Its patience is for a broker that is slow; one line says what and where, one what to do."""
+    settings = LinkSettings(host=LOOPBACK, port=free_port(), client_id="lone")
+    link, began_s = MqttLink(settings), time.monotonic()
+    with pytest.raises(BrokerError, match="refused") as raised:
+        connect_or_raise(link, settings, timeout_s=2 * DEADLINE_S)
+    assert time.monotonic() - began_s < DEADLINE_S
+    assert raised.value.message.startswith(f"no broker at {LOOPBACK}:{settings.port}: ")
+    assert raised.value.hint
+    assert not link._thread.is_alive()
+
+
+def test_who_needs_a_broker_waits_for_one_that_is_slow(held: HeldBroker) -> None:
+    """It listens, and answers the subscription only when what it kept is acknowledged."""
+    heard: list[Incoming] = []
+    link = linked(held, heard)
+    told = threading.Event()
+
+    def connect() -> None:
+        connect_or_raise(link, link._settings, timeout_s=DEADLINE_S)
+        told.set()
+
+    threading.Thread(target=connect, daemon=True).start()
+    wait_for(lambda: len(heard) == len(KEPT), what="what was kept")
+    assert not told.is_set()
+    link.ack(heard)
+    assert told.wait(DEADLINE_S)
+    link.stop(timeout_s=0.1)
+
+
+def test_a_link_that_was_refused_goes_on_trying(tmp_path: Path) -> None:
+    """An agent outlives its broker: only who cannot wait for one takes the first word for all."""
+    broker = Broker(folder=tmp_path)
+    link = MqttLink(LinkSettings(host=LOOPBACK, port=broker.port, client_id="patient"))
+    link.start()
+    try:
+        assert not link.wait_connected_or_refused(DEADLINE_S)
+        broker.start()
+        assert link.wait_connected(DEADLINE_S)
+        assert not link.wait_connected_or_refused(DEADLINE_S)
+    finally:
+        link.stop()
+        broker.stop()
