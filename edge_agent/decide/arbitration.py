@@ -56,7 +56,7 @@ def slate(
     while left and len(taken) < limit:
         chosen = left.pop(_next(left, counts, departments))
         taken.append(chosen)
-        department = departments.get(chosen.scored.product)
+        department = departments.get(chosen.product)
         counts[department] = counts.get(department, 0) + 1
     return taken
 
@@ -67,13 +67,13 @@ def _next(
     departments: Mapping[ProductId, str | None],
 ) -> int:
     best = left[0]
-    if counts.get(departments.get(best.scored.product), 0) < SAME_DEPARTMENT:
+    if counts.get(departments.get(best.product), 0) < SAME_DEPARTMENT:
         return 0
     least = best.score * NEAR
     for index, each in enumerate(left):
         if each.score < least:
             return 0
-        if counts.get(departments.get(each.scored.product), 0) < SAME_DEPARTMENT:
+        if counts.get(departments.get(each.product), 0) < SAME_DEPARTMENT:
             return index
     return 0
 

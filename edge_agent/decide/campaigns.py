@@ -25,8 +25,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.decide.pressure import cap_of
+from edge_agent.decide.pressure import cap_of, is_cooling
 from edge_agent.domain.decisions import CONTROL
+from edge_agent.domain.identity import once_each
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterable
@@ -35,9 +36,11 @@ if TYPE_CHECKING:
     from edge_agent.decide.rule_book import RuleBook, Saying
     from edge_agent.domain.decisions import Assignment, Moment
     from edge_agent.domain.ids import CampaignId
-    from edge_agent.domain.rules import Campaign, Caps, Rules
+    from edge_agent.domain.rules import Campaign, Caps
 
 _KEPT_REFUSALS: Final = 4_096
+_KEPT_OPENINGS: Final = 512
+_KEPT_LIMITED: Final = 512
 _WITHOUT: Final = "this is its control group"
 _INSTEAD: Final = "this is its control group, which gets the store's default"
 
@@ -52,14 +55,27 @@ class Shut:
 
 
 def opened(
-    rules: Rules, book: RuleBook, saying: Saying, moment: Moment, known: Known, *, now_ms: int
+    book: RuleBook, saying: Saying, moment: Moment, known: Known, *, now_ms: int
 ) -> tuple[tuple[Campaign, ...], tuple[Shut, ...]]:
     """Returns the campaigns that are for a moment, and those that are not with the reason."""
+    meant, turn_ms = book.meant(known.facts), book.turn_before(now_ms)
+    return _opened(book, meant, saying, moment.place.channel, known.age, turn_ms)
+
+
+# What keeps them out changes some times an hour, and hundreds of moments come between.
+@lru_cache(maxsize=_KEPT_OPENINGS)
+def _opened(
+    book: RuleBook,
+    meant: frozenset[CampaignId],
+    saying: Saying,
+    channel: str,
+    age: int | None,
+    now_ms: int,
+) -> tuple[tuple[Campaign, ...], tuple[Shut, ...]]:
     kept: list[Campaign] = []
     shut: list[Shut] = []
-    meant = book.meant(known.facts)
-    for each in rules.campaigns:
-        found = _closed(each, each.id in meant, saying, moment, known, now_ms=now_ms)
+    for each in book.campaigns:
+        found = _closed(each, each.id in meant, saying, channel, age, now_ms=now_ms)
         if found is None:
             kept.append(each)
         else:
@@ -68,18 +84,25 @@ def opened(
 
 
 def within_caps(
-    campaigns: Iterable[Campaign], known: Known, caps: Caps, *, now_ms: int
+    campaigns: tuple[Campaign, ...], known: Known, caps: Caps, *, now_ms: int
 ) -> tuple[tuple[Campaign, ...], tuple[Shut, ...]]:
     """Returns the campaigns that no cap keeps out, and the others."""
-    kept: list[Campaign] = []
-    shut: list[Shut] = []
-    for each in campaigns:
-        found = cap_of(each, known, caps, now_ms=now_ms)
-        if found is None:
-            kept.append(each)
-        else:
-            shut.append(_shut(each.id, *found))
-    return tuple(kept), tuple(shut)
+    may_be_shut = campaigns if is_cooling(known, caps, now_ms=now_ms) else limited_of(campaigns)
+    reached = {each.id: cap_of(each, known, caps, now_ms=now_ms) for each in may_be_shut}
+    shut = tuple(_shut(name, *found) for name, found in reached.items() if found is not None)
+    if not shut:
+        return campaigns, ()
+    return tuple(each for each in campaigns if reached.get(each.id) is None), shut
+
+
+@once_each(_KEPT_LIMITED)
+def limited_of(campaigns: tuple[Campaign, ...]) -> tuple[Campaign, ...]:
+    """Returns those of some campaigns that may be said so often only."""
+    return tuple(
+        each
+        for each in campaigns
+        if (each.budget, each.per_day, each.per_visitor) != (None, None, None)
+    )
 
 
 def without_products(campaigns: Iterable[Campaign]) -> tuple[Shut, ...]:
@@ -121,27 +144,27 @@ def _closed(
     campaign: Campaign,
     is_meant: bool,  # noqa: FBT001 - one of a row of gates
     saying: Saying,
-    moment: Moment,
-    known: Known,
+    channel: str,
+    age: int | None,
     *,
     now_ms: int,
 ) -> tuple[str, str] | None:
     if not campaign.starts_at_ms <= now_ms < campaign.ends_at_ms:
         return "window", "not begun" if now_ms < campaign.starts_at_ms else "over"
-    if moment.place.channel not in campaign.channels:
-        return "channel", f"it is not said on {moment.place.channel}"
+    if channel not in campaign.channels:
+        return "channel", f"it is not said on {channel}"
     if not is_meant:
         return "when", "its condition does not hold"
     if not saying.forbids_nothing:
         forbidden = saying.of(None, campaign=campaign.id).forbidden
         if forbidden is not None:
             return "rule", forbidden
-    return age_gate(campaign.minimum_age, known) if campaign.minimum_age > 0 else None
+    return age_gate(campaign.minimum_age, age) if campaign.minimum_age > 0 else None
 
 
-def age_gate(minimum_age: int, known: Known) -> tuple[str, str] | None:
+def age_gate(minimum_age: int, age: int | None) -> tuple[str, str] | None:
     """Returns why something that has a least age may not be said; None when it may."""
-    if minimum_age <= 0 or (known.age is not None and known.age >= minimum_age):
+    if minimum_age <= 0 or (age is not None and age >= minimum_age):
         return None
     return "age", f"only for people known to be {minimum_age} or over"
 

@@ -156,7 +156,7 @@ class Gates:
         if product in scene.known.bought:
             reason = "bought today or in this visit"
             return Suppression(product=product, gate="bought", reason=reason)
-        too_young = age_gate(scene.shelf.minimum_ages.get(product, 0), scene.known)
+        too_young = age_gate(scene.shelf.minimum_ages.get(product, 0), scene.known.age)
         if too_young is not None:
             return Suppression(product=product, gate=too_young[0], reason=too_young[1])
         return None

@@ -39,6 +39,9 @@ class Uses(NamedTuple):
         return list(self) if self.missed else list(self[:-1])
 
 
+_NO_USES: Final = Uses()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """What is known of a moment and of whoever it is about.
@@ -86,7 +89,7 @@ class Known:
 
     def uses_of(self, campaign: Campaign) -> Uses:
         """Returns how often a campaign was said."""
-        return self.uses.get(campaign.id, Uses())
+        return self.uses.get(campaign.id, _NO_USES)
 
 
 def age_of(member: Visitor | None, audience: str) -> int | None:

@@ -17,7 +17,7 @@ from edge_agent.domain.rules import OFFER
 from edge_agent.domain.scoring import ScoredProduct
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable
 
     from edge_agent.decide.gates import Gates
     from edge_agent.decide.known import Known
@@ -30,6 +30,7 @@ PER_CAMPAIGN: Final = 8
 UNTRIED_PROPENSITY: Final = 0.5
 """Of a text, of whose being taken up nothing is known: the mean of a uniform prior."""
 _KEPT: Final = 64
+_KEPT_CAMPAIGNS: Final = 1_024
 
 
 class Entry(NamedTuple):
@@ -43,7 +44,8 @@ class Entry(NamedTuple):
     product: ProductId
     is_plain: bool
     name: str
-    scored: ScoredProduct
+    propensity: float
+    reason: str
     value: float
     context: float
     lever: float
@@ -57,7 +59,9 @@ class Entry(NamedTuple):
     def candidate(self) -> Candidate:
         """Returns it as a record and a message have it."""
         return Candidate(
-            scored=self.scored,
+            scored=ScoredProduct(
+                product=self.product, propensity=self.propensity, reason=self.reason
+            ),
             value=self.value,
             context=self.context,
             lever=self.lever,
@@ -80,8 +84,11 @@ def plain(
         value = margins.get(gates.departments[product] or "", least) if margins else 1.0
         weight = said.weight
         lever = lever_of(ignored.get(product, 0), rules.caps) if ignored else 1.0
-        against = -(each.propensity * value * weight * lever)
-        found.append(Entry(against, product, True, "", each, value, weight, lever, None))  # noqa: FBT003 - a row
+        likely = each.propensity
+        against = -(likely * value * weight * lever)
+        found.append(
+            Entry(against, product, True, "", likely, each.reason, value, weight, lever, None)  # noqa: FBT003 - a row
+        )
     return found
 
 
@@ -100,8 +107,9 @@ def default(popular: tuple[ScoredProduct, ...], gates: Gates, rules: Rules) -> l
         if gates.passed(product) is None:
             continue
         lever = lever_of(ignored.get(product, 0), rules.caps) if ignored else 1.0
-        against = -(each.propensity * lever)
-        entry = Entry(against, product, True, "", each, 1.0, 1.0, lever, None)  # noqa: FBT003 - a row
+        likely = each.propensity
+        against = -(likely * lever)
+        entry = Entry(against, product, True, "", likely, each.reason, 1.0, 1.0, lever, None)  # noqa: FBT003 - a row
         (ahead if lever == 1.0 else back).append(entry)
     # What sells best in this hour may sell less over all hours: its own order stays.
     return list(merge(ahead, sorted(back), key=lambda each: each.against)) if back else ahead
@@ -130,7 +138,7 @@ def offered(
         by_campaign: Whether some rule that holds names campaigns.
         reason: Why they are said.
     """
-    likely = _Likely(scored, popular, reason)
+    likely = _Likely(scored, popular)
     found: list[Entry] = []
     empty: list[Campaign] = []
     ignored = known.ignored
@@ -147,10 +155,10 @@ def offered(
             lever = campaign.lever
             if ignored:
                 lever *= lever_of(ignored.get(product, 0), rules.caps)
-            offer = likely.offer(product)
-            against = -(offer.propensity * value * weight * lever)
+            taken = likely.propensity(product)
+            against = -(taken * value * weight * lever)
             found.append(
-                Entry(against, product, False, name, offer, value, weight, lever, campaign)  # noqa: FBT003 - a row
+                Entry(against, product, False, name, taken, reason, value, weight, lever, campaign)  # noqa: FBT003 - a row
             )
     return found, empty
 
@@ -185,62 +193,57 @@ class _Likely:
     """How likely products are to be bought, of those that were placed and of the others."""
 
     def __init__(
-        self, scored: tuple[ScoredProduct, ...], popular: tuple[ScoredProduct, ...], reason: str
+        self, scored: tuple[ScoredProduct, ...], popular: tuple[ScoredProduct, ...]
     ) -> None:
-        self._reason = reason
-        self._placed = {each.product: each for each in scored}
-        self._sold = {each.product: each for each in popular}
-        self._competing = self._placed.keys() | self._sold.keys()
-        least = (
-            min([each.propensity for each in some], default=0.0) for some in (scored, popular)
-        )
-        self._floor = min(least)
-        self._offers: dict[ProductId, ScoredProduct] = {}
+        self._placed = _Placed(scored)
+        # Of what sells best a whole hour gets the same.
+        self._sold = _placed_once(popular)
+        self._floor = min(self._placed.least, self._sold.least)
 
     def of(self, campaign: Campaign, gates: Gates) -> list[ProductId]:
         """Returns the products of a campaign that compete, likeliest first."""
-        if self._competing.isdisjoint(campaign.products):
-            return list(_first(campaign, gates))
-        found: list[ProductId] = []
-        for known in (self._placed, self._sold):
-            both = [each for each in _sorted(campaign) if each in known]
-            both.sort(key=lambda each: -known[each].propensity)
-            found += [each for each in both if each not in found and gates.passed(each)]
-        return found[:PER_CAMPAIGN] or list(_first(campaign, gates))
+        competing = self._sold.once_of(campaign)
+        if not self._placed.propensity.keys().isdisjoint(campaign.products):
+            placed = self._placed.of(campaign)
+            competing = (*placed, *(each for each in competing if each not in placed))
+        passed = [each for each in competing if gates.passed(each) is not None]
+        return passed[:PER_CAMPAIGN] or _first(campaign, gates)
 
-    def offer(self, product: ProductId) -> ScoredProduct:
-        """Returns a product as offers have it."""
-        known = self._offers.get(product)
-        if known is None:
-            propensity = self._propensity(product)
-            known = ScoredProduct(product=product, propensity=propensity, reason=self._reason)
-            self._offers[product] = known
-        return known
-
-    def _propensity(self, product: ProductId) -> float:
-        placed = self._placed.get(product)
+    def propensity(self, product: ProductId) -> float:
+        """Returns how likely a product is to be bought, as offers have it."""
+        placed = self._placed.propensity.get(product)
         if placed is not None:
-            return placed.propensity
-        sold = self._sold.get(product)
-        return self._floor if sold is None else min(self._floor, sold.propensity)
+            return placed
+        return min(self._floor, self._sold.propensity.get(product, self._floor))
 
 
-def _first(campaign: Campaign, gates: Gates) -> Iterator[ProductId]:
+class _Placed:
+    """Products that were placed: their propensities, and the least of these."""
+
+    def __init__(self, scored: tuple[ScoredProduct, ...]) -> None:
+        self.propensity = {each.product: each.propensity for each in scored}
+        self.least = min(self.propensity.values(), default=0.0)
+        self.once_of = once_each(_KEPT_CAMPAIGNS)(self.of)
+
+    def of(self, campaign: Campaign) -> tuple[ProductId, ...]:
+        """Returns those of a campaign's products that are among them, likeliest first."""
+        known = self.propensity
+        both = [each for each in _sorted(campaign) if each in known]
+        return tuple(sorted(both, key=lambda each: -known[each]))
+
+
+def _first(campaign: Campaign, gates: Gates) -> list[ProductId]:
     for product in _sorted(campaign)[: 2 * PER_CAMPAIGN]:
         if gates.passed(product) is not None:
-            yield product
-            return
+            return [product]
+    return []
 
 
-@once_each(_KEPT)
+@once_each(_KEPT_CAMPAIGNS)
 def _sorted(campaign: Campaign) -> tuple[ProductId, ...]:
     return tuple(sorted(campaign.products))
 
 
 @once_each(_KEPT)
-def _by_product(
-    scored: tuple[ScoredProduct, ...],
-) -> tuple[Mapping[ProductId, ScoredProduct], float]:
-    """Returns products by id, and the least propensity among them."""
-    least = min([each.propensity for each in scored], default=0.0)
-    return {each.product: each for each in scored}, least
+def _placed_once(popular: tuple[ScoredProduct, ...]) -> _Placed:
+    return _Placed(popular)

@@ -63,6 +63,14 @@ def is_quiet(minute_of_day: int, caps: Caps) -> bool:
     )
 
 
+def is_cooling(known: Known, caps: Caps, *, now_ms: int) -> bool:
+    """Returns whether the last offer to somebody, made or withheld, is too near for another."""
+    return caps.cooldown_s > 0 and any(
+        is_cooling_down(last_ms, now_ms=now_ms, cooldown_s=caps.cooldown_s)
+        for last_ms in (known.last_offer_ms, known.last_missed_ms)
+    )
+
+
 def cap_of(campaign: Campaign, known: Known, caps: Caps, *, now_ms: int) -> tuple[str, str] | None:
     """Returns the gate of a campaign's own limits that it has reached, and why; None for none.
 

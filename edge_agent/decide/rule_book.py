@@ -1,15 +1,18 @@
 """What holds at a moment: conditions evaluated once each, rules told by sets.
 
 A condition's answer follows from the facts that it asks of, and these repeat: it is remembered by
-their values. What the rules that hold say of a product follows from them and from the product: it
-is remembered too. So two hundred candidates cost no more evaluations than one, and few looks.
+their values, together with the answers of all conditions that ask of the same. What the rules that
+hold say of a product follows from them and from the product: it is remembered too. So two hundred
+candidates cost no more evaluations than one, and few looks.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from edge_agent.domain.identity import once_each
 from edge_agent.domain.rules import OFFER, SERVICE
@@ -21,8 +24,10 @@ if TYPE_CHECKING:
     from edge_agent.domain.policy import Policy
     from edge_agent.domain.rules import Condition, Rule, Rules
 
+K = TypeVar("K", bound=Hashable)
+
 _KEPT_BOOKS: Final = 4
-# Answers of one condition, and sayings of one set of rules, that are kept.
+# Answers of conditions that ask of the same, and sayings of one set of rules, that are kept.
 _KEPT_ANSWERS: Final = 512
 _KEPT_SAYINGS: Final = 64
 _KEPT_PRODUCTS: Final = 20_000
@@ -105,16 +110,16 @@ class RuleBook:
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules.rules
-        self._campaigns = rules.campaigns
+        self.campaigns = rules.campaigns
         self._sensitive = rules.sensitive_departments
         self._policies: dict[int, tuple[Policy, Policy]] = {}
         whens = (*(each.when for each in rules.rules), *(each.when for each in rules.campaigns))
-        conditions = [when for when in whens if when is not None]
-        self.names = frozenset(name for each in conditions for name in each.names)
-        self._answers: dict[str, _Remembered] = {
-            each.text: _Remembered(each) for each in conditions
-        }
-        self._sayings: dict[tuple[bool, ...], Saying] = {}
+        self.names = frozenset([name for when in whens if when is not None for name in when.names])
+        self._rules_that_hold = _Conditions({n: each.when for n, each in enumerate(rules.rules)})
+        self._campaigns_meant = _Conditions({each.id: each.when for each in rules.campaigns})
+        turns = {each.starts_at_ms for each in rules.campaigns}
+        self._turns = sorted(turns.union(each.ends_at_ms for each in rules.campaigns))
+        self._sayings: dict[frozenset[int], Saying] = {}
         self.services = frozenset([each.id for each in rules.campaigns if each.kind == SERVICE])
         self.texts = frozenset([each.id for each in rules.campaigns if each.kind != OFFER])
         # Where there is no time to look whether a condition holds, what is forbidden is forbidden.
@@ -122,13 +127,12 @@ class RuleBook:
 
     def saying(self, facts: Mapping[str, object]) -> Saying:
         """Returns what the rules say that hold at a moment."""
-        seen = _plain_facts(facts)
-        held = tuple([self._holds(each.when, facts, seen) for each in self._rules])
+        held = self._rules_that_hold.of(facts)
         known = self._sayings.get(held)
         if known is None:
             if len(self._sayings) >= _KEPT_SAYINGS:
                 self._sayings.clear()
-            rules = tuple(each for each, holds in zip(self._rules, held, strict=True) if holds)
+            rules = tuple(each for n, each in enumerate(self._rules) if n in held)
             known = self._sayings[held] = Saying(rules)
         return known
 
@@ -147,32 +151,55 @@ class RuleBook:
 
     def meant(self, facts: Mapping[str, object]) -> frozenset[CampaignId]:
         """Returns the campaigns that are for a moment, as far as their conditions say."""
+        return self._campaigns_meant.of(facts)
+
+    def turn_before(self, now_ms: int) -> int:
+        """Returns the last instant up to now at which a campaign began or was over.
+
+        Until the next one the same campaigns run. Before the first it is some instant before it.
+        """
+        passed = bisect_right(self._turns, now_ms)
+        if passed:
+            return self._turns[passed - 1]
+        return self._turns[0] - 1 if self._turns else 0
+
+
+class _Conditions(Generic[K]):
+    """Conditions by what they are of; None holds always."""
+
+    def __init__(self, conditions: Mapping[K, Condition | None]) -> None:
+        by_names: dict[tuple[str, ...], dict[K, Condition]] = {}
+        for key, each in conditions.items():
+            if each is not None:
+                by_names.setdefault(tuple(sorted(each.names)), {})[key] = each
+        self._always = frozenset([key for key, each in conditions.items() if each is None])
+        self._groups = [_AskingAlike(names, group) for names, group in by_names.items()]
+
+    def of(self, facts: Mapping[str, object]) -> frozenset[K]:
+        """Returns of which the condition holds."""
         seen = _plain_facts(facts)
-        return frozenset(
-            [each.id for each in self._campaigns if self._holds(each.when, facts, seen)]
-        )
-
-    def _holds(
-        self, condition: Condition | None, facts: Mapping[str, object], seen: dict[str, object]
-    ) -> bool:
-        return condition is None or self._answers[condition.text].holds(facts, seen)
+        return self._always.union(*[each.of(facts, seen) for each in self._groups])
 
 
-class _Remembered:
-    """A condition and what it said of facts that it was shown."""
+class _AskingAlike(Generic[K]):
+    """Conditions that ask of the same facts, and which of them held of facts they were shown."""
 
-    def __init__(self, condition: Condition) -> None:
-        self._condition = condition
-        self._names = tuple(sorted(condition.names))
-        self._known: dict[Any, bool] = {}
+    def __init__(self, names: tuple[str, ...], conditions: dict[K, Condition]) -> None:
+        self._names = names
+        self._conditions = conditions
+        self._known: dict[Any, frozenset[K]] = {}
 
-    def holds(self, facts: Mapping[str, object], seen: dict[str, object]) -> bool:
+    def of(self, facts: Mapping[str, object], seen: dict[str, object]) -> frozenset[K]:
         key = tuple(map(seen.get, self._names))
         known = self._known.get(key)
         if known is None:
             if len(self._known) >= _KEPT_ANSWERS:
                 self._known.clear()
-            known = self._known[key] = self._condition.holds(facts)
+            each_once = {each.text: each for each in self._conditions.values()}
+            held = {text for text, each in each_once.items() if each.holds(facts)}
+            known = self._known[key] = frozenset(
+                [of for of, each in self._conditions.items() if each.text in held]
+            )
         return known
 
 

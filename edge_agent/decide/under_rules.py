@@ -157,7 +157,7 @@ def outlook_of(moment: Moment, known: Known, rules: Rules, *, now_ms: int) -> Ou
         silence = Suppression(product="*", gate="rule", reason=forbidden)
     if silence is not None or not is_weighed:
         return Outlook(saying=saying, silence=silence)
-    kept, shut = campaigns.opened(rules, book, saying, moment, known, now_ms=now_ms)
+    kept, shut = campaigns.opened(book, saying, moment, known, now_ms=now_ms)
     return Outlook(saying=saying, campaigns=kept, shut=shut)
 
 
@@ -228,7 +228,7 @@ def explained(ruling: Ruling, reasons: Mapping[ProductId, str]) -> Ruling:
     known: dict[int, Candidate] = {}
     for each in ruling.pick.chosen:
         reason = each.scored.reason or reasons[each.scored.product]
-        known[id(each)] = replace(each, scored=replace(each.scored, reason=reason))
+        known[id(each)] = each.because(reason)
     pick = replace(
         ruling.pick,
         chosen=tuple(known[id(each)] for each in ruling.pick.chosen),
@@ -336,16 +336,20 @@ def _picked(best: list[Entry], question: Question, gates: Gates, *, may_explore:
 
 
 def _action(entry: Entry, question: Question) -> Action:
-    shown, answered = question.known.tried.get(action_of(entry), (0, 0))
+    name = _action_name(entry.product, entry.campaign)
+    shown, answered = question.known.tried.get(name, (0, 0))
     return Action(
-        propensity=entry.scored.propensity,
+        propensity=entry.propensity,
         worth=entry.value * entry.context * entry.lever,
         shown=shown,
         answered=answered,
     )
 
 
-def action_of(candidate: Entry | Candidate) -> str:
+def action_of(candidate: Candidate) -> str:
     """Returns the name of an action: the product, and the campaign that offers it."""
-    product, campaign = candidate.scored.product, candidate.campaign
+    return _action_name(candidate.scored.product, candidate.campaign)
+
+
+def _action_name(product: ProductId, campaign: Campaign | None) -> str:
     return product if campaign is None else f"{product} {campaign.id}"

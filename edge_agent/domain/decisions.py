@@ -173,6 +173,19 @@ class Candidate:
         """Propensity x value x context weight x lever."""
         return self.scored.propensity * self.value * self.context * self.lever
 
+    def because(self, reason: str) -> Candidate:
+        """Returns the same with another reason."""
+        scored = self.scored
+        return Candidate(
+            scored=ScoredProduct(
+                product=scored.product, propensity=scored.propensity, reason=reason
+            ),
+            value=self.value,
+            context=self.context,
+            lever=self.lever,
+            campaign=self.campaign,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.decide import ladder
+from edge_agent.decide.campaigns import limited_of
 from edge_agent.decide.control import unit_of
 from edge_agent.decide.eligibility import may_use_history
 from edge_agent.decide.facts import facts_of, visible_sources
@@ -150,7 +151,7 @@ def with_campaigns(
     told: Told,
 ) -> Known:
     """Returns what is known with all that the gates of these campaigns ask of."""
-    limited = [each for each in campaigns if _is_limited(each)]
+    limited = limited_of(campaigns)
     has_controls = any(each.control_share > 0 for each in campaigns)
     if not limited and not has_controls:
         return known
@@ -217,17 +218,16 @@ def _tried(draft: Draft) -> Mapping[str, tuple[int, int]]:
     return draft.state.tried(day, window_days=exploration.window_days)
 
 
-def _is_limited(campaign: Campaign) -> bool:
-    return (campaign.budget, campaign.per_day, campaign.per_visitor) != (None, None, None)
-
-
 def _uses(draft: Draft, campaign: CampaignId, told: Told) -> Uses:
     uses = draft.campaign_uses(campaign)
+    total, today = uses.given, uses.given_on(draft.context.local.day)
+    if not told:
+        return Uses(total, today)
     return Uses(
-        total=uses.given,
-        today=uses.given_on(draft.context.local.day),
-        visitor=max([sum(campaign in each.campaigns for each in one) for one in told], default=0),
-        missed=max([sum(campaign in each.missed for each in one) for one in told], default=0),
+        total=total,
+        today=today,
+        visitor=max([sum(campaign in each.campaigns for each in one) for one in told]),
+        missed=max([sum(campaign in each.missed for each in one) for one in told]),
     )
 
 
