@@ -16,8 +16,10 @@ from edge_agent.domain import effects
 from edge_agent.domain.ids import ProductId
 from edge_agent.domain.time import MINUTE_MS, SECOND_MS
 from edge_agent.hq.keys import public_text
+from edge_agent.shell.pending_rows import PendingRows
 from edge_agent.shell.signing import DEMO_KEY_ID, demo_private_key, sign_command
 from edge_agent.shell.unit_of_work import UnitOfWork
+from edge_agent.shell.visit_rows import VisitRows
 from edge_agent.wire import topics
 from edge_agent.wire.downlink import StockBody, StockCommand, StockRow
 from tests.factories import T0
@@ -102,7 +104,7 @@ def test_a_wake_up_that_fails_does_not_end_the_agent(tmp_path: Path) -> None:
     """Its visit stays as it was; what comes with it is taken."""
     with a_store(tmp_path) as agent:
         agent.take(entered(T0, 1))
-        with patch.object(UnitOfWork, "_put_visits", side_effect=RuntimeError("a slip of ours")):
+        with patch.object(VisitRows, "put", side_effect=RuntimeError("a slip of ours")):
             agent.tick(T0 + 300 * MINUTE_MS)
         assert agent.road.counters["wakes_failed"] > 0
         agent.take(entered(T0 + 300 * MINUTE_MS, 2, event_id="later"))
@@ -189,13 +191,13 @@ def test_what_restricts_is_never_given_up(tmp_path: Path) -> None:
 def test_what_is_no_row_at_all_is_an_error_of_one_event(tmp_path: Path) -> None:
     """A number that no column holds ends neither the batch nor the agent."""
     with a_store(tmp_path) as agent:
-        real = UnitOfWork.add
+        real = PendingRows.add
 
-        def too_large(unit: UnitOfWork, table: str, row: tuple[Any, ...]) -> None:
+        def too_large(pending: PendingRows, table: str, row: tuple[Any, ...]) -> None:
             is_bad = table == "decision" and row[6] == "dairy-1"
-            real(unit, table, (*row[:-1], 1 << 70) if is_bad else row)
+            real(pending, table, (*row[:-1], 1 << 70) if is_bad else row)
 
-        with patch.object(UnitOfWork, "add", too_large):
+        with patch.object(PendingRows, "add", too_large):
             agent.take(
                 entered(T0, 1, event_id="good-1", zone="entrance"),
                 entered(T0 + 1, 2, event_id="bad"),
