@@ -169,18 +169,17 @@ class StateStore:
         self.decisions.keep_bounds()
         self.visitors.keep_bounds()
         self.baskets.keep_bounds()
-        while len(self.visitors) > visitor_book.CACHED_VISITORS:
+        # Who is in the store stays, and that may be more people than are held otherwise.
+        n_held = max(visitor_book.CACHED_VISITORS, len(self.visits.journal))
+        while len(self.visitors) > n_held:
             self._evict_oldest()
 
     def _evict_oldest(self) -> None:
         visitor = self.visitors.pop_oldest()
-        is_in_store = self.visits.is_in_store(visitor.id)
-        if is_in_store:
+        if self.visits.is_in_store(visitor.id):
             self.visitors.hold(visitor)
-            if len(self.visitors) <= visitor_book.CACHED_VISITORS + len(self.visits.journal):
-                return
+            return
         self.visitors.forget_identifier(visitor)
         self.baskets.forget_carrier(visitor.id)
-        if not is_in_store:
-            self.visits.forget(visitor.id)
-            self.decisions.forget(visitor.id)
+        self.visits.forget(visitor.id)
+        self.decisions.forget(visitor.id)

@@ -392,3 +392,21 @@ def test_who_was_asked_for_too_early_is_found_after_he_left_the_memory() -> None
         day.disk.store.forget_unsaved()
     assert day.disk.store.visitor(known.id) == known
     day.teardown()
+
+
+def test_more_people_in_the_store_than_are_held_do_not_stop_it() -> None:
+    """Whoever is in the store stays in memory; who has left it is let go of for them."""
+    day = StoreDay()
+    gone = "AC:23:3F:A0:11:03"
+    day.disk.take(entered(ZONES[0], 0, who=gone), presence("visit.ended", 1, who=gone))
+    for who in PHONES:
+        day.disk.take(entered(ZONES[0], 2, who=who))
+    with patch.object(visitor_book, "CACHED_VISITORS", 1):
+        day.disk.unit.commit()
+    known = {who: day.disk.visitor("ble", who) for who in (*PHONES, gone)}
+    assert all(known.values())
+    assert len(day.disk.store.visits.open_visits()) == len(PHONES)
+    with patch.object(visitor_book, "CACHED_VISITORS", 1):
+        day.disk.store.forget_unsaved()
+    assert len(day.disk.store.visitors) == len(PHONES)
+    day.teardown()
