@@ -1,4 +1,4 @@
-"""Calls of staff: those for help that go on, and when staff were alerted to which zone."""
+"""What staff were called to: the calls for help that go on, the last alert of each zone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HQ's campaigns: what each says, what it promised to whom and how often it was used."""
+"""HQ's campaigns in this store: their sections, their plans, their offers, their uses."""
 
 from __future__ import annotations
 

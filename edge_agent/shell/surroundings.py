@@ -1,4 +1,4 @@
-"""What holds in the store at this moment: HQ's facts, zones' levels and what screens show."""
+"""What holds in the store at this moment: HQ's facts, zones' levels, screens' showings."""
 
 from __future__ import annotations
 
