@@ -10,7 +10,7 @@ import pytest
 
 from edge_agent.cli.explanation import explanation, why_not
 from edge_agent.domain.rules import Caps, Exploration, Rule, Rules
-from edge_agent.shell import held
+from edge_agent.shell import held_decisions
 from tests.factories import campaign, complained, entered, lifted, ref, world
 from tests.fakes import When
 
@@ -171,13 +171,13 @@ def test_a_decision_without_rules_is_told_as_before() -> None:
 
 def test_who_asks_for_his_data_is_told_what_rules_looked_at() -> None:
     """Facts, how often he was told of something that day, and whose words it was."""
-    told = held._under_rules(record_of()["rules"])
+    told = held_decisions._under_rules(record_of()["rules"])
     assert told == {
         "looked_at": {"hour": 10, "weekday": 5, "zone": "dairy"},
         "campaigns": ["c1", "c2"],
     }
-    again = held._under_rules(record_of(entered("dairy", 0))["rules"])
+    again = held_decisions._under_rules(record_of(entered("dairy", 0))["rules"])
     assert again["told_that_day"] == 1
-    assert held._under_rules({}) == {}
-    instead = held._under_rules(control_record()["rules"])
+    assert held_decisions._under_rules({}) == {}
+    instead = held_decisions._under_rules(control_record()["rules"])
     assert (instead["in_place_of"], "campaigns" in instead) == (["c1"], False)
