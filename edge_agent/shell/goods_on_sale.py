@@ -10,7 +10,7 @@ from edge_agent.shell.catalogue import Feed, StoreDepartments
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 class GoodsOnSale:
@@ -38,31 +38,7 @@ class GoodsOnSale:
             ProductId(product)
             for (product,) in self._db.execute("SELECT product FROM stock WHERE quantity <= 0")
         )
-        self.products.read_again(
-            Product(
-                id=ProductId(product),
-                title=title,
-                price=price,
-                currency=currency,
-                department=department,
-                image=image,
-                brand=brand,
-                minimum_age=minimum_age,
-            )
-            for (
-                product,
-                title,
-                price,
-                currency,
-                department,
-                image,
-                brand,
-                minimum_age,
-            ) in self._db.execute(
-                "SELECT product, title, price, currency, department, image, brand, minimum_age"
-                " FROM catalogue"
-            )
-        )
+        self.products.read_again(_products(self._db))
         named = ((key, each.department) for key, each in self.products.items())
         fed = {key: department for key, department in named if department is not None}
         self._departments = StoreDepartments(fed, self._bundle_departments)
@@ -98,3 +74,29 @@ class GoodsOnSale:
                 self._minimum_ages[product.id] = product.minimum_age
             if product.department is not None:
                 self._departments.fed[product.id] = product.department
+
+
+def _products(connection: sqlite3.Connection) -> Iterator[Product]:
+    for (
+        product,
+        title,
+        price,
+        currency,
+        department,
+        image,
+        brand,
+        minimum_age,
+    ) in connection.execute(
+        "SELECT product, title, price, currency, department, image, brand, minimum_age"
+        " FROM catalogue"
+    ):
+        yield Product(
+            id=ProductId(product),
+            title=title,
+            price=price,
+            currency=currency,
+            department=department,
+            image=image,
+            brand=brand,
+            minimum_age=minimum_age,
+        )

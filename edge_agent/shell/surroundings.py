@@ -12,7 +12,7 @@ from edge_agent.domain.store import Fact, Level, Showing
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from edge_agent.domain.effects import SetLevel
     from edge_agent.domain.rules import FactValue
@@ -25,22 +25,7 @@ class Surroundings:
     """Facts by name, levels by zone and showings by screen, all of them in memory."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self._showings = {
-            ScreenId(screen): Showing(
-                screen=ScreenId(screen),
-                decision=DecisionId(decision),
-                visitor=None if visitor is None else VisitorId(visitor),
-                valid_until_ms=valid_until_ms,
-                audience=audience,
-                is_shared=bool(is_shared),
-            )
-            for screen, decision, visitor, valid_until_ms, audience, is_shared in (
-                connection.execute(
-                    "SELECT screen, decision, visitor, valid_until_ms, audience, is_shared"
-                    " FROM showing"
-                )
-            )
-        }
+        self._showings = {each.screen: each for each in _showings(connection)}
         self._facts = {
             str(name): Fact(name=name, value=json.loads(value), valid_until_ms=valid_until_ms)
             for name, value, valid_until_ms in connection.execute(
@@ -92,3 +77,17 @@ class Surroundings:
     def put_showing(self, showing: Showing) -> None:
         """Sets what a screen shows."""
         self._showings[showing.screen] = showing
+
+
+def _showings(connection: sqlite3.Connection) -> Iterator[Showing]:
+    for screen, decision, visitor, valid_until_ms, audience, is_shared in connection.execute(
+        "SELECT screen, decision, visitor, valid_until_ms, audience, is_shared FROM showing"
+    ):
+        yield Showing(
+            screen=ScreenId(screen),
+            decision=DecisionId(decision),
+            visitor=None if visitor is None else VisitorId(visitor),
+            valid_until_ms=valid_until_ms,
+            audience=audience,
+            is_shared=bool(is_shared),
+        )
