@@ -278,8 +278,11 @@ def heeded_by(moment: Moment) -> tuple[VisitorId, ...]:
 
 
 def shared_contact_from(decision: Decision) -> Contact | None:
-    """Returns an answer to several people as a contact with each; None where nothing was said."""
-    if not (decision.chosen or decision.campaigns):
+    """Returns an answer to several people as a contact with each; None where nothing was said.
+
+    What their slot missed as its control group counts with each, as what another's hears does.
+    """
+    if not (decision.chosen or decision.campaigns or decision.missed):
         return None
     return Contact(
         id=decision.id,
@@ -287,6 +290,7 @@ def shared_contact_from(decision: Decision) -> Contact | None:
         channel=decision.moment.place.channel,
         products=tuple(each.scored.product for each in decision.chosen),
         campaigns=decision.campaigns,
+        missed=decision.missed,
     )
 
 

@@ -120,10 +120,10 @@ SQL: Final = {
     ),
     "contacts_delete": "DELETE FROM contact WHERE visitor = ? AND id GLOB 'hq/*'",
     "contact": (
-        "INSERT INTO contact (visitor, id, at_ms, channel, products, campaigns, outcome)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (visitor, id) DO UPDATE SET"
+        "INSERT INTO contact (visitor, id, at_ms, channel, products, campaigns, outcome, missed)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (visitor, id) DO UPDATE SET"
         " at_ms = excluded.at_ms, channel = excluded.channel, products = excluded.products,"
-        " campaigns = excluded.campaigns, outcome = excluded.outcome"
+        " campaigns = excluded.campaigns, outcome = excluded.outcome, missed = excluded.missed"
     ),
     # Whoever no sensor noticed has no row of his own.
     "offer": (

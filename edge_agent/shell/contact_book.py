@@ -41,7 +41,7 @@ _CAME_OF_IT: Final = (
 )
 # What HQ told of, and what a screen said to several people, him among them.
 _NOTED: Final = (
-    "SELECT id, at_ms, channel, products, campaigns, outcome FROM contact"
+    "SELECT id, at_ms, channel, products, campaigns, outcome, missed FROM contact"
     " WHERE visitor = ? AND at_ms >= ?"
 )
 
@@ -252,8 +252,8 @@ def _bought(contact: Contact, join: JoinPurchases) -> Contact:
     return contact
 
 
-def _noted_from(row: tuple[str, int, str, str, str, str]) -> Contact:
-    key, at_ms, channel, products, campaigns, outcome = row
+def _noted_from(row: tuple[str, int, str, str, str, str, str]) -> Contact:
+    key, at_ms, channel, products, campaigns, outcome, missed = row
     return Contact(
         id=key,
         at_ms=at_ms,
@@ -261,6 +261,7 @@ def _noted_from(row: tuple[str, int, str, str, str, str]) -> Contact:
         products=_products(products),
         campaigns=_campaigns(campaigns),
         outcomes=frozenset({(outcome, None)}) if outcome else frozenset(),
+        missed=_campaigns(missed),
     )
 
 

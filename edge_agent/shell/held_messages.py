@@ -51,10 +51,14 @@ def contacts(reading: Reading) -> Table:
 def shared(reading: Reading) -> Table:
     """Returns what a screen said to several people, him among them."""
     rows = reading.of_visitors(
-        "SELECT at_ms, channel, products, campaigns FROM contact WHERE visitor IN"
+        "SELECT at_ms, channel, products, campaigns, missed FROM contact WHERE visitor IN"
         " (SELECT value FROM json_each(?1)) AND id NOT GLOB 'hq/*' ORDER BY at_ms, id"
     )
-    return [_said(reading, *row) for row in rows]
+    # What sells best stood there, for the control group of these.
+    return [
+        _said(reading, *said) | ({"in_place_of": json.loads(missed)} if missed != "[]" else {})
+        for *said, missed in rows
+    ]
 
 
 def _said(

@@ -67,7 +67,7 @@ def campaigns_json(campaigns: tuple[CampaignId, ...]) -> str:
 
 
 def contact_row(visitor: VisitorId, contact: Contact) -> Row:
-    """Returns what HQ told of as (visitor, id, at_ms, channel, products, campaigns, outcome)."""
+    """Returns what HQ told of, or what was said to several people, as a row of `contact`."""
     outcome = next((kind for kind, _ in sorted(contact.outcomes, key=str)), "")
     return (
         visitor,
@@ -77,6 +77,7 @@ def contact_row(visitor: VisitorId, contact: Contact) -> Row:
         products_json(contact.products),
         campaigns_json(contact.campaigns),
         outcome,
+        campaigns_json(contact.missed),
     )
 
 

@@ -707,6 +707,13 @@ def m025_campaigns_missed(database: Database) -> None:
     database.execute("UPDATE meta SET value = '25' WHERE key = 'schema_version'")
 
 
+@migrations()
+def m026_campaigns_missed_together(database: Database) -> None:
+    """Adds the same of what a screen said to several people, which caps of each count."""
+    database.execute("ALTER TABLE contact ADD COLUMN missed TEXT NOT NULL DEFAULT '[]'")
+    database.execute("UPDATE meta SET value = '26' WHERE key = 'schema_version'")
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is not applied yet, each migration in one transaction with its record."""
     migrations.apply(Database(connection))

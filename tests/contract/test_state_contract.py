@@ -415,7 +415,13 @@ def test_what_several_were_told_at_once_is_each_ones_contact(
     people = [heard.visitor("ble", PHONE), heard.visitor("ble", other)]
     card = heard.visitor("loyalty", CARD)
     ids = [each.id for each in (*people, card) if each is not None]
-    shared = Contact(id="01TOGETHER", at_ms=at(2), channel="screen", campaigns=MAIL.campaigns)
+    shared = Contact(
+        id="01TOGETHER",
+        at_ms=at(2),
+        channel="screen",
+        campaigns=MAIL.campaigns,
+        missed=(CampaignId("c9"),),
+    )
     for visitor in ids:
         apply(heard, RecordContact(visitor=visitor, contact=shared))
         if is_asked_before:

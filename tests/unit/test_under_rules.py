@@ -14,8 +14,8 @@ from typing_extensions import override
 
 from edge_agent.decide.control import arm_of
 from edge_agent.domain.decisions import Decision
-from edge_agent.domain.ids import CampaignId, DecisionId, ProductId
-from edge_agent.domain.rules import GETS_NEXT_BEST, Caps, Exploration, Rule, Rules
+from edge_agent.domain.ids import CampaignId, DecisionId, ProductId, ScreenId
+from edge_agent.domain.rules import GETS_NEXT_BEST, Caps, Exploration, Rule, Rules, Sharing
 from edge_agent.domain.scoring import ScoredProduct, ScoringRequest
 from edge_agent.domain.time import DAY_MS, HOUR_MS, local_time, rfc3339_from_ms
 from edge_agent.replay.again import Knowledge
@@ -415,6 +415,32 @@ def test_a_control_group_gets_its_default_as_often_as_others_are_told(
             heard.tick(at(120 * n + 1))
             found[share].append(one(heard, heard.take(entered("dairy", 120 * n + 1))))
     treated, control = found[0.0], found[1.0]
+    at_those = [n for n, each in enumerate(treated) if "c1" in each.campaigns]
+    assert [n for n, each in enumerate(control) if each.missed] == at_those
+    assert len(at_those) == n_told
+    assert not any("c1" in each.campaigns for each in control)
+
+
+@pytest.mark.parametrize(
+    ("more", "caps", "n_told"),
+    [({"per_visitor": 3}, Caps(), 3), ({}, Caps(cooldown_s=200), 4)],
+)
+def test_several_at_once_miss_it_as_often_as_others_are_told_it(
+    more: dict[str, Any], caps: Caps, n_told: int
+) -> None:
+    """What a slot's control group missed together counts with each who stood there."""
+    found: dict[float, list[Decision]] = {}
+    for share in (0.0, 1.0):
+        rules = ruled(campaign("c1", "k3", value=9.0, control_share=share, **more), caps=caps)
+        heard = under(replace(rules, sharing={ScreenId("dairy-1"): Sharing(mode="mixed")}))
+        found[share] = []
+        for n in range(8):
+            who = (PHONE, OTHER_PHONE)[n % 2]
+            heard.tick(at(120 * n + 1))
+            found[share].append(one(heard, heard.take(entered("dairy", 120 * n + 1, who=who))))
+            assert differences(heard, found[share][-1]) == []
+    treated, control = found[0.0], found[1.0]
+    assert {each.moment.kind for each in control[1:]} == {"company"}
     at_those = [n for n, each in enumerate(treated) if "c1" in each.campaigns]
     assert [n for n, each in enumerate(control) if each.missed] == at_those
     assert len(at_those) == n_told
