@@ -37,7 +37,7 @@ from edge_agent.runner.egress import HqGate
 from edge_agent.runner.hold_back import HoldBack
 from edge_agent.runner.hq_heard import META_KEY as HQ_HEARD
 from edge_agent.runner.hq_heard import HqHeard
-from edge_agent.runner.loop import Loop
+from edge_agent.runner.loop_assembly import LoopParts, loop_from
 from edge_agent.runner.mapped import Mapper
 from edge_agent.runner.mapping_memory import MappingMemory
 from edge_agent.runner.name_guard import NameGuard
@@ -94,6 +94,7 @@ if TYPE_CHECKING:
     from edge_agent.domain.ids import VisitorId
     from edge_agent.domain.scoring import PromotionPlan
     from edge_agent.domain.store import Layout
+    from edge_agent.runner.loop import Loop
     from edge_agent.runner.road import Road
     from edge_agent.shell.bundles import Bundle
     from edge_agent.state.devices import Standing
@@ -426,7 +427,7 @@ class Agent:
         return is_place or self._catalogue.product(ProductId(name)) is not None
 
     def _make_loop(self) -> Loop:
-        return Loop(
+        parts = LoopParts(
             settings=self._settings,
             road=self._road,
             unit=self._unit,
@@ -448,6 +449,7 @@ class Agent:
             stopping=self.stopping,
             state_of=self._gateway_state,
         )
+        return loop_from(parts)
 
     def _make_hold_back(self) -> HoldBack | None:
         settings = self._settings
@@ -641,7 +643,7 @@ class Agent:
         return self._road.present.now_ms if hasattr(self, "_road") else self._clock.now_ms()
 
     def _received(self, link: str, message: Incoming) -> None:
-        self._loop.put(link, message)
+        self._loop.waiting.put(link, message)
 
     def _published(self, token: object) -> None:
         self._store_outbox.on_published(token)
@@ -831,8 +833,8 @@ class Agent:
         """Returns what is not well; also asked while the parts are still being made."""
         found = [] if self._bundle is not None else ["no_model"]
         loop: Loop | None = getattr(self, "_loop", None)
-        if loop is not None and loop.problem:
-            found.append(loop.problem)
+        if loop is not None and loop.trouble.problem:
+            found.append(loop.trouble.problem)
         if loop is not None and not self._clock.is_in_step:
             found.append("clock_wrong")
         if hasattr(self, "_road") and self._road.present.is_hq_unheard:

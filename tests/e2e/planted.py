@@ -22,12 +22,14 @@ from edge_agent.decide.candidates import request_for
 from edge_agent.engine import deciding
 from edge_agent.ingest.ordering import Timing, timing_of
 from edge_agent.runner import event_intake
+from edge_agent.runner.acknowledgements import Acknowledgements
+from edge_agent.runner.commits import Commits
 from edge_agent.runner.egress import HqGate
-from edge_agent.runner.loop import Loop
 from edge_agent.runner.marks import Marks
 from edge_agent.runner.outgoing import Outgoing
 from edge_agent.runner.present import Present
 from edge_agent.runner.road import Road
+from edge_agent.runner.waiting import Waiting
 from edge_agent.shell import sqlite_db
 from edge_agent.shell.mqtt_client import MqttLink
 from edge_agent.wire import topics
@@ -42,29 +44,29 @@ LATE: Final = 60
 
 def acknowledge_on_arrival() -> None:
     """Messages are acknowledged when they are queued, long before they are committed."""
-    put = Loop.put
+    put = Waiting.put
 
     def eager(self: Any, link: str, delivery: Any) -> None:
         put(self, link, delivery)
         if link == "store":
             self._store_link.ack([delivery])
 
-    _replace(Loop, "put", eager)
-    _replace(Loop, "_acknowledge", _nothing)
+    _replace(Waiting, "put", eager)
+    _replace(Acknowledgements, "send", _nothing)
 
 
 def acknowledge_before_commit() -> None:
     """A batch is acknowledged right before its commit instead of right after it."""
-    commit, acknowledge = Loop._commit, Loop._acknowledge
+    commit, acknowledge = Commits.commit, Acknowledgements.send
 
     def eager(self: Any, redo: Callable[[], None], messages: list[Any]) -> None:
-        acknowledge(self, messages)
+        acknowledge(self._full_disk._acknowledgements, messages)
         # One turn of the network thread, so that the acknowledgement is really sent first.
         self._stopping.wait(0.005)
         commit(self, redo, messages)
 
-    _replace(Loop, "_commit", eager)
-    _replace(Loop, "_acknowledge", _nothing)
+    _replace(Commits, "commit", eager)
+    _replace(Acknowledgements, "send", _nothing)
 
 
 def acknowledge_late() -> None:
@@ -73,7 +75,7 @@ def acknowledge_late() -> None:
     What is committed and not acknowledged when the agent is killed comes again. At an event of id
     I the agent stays as long as there is a file I.hold beside the configuration.
     """
-    acknowledge, folder = Loop._acknowledge, Path(sys.argv[-1]).parent
+    acknowledge, folder = Acknowledgements.send, Path(sys.argv[-1]).parent
     unsent: list[Any] = []
 
     def late(self: Any, messages: list[Any]) -> None:
@@ -81,11 +83,11 @@ def acknowledge_late() -> None:
         for hold in folder.glob("*.hold"):
             name = f'"id": "{hold.stem}"'.encode()
             while hold.exists() and any(name in each.payload for _, each in messages):
-                self._stopping.wait(GATE_POLL_S)
+                time.sleep(GATE_POLL_S)
         acknowledge(self, unsent[:-LATE])
         del unsent[:-LATE]
 
-    _replace(Loop, "_acknowledge", late)
+    _replace(Acknowledgements, "send", late)
 
 
 def migrate_in_pieces() -> None:
@@ -155,7 +157,7 @@ def held_commit() -> None:
     An event of source S waits for a file S.gate beside the configuration, and a file S.held says
     that it waits.
     """
-    commit, folder = Loop._commit, Path(sys.argv[-1]).parent
+    commit, folder = Commits.commit, Path(sys.argv[-1]).parent
 
     def held(self: Any, redo: Callable[[], None], messages: list[Any]) -> None:
         sources = {delivery.topic.rpartition("/")[2] for _, delivery in messages}
@@ -165,7 +167,7 @@ def held_commit() -> None:
                 self._stopping.wait(GATE_POLL_S)
         commit(self, redo, messages)
 
-    _replace(Loop, "_commit", held)
+    _replace(Commits, "commit", held)
 
 
 def event_to_hq() -> None:

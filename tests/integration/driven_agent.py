@@ -111,7 +111,7 @@ class DrivenAgent:
     def raw(self, topic: str, payload: bytes, *, link: str = "store") -> None:
         """Hands one message in."""
         self._n_sent += 1
-        self.loop.put(link, FakeDelivery(topic=topic, payload=payload, mid=self._n_sent))
+        self.loop.waiting.put(link, FakeDelivery(topic=topic, payload=payload, mid=self._n_sent))
 
     def tick(self, now_ms: int) -> None:
         """Moves a replay's clock on."""

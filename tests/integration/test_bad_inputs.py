@@ -173,7 +173,7 @@ def test_an_event_that_cannot_be_written_spares_the_others_of_its_message(tmp_pa
         assert reason == "failed"
         assert b"t2" not in (payload or b"")
         assert n_acknowledged(agent) == 1
-        assert agent.loop.problem == ""
+        assert agent.loop.trouble.problem == ""
 
 
 def test_what_restricts_is_never_given_up(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_what_restricts_is_never_given_up(tmp_path: Path) -> None:
         who = {"kind": "track", "value": "t2"}
         agent.take(told("desk-1", "complaint.opened", T0, "c1", complaint="x1", visitor=who))
         assert n_acknowledged(agent) == 0
-        assert agent.loop.problem == "database_failed"
+        assert agent.loop.trouble.problem == "database_failed"
         agent.agent._db.execute("DROP TRIGGER refuse")
         assert agent.rows("SELECT count(*) FROM dead_letter") == [(0,)]
 

@@ -57,7 +57,7 @@ class Store:
     def comes(self, event: dict[str, Any]) -> None:
         """Hands one event to the batch that is open, and waits until it is taken off the queue."""
         self.agent.hand(event)
-        wait_for(lambda: self.agent.loop.n_queued == 0, what="its taking")
+        wait_for(lambda: self.agent.loop.waiting.n_queued == 0, what="its taking")
 
     def quiet_time_ends(self) -> None:
         """Lets so much time pass that nobody waits for company any more."""
@@ -71,7 +71,7 @@ class Store:
         thread = threading.Thread(target=self.agent.turn)
         thread.start()
         try:
-            wait_for(lambda: self.agent.loop.n_queued == 0, what="its taking")
+            wait_for(lambda: self.agent.loop.waiting.n_queued == 0, what="its taking")
             yield
         finally:
             self.quiet_time_ends()
@@ -143,16 +143,16 @@ def test_over_its_bound_it_reads_no_more_until_half_is_done(tmp_path: Path) -> N
         n_before = len(agent.link.acked)
         for round_ in range(2):
             first = round_ * 2 * QUEUE
-            while agent.loop.n_queued < QUEUE:
-                agent.hand(seen(first + agent.loop.n_queued))
+            while agent.loop.waiting.n_queued < QUEUE:
+                agent.hand(seen(first + agent.loop.waiting.n_queued))
             assert not agent.link.is_paused
             agent.hand(seen(first + QUEUE))
             assert agent.link.is_paused
             for _ in range(QUEUE // BATCH):
                 agent.turn()
-                assert agent.link.is_paused == (agent.loop.n_queued >= QUEUE // 2)
+                assert agent.link.is_paused == (agent.loop.waiting.n_queued >= QUEUE // 2)
             assert not agent.link.is_paused
-        while agent.loop.n_queued or len(agent.link.acked) < agent._n_sent:
+        while agent.loop.waiting.n_queued or len(agent.link.acked) < agent._n_sent:
             agent.turn()
         assert agent.rows("SELECT count(*) FROM inbox") == [(agent._n_sent - n_before,)]
 

@@ -123,12 +123,12 @@ def test_a_word_that_could_not_be_written_is_not_heard(tmp_path: Path) -> None:
     now_ms = T0 + OVER_MS
     with a_store(tmp_path, now_ms=T0) as agent:
         agent.tick(now_ms)
-        agent.loop._begin()
+        agent.loop._taking.begin()
         agent.road.commands.take(
             FakeDelivery(topic=topics.hq_down(STORE, "ack"), payload=ack(now_ms))
         )
         agent.loop._unit.roll_back()
-        agent.loop._begin()
+        agent.loop._taking.begin()
         agent.road.present.set_now(now_ms)
         assert agent.road.present.is_hq_unheard
         hears(agent, ack(now_ms))

@@ -197,8 +197,8 @@ def test_whoever_is_forgotten_is_in_no_arm_and_his_day_is_never_told_anew(
     (first,) = close(agent, DAY_END + 65 * MINUTE_MS)
     desk = agent.agent._rights
     identifier = rights_desk._asked({"identifier": "t0", "kind": "track"})
-    agent.loop._called(lambda: desk._erase(identifier, 0))
-    agent.loop._write()
+    agent.loop._taking.called(lambda: desk._erase(identifier, 0))
+    agent.loop._commits._writing.write()
     assert agent.rows("SELECT count(*) FROM exposure") == [(29,)]
     for phone in range(1, 12):
         buy(agent, phone, T0 + MINUTE_MS)

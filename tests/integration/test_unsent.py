@@ -112,8 +112,8 @@ def test_a_story_goes_with_its_person(tmp_path: Path, who: str) -> None:
         assert len(agent.rows(waiting, ALERT)) == 2
         desk = agent.agent._rights
         identifier = rights_desk._asked({"identifier": asked[0], "kind": asked[1]})
-        agent.loop._called(lambda: desk._erase(identifier, 0))
-        agent.loop._write()
+        agent.loop._taking.called(lambda: desk._erase(identifier, 0))
+        agent.loop._commits._writing.write()
         (left,) = agent.rows(waiting, ALERT)
         assert STORY.decode() not in left[0]
         assert [STORY in payload for topic, payload, _ in agent.sent if topic == ALERT] == [False]
