@@ -230,6 +230,10 @@ class State(Protocol):
         """Returns for whom something was decided, and to whom it counts; nobody once forgotten."""
         ...
 
+    def offered(self, decision: DecisionId, campaign: CampaignId) -> tuple[ProductId, ...]:
+        """Returns the products that a decision named of a campaign, best first; none of a text."""
+        ...
+
     def hq_campaigns(self) -> Mapping[CampaignId, str]:
         """Returns HQ's campaigns as sections of a policy; another mapping once one changes."""
         ...

@@ -245,6 +245,11 @@ class MemoryState:
         people = ({each.visitor, each.counts_to} - {None} for each in moments)
         return tuple(sorted(each for found in people for each in found if each is not None))
 
+    def offered(self, decision: DecisionId, campaign: CampaignId) -> tuple[ProductId, ...]:
+        """Returns the products that a decision named of a campaign, best first."""
+        named = (each.offered_of(campaign) for each in self.decisions if each.id == decision)
+        return next(named, ())
+
     def _with_outcomes(self, contact: Contact) -> Contact:
         for decision, kind, product in self.outcomes:
             if decision == contact.id and kind in {"shown", *ANSWERS}:

@@ -271,6 +271,14 @@ class Decision:
         """With whom the unit is kept."""
         return self.lender if self.lender is not None else self.moment.visitor
 
+    def offered_of(self, campaign: CampaignId) -> tuple[ProductId, ...]:
+        """Returns the products that stand in it for a campaign, best first; none of a text."""
+        return tuple(
+            each.scored.product
+            for each in self.chosen
+            if each.campaign is not None and each.campaign.id == campaign
+        )
+
 
 def heeded_by(moment: Moment) -> tuple[VisitorId, ...]:
     """Returns the several people whom one answer is to; nobody where it is to one or to none."""

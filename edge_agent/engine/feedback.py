@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.domain.effects import Count, RecordOutcome
-from edge_agent.domain.ids import DecisionId, ProductId
+from edge_agent.domain.ids import CampaignId, DecisionId, ProductId
 from edge_agent.engine import calls, offers
 from edge_agent.wire import events as wire
 
@@ -17,7 +17,6 @@ _KINDS: Final = {
     "screen.shown": "shown",
     "screen.tapped": "tapped",
     "screen.dismissed": "dismissed",
-    "offer.redeemed": "redeemed",
 }
 
 
@@ -29,6 +28,10 @@ def fed_back(draft: Draft, arrival: Arrival) -> None:
     decision = getattr(data, "decision", None)
     if decision is None:
         draft.add(Count("feedback_without_decision"))
+        return
+    if isinstance(data, wire.OfferRedeemedData):
+        named = draft.state.offered(DecisionId(decision), CampaignId(data.campaign))
+        offers.answered(draft, DecisionId(decision), named, at_ms=arrival.at_ms)
         return
     product = data.product if isinstance(data, wire.ScreenFeedbackData) else None
     draft.add(

@@ -269,6 +269,16 @@ def _take(
         )
     )
     if offer.decision is not None:
-        outcome = RecordOutcome(decision=offer.decision, kind="redeemed", at_ms=redemption.at_ms)
-        draft.add(outcome)
-        draft.touch_summaries(redemption.at_ms)
+        answered(draft, offer.decision, offer.products, at_ms=redemption.at_ms)
+
+
+def answered(
+    draft: Draft, decision: DecisionId, products: tuple[ProductId, ...], *, at_ms: int
+) -> None:
+    """Writes down that what a decision offered was redeemed: each product that it named of it.
+
+    Of a text there is no product; what stood beside it is not what was redeemed.
+    """
+    for product in products or (None,):
+        draft.add(RecordOutcome(decision=decision, kind="redeemed", at_ms=at_ms, product=product))
+    draft.touch_summaries(at_ms)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.domain.contacts import UNUSED
 from edge_agent.domain.effects import GiveOffer, RedeemOffer
-from edge_agent.domain.ids import CampaignId
+from edge_agent.domain.ids import CampaignId, ProductId
 from edge_agent.shell import rows
 
 if TYPE_CHECKING:
@@ -16,14 +16,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edge_agent.domain.contacts import CampaignUses
+    from edge_agent.domain.decisions import Decision
     from edge_agent.domain.effects import CountCampaign, SetCampaign
-    from edge_agent.domain.ids import VisitorId
+    from edge_agent.domain.ids import DecisionId, VisitorId
     from edge_agent.domain.offers import Offer
     from edge_agent.domain.scoring import PromotionPlan
 
 _OFFER: Final = (
     "SELECT mark, campaign, products, given_at_ms, valid_until_ms, decision, visitor,"
     " redeemed_at_ms, redeemed_by, basket FROM offer WHERE"
+)
+_OFFERED: Final = (
+    "SELECT j.key FROM decision d,"
+    " json_each(iif(json_valid(d.record), d.record, '{}'), '$.rules.offers') j"
+    " WHERE d.id = ? AND j.value = ? ORDER BY j.id"
 )
 
 
@@ -34,6 +40,7 @@ class CampaignBook:
         self._db = connection
         # Of the batch that is open.
         self._offers: dict[str, Offer] = {}
+        self._decisions: dict[DecisionId, Decision] = {}
         self._plans = rows.stored_plans(self._db)
         told = self._db.execute("SELECT id, section, ends_at_ms FROM campaign ORDER BY id")
         sections = {CampaignId(key): (section, ends_at_ms) for key, section, ends_at_ms in told}
@@ -55,6 +62,13 @@ class CampaignBook:
     def plans(self) -> tuple[PromotionPlan, ...]:
         """Returns HQ's plans of promotions, oldest first; another tuple once one is added."""
         return self._plans
+
+    def offered(self, decision: DecisionId, campaign: CampaignId) -> tuple[ProductId, ...]:
+        """Returns the products that a decision named of a campaign, best first."""
+        if decision in self._decisions:
+            return self._decisions[decision].offered_of(campaign)
+        rows_of = self._db.execute(_OFFERED, (decision, campaign))
+        return tuple(ProductId(product) for (product,) in rows_of)
 
     def offer(self, mark: str) -> Offer | None:
         """Returns the limited offer whose code has this digest."""
@@ -88,6 +102,10 @@ class CampaignBook:
             {key: each for key, each in told.items() if self._ends[key] > effect.at_ms}
         )
 
+    def note_decision(self, decision: Decision) -> None:
+        """Remembers a decision that says a campaign's words, until it is on the disk."""
+        self._decisions[decision.id] = decision
+
     def note_offer(self, effect: GiveOffer | RedeemOffer) -> None:
         """Remembers an offer that was given or redeemed, until that is on the disk."""
         if isinstance(effect, GiveOffer):
@@ -107,3 +125,4 @@ class CampaignBook:
     def forget_unsaved(self) -> None:
         """Lets go of what is on the disk by now."""
         self._offers.clear()
+        self._decisions.clear()

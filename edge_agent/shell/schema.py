@@ -714,6 +714,28 @@ def m026_campaigns_missed_together(database: Database) -> None:
     database.execute("UPDATE meta SET value = '26' WHERE key = 'schema_version'")
 
 
+_REDEEMED: Final = (
+    # An offer outlives its decision's outcomes, so it says what each redemption was of. A code
+    # that was taken along with another is no answer. The trigger counts what was tried.
+    """INSERT OR IGNORE INTO outcome (decision, kind, product, at_ms)
+SELECT o.decision, 'redeemed', j.value, o.redeemed_at_ms FROM offer o
+JOIN outcome x ON x.decision = o.decision AND x.kind = 'redeemed' AND x.product = '',
+json_each(o.products) j
+WHERE o.redeemed_at_ms IS NOT NULL AND (o.redeemed_by <> '' OR o.redeemed_at_ms = x.at_ms)""",
+    """DELETE FROM outcome WHERE kind = 'redeemed' AND product = '' AND EXISTS
+(SELECT 1 FROM outcome y WHERE y.decision = outcome.decision AND y.kind = 'redeemed'
+AND y.product <> '')""",
+    "UPDATE meta SET value = '27' WHERE key = 'schema_version'",
+)
+
+
+@migrations()
+def m027_redeemed_products(database: Database) -> None:
+    """Names the products of redeemed offers in what came of their decisions."""
+    for statement in _REDEEMED:
+        database.execute(statement)
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is not applied yet, each migration in one transaction with its record."""
     migrations.apply(Database(connection))

@@ -116,6 +116,7 @@ class StateStore:
         self.unit_of = self.decisions.unit_of
         self.contacts_of = self.contacts.of
         self.told_by = self.contacts.told_by
+        self.offered = self.campaigns.offered
         self.offers_of = self.campaigns.offers_of
 
     def _answer_of_the_store(self) -> None:
@@ -153,6 +154,8 @@ class StateStore:
     def note_decision(self, decision: Decision) -> None:
         """Counts a decision against its visit's cap, and among what was said to its visitor."""
         moment = decision.moment
+        if decision.campaigns:
+            self.campaigns.note_decision(decision)
         if moment.visitor is not None:
             at_ms = decision.decided_at_ms
             self.decisions.note(moment.visitor, moment.visit, at_ms=at_ms)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from edge_agent.wire.summaries import Dimension, SummaryKind
 
+_REDEEMED: Final = "redeemed"
 KINDS: Final[tuple[SummaryKind, ...]] = ("footfall", "dwell", "sales", "funnel")
 _DIMENSION: Final[dict[SummaryKind, Dimension | None]] = {
     "footfall": None,
@@ -120,11 +121,13 @@ def funnel_cells(
 
     Args:
         decisions: (id, place, visitor, number of items) of each decision for a visitor.
-        outcomes: (decision, kind) of each outcome of those decisions.
+        outcomes: (decision, kind) of each outcome of those decisions: of each product that is
+            bought, and of each that a redeemed offer is of, which is one redemption.
     """
     kinds: dict[str, list[str]] = defaultdict(list)
     for decision, kind in outcomes:
-        kinds[decision].append(kind)
+        if kind != _REDEEMED or kind not in kinds[decision]:
+            kinds[decision].append(kind)
     people: dict[str, list[tuple[str, str]]] = defaultdict(list)
     counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for decision, place, visitor, n_items in decisions:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -41,6 +42,7 @@ from edge_agent.domain.time import DAY_MS
 from edge_agent.domain.visitor import Visit
 from edge_agent.shell.retention import purge
 from edge_agent.wire.events import Event
+from edge_agent.wire.offers import OfferRequest
 from edge_agent.wire.staff import StaffFeedback
 from tests.factories import (
     CARD,
@@ -584,6 +586,40 @@ def test_what_was_tried_is_counted_until_the_day_before(heard: World, kind: str)
     assert state.tried("2017-12-31", window_days=28) == {}
 
 
+@pytest.mark.parametrize("way", ["asked", "told its code", "told its decision", "no limit"])
+def test_a_redeemed_offer_is_an_answer_to_what_it_offered(
+    heard: World, kind: str, way: str
+) -> None:
+    """To each product of its campaign in that decision, once, and to nothing that stood beside."""
+    limit = None if way == "no limit" else 600
+    offer = campaign("c1", "d4", "d5", value=1_000.0, redeem_within_s=limit, text="A third off")
+    exploring = Exploration(share=0.001)
+    heard.rules = Rules(version="r1", digest="d1", exploration=exploring, campaigns=(offer,))
+    found = heard.take(entered("dairy"))
+    decision = heard.decisions(found)[-1]
+    first, second, beside = (each.scored.product for each in decision.chosen)
+    assert {first, second} == offer.products
+    assert decision.tried == f"2017-12-02 {first} c1"
+    if way != "told its code":
+        # Not of the batch any more, where the state is on the disk.
+        settled(heard, kind)
+    redeem(heard, way, said=code_in(heard, found), decision=decision.id)
+    if isinstance(heard, DiskWorld):
+        heard.unit.commit()
+    state = settled(heard, kind).state
+    assert state.tried("2017-12-03", window_days=28) == {f"{first} c1": (1, 1)}
+    phone = heard.visitor("ble", PHONE)
+    assert phone is not None
+    (contact,) = state.contacts_of(phone.id, since_ms=0)
+    answers = [contact.answer_to(each) for each in (first, second, beside)]
+    assert answers == ["redeemed", "redeemed", "ignored"]
+    heard.take(sale(60, first, visitor=ref()))
+    if isinstance(heard, DiskWorld):
+        heard.unit.commit()
+    again = settled(heard, kind).state.tried("2017-12-04", window_days=28)
+    assert again == {f"{first} c1": (1, 1)}
+
+
 def test_nothing_is_counted_as_tried_where_nothing_explores(heard: World, kind: str) -> None:
     """A store without a share spares the writing."""
     (decision,) = heard.decisions(heard.take(entered("dairy")))
@@ -591,6 +627,30 @@ def test_nothing_is_counted_as_tried_where_nothing_explores(heard: World, kind: 
         heard.unit.commit()
     assert decision.tried is None
     assert settled(heard, kind).state.tried("2017-12-03", window_days=28) == {}
+
+
+def code_in(heard: World, found: Iterable[Effect]) -> str | None:
+    """Returns the code that a message says of its first item."""
+    bodies = [json.loads(each.payload) for each in heard.published(found)]
+    (item, *_) = next(each["items"] for each in bodies if each.get("items"))
+    code: str | None = item["offer"].get("code")
+    return code
+
+
+def redeem(heard: World, way: str, *, said: str | None, decision: str) -> None:
+    """Has a till redeem an offer: it asks, or tells of it by its code or its decision."""
+    if way == "asked":
+        asking = {"source": "pos-1", "id": "r1", "action": "redeem", "code": said}
+        assert heard.ask_about(OfferRequest.model_validate(asking)).outcome == "good"
+        return
+    named = {"code": said} if way == "told its code" else {"decision": decision}
+    told = event("offer.redeemed", 30, source="pos-1", campaign="c1", **named)
+    heard.take(told, replace_id(told))
+
+
+def replace_id(told: Event) -> Event:
+    """Returns the same word under another id."""
+    return told.model_copy(update={"id": f"{told.id}-again"})
 
 
 def feedback(kind: str, seconds: float, decision: str, **data: Any) -> Event:

@@ -341,9 +341,10 @@ def test_a_code_is_good_once_whoever_asks_after() -> None:
     assert asked(heard, code, "check", id="c1").outcome == "used"
     uses = heard.state.campaign_uses(CAMPAIGN.id)
     assert (uses.redeemed, uses.redeemed_on("2017-12-02")) == (1, 1)
+    (offer,) = heard.memory.offers.values()
     told = [each for each in heard.effects if isinstance(each, RecordOutcome)]
-    assert [(each.kind, each.decision) for each in told] == [
-        ("redeemed", heard.memory.offers[next(iter(heard.memory.offers))].decision)
+    assert [(each.decision, each.kind, each.product) for each in told] == [
+        (offer.decision, "redeemed", product) for product in offer.products
     ]
 
 
@@ -421,4 +422,4 @@ def test_an_offer_without_a_code_is_counted_as_told() -> None:
     decision = heard.decisions()[-1].id
     heard.take(redeemed(None, 10, decision=decision))
     assert heard.state.campaign_uses(CAMPAIGN.id).redeemed == 1
-    assert (decision, "redeemed", "") in heard.memory.outcomes
+    assert heard.memory.outcomes == {(decision, "redeemed", each) for each in CAMPAIGN.products}
