@@ -304,13 +304,28 @@ def load(path: Path) -> Config:
         ConfigError: It is wrong; `problems` names every place.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        found = path.read_bytes()
     except OSError as error:
         raise ConfigError(
             f"cannot read {path}: {error.strerror}",
             hint="give the file with --config; provisioning/agent.example.toml is a start",
         ) from error
-    return parse(text, name=str(path))
+    return parse(decoded(found, name=str(path)), name=str(path))
+
+
+def decoded(found: bytes, *, name: str) -> str:
+    """Returns the text of a file of settings; `name` is how problems call it.
+
+    Raises:
+        ConfigError: It is not UTF-8; the problem names the line.
+    """
+    try:
+        # Some editors put a mark before the first line.
+        return found.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = found[: error.start].count(b"\n") + 1
+        what = f"{name}:{line}: is not UTF-8; save it so"
+        raise ConfigError(f"{name} is wrong", problems=(what,)) from error
 
 
 def parse(text: str, *, name: str) -> Config:

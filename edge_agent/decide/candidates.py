@@ -11,12 +11,13 @@ from edge_agent.domain.scoring import ScoringRequest
 from edge_agent.domain.time import datetime_from_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from edge_agent.domain.decisions import Moment, Suppression
     from edge_agent.domain.ids import ProductId
     from edge_agent.domain.policy import Policy
     from edge_agent.domain.scoring import PastBasket, PromotionPlan, ScoredProduct
+    from edge_agent.domain.store import Product
     from edge_agent.domain.time import LocalTime
 
 # Asked beyond what is shown, so that gates may rule some out and places are still filled.
@@ -60,6 +61,7 @@ def gated(
     *,
     out_of_stock: frozenset[ProductId],
     departments: Mapping[ProductId, str],
+    product_of: Callable[[ProductId], Product | None],
     policy: Policy,
     minimum_ages: Mapping[ProductId, int] = NO_AGES,
 ) -> tuple[tuple[Candidate, ...], tuple[Suppression, ...]]:
@@ -67,7 +69,12 @@ def gated(
     everyone = _candidates_of(scored)
     products = _products_of(scored)
     if not may_rule_out(
-        products, moment, out_of_stock=out_of_stock, policy=policy, minimum_ages=minimum_ages
+        products,
+        moment,
+        out_of_stock=out_of_stock,
+        departments=departments,
+        policy=policy,
+        minimum_ages=minimum_ages,
     ):
         return everyone, ()
     kept: list[Candidate] = []
@@ -78,6 +85,7 @@ def gated(
             moment,
             out_of_stock=out_of_stock,
             departments=departments,
+            product_of=product_of,
             policy=policy,
             minimum_ages=minimum_ages,
         )

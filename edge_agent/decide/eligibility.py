@@ -6,14 +6,14 @@
    hq_unheard: so does a long silence of HQ, for whoever is identified, until HQ is heard again
 2. stock: the store has none
 3. in_basket: already lifted, scanned or in the basket
-4. unnamed: a product without a department has no title either
+4. unnamed: no catalogue knows it, or only the bundle's does, without department and title
 5. sensitive: departments that no public screen names
 6. age: it has a least age, and nobody's is known where no policy file is in force
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +23,7 @@ from edge_agent.domain.ids import ProductId
 if TYPE_CHECKING:
     from edge_agent.domain.decisions import Moment
     from edge_agent.domain.policy import Policy
+    from edge_agent.domain.store import Product
 
 
 NO_AGES: Final[Mapping[ProductId, int]] = MappingProxyType({})
@@ -81,6 +82,7 @@ def may_rule_out(
     moment: Moment,
     *,
     out_of_stock: frozenset[ProductId],
+    departments: Mapping[ProductId, str],
     policy: Policy,
     minimum_ages: Mapping[ProductId, int] = NO_AGES,
 ) -> bool:
@@ -88,6 +90,9 @@ def may_rule_out(
     if minimum_ages and not products.isdisjoint(minimum_ages):
         return True
     if policy.sensitive_departments and moment.place.audience == "public":
+        return True
+    # What has no department may be unnamed.
+    if not all(map(departments.get, products)):
         return True
     return not (products.isdisjoint(out_of_stock) and products.isdisjoint(moment.in_basket))
 
@@ -98,6 +103,7 @@ def refusal_of(
     *,
     out_of_stock: frozenset[ProductId],
     departments: Mapping[ProductId, str],
+    product_of: Callable[[ProductId], Product | None],
     policy: Policy,
     minimum_ages: Mapping[ProductId, int] = NO_AGES,
 ) -> Suppression | None:
@@ -107,7 +113,7 @@ def refusal_of(
     if product in moment.in_basket:
         return Suppression(product=product, gate="in_basket", reason="already in hand or basket")
     department = departments.get(product)
-    if department == "":
+    if not department and not _is_named(product_of(product)):
         return Suppression(
             product=product, gate="unnamed", reason="nothing is known to show of it"
         )
@@ -119,6 +125,11 @@ def refusal_of(
         reason = f"only for people known to be {minimum_ages[product]} or over"
         return Suppression(product=product, gate="age", reason=reason)
     return None
+
+
+def _is_named(product: Product | None) -> bool:
+    """Returns whether there is a title to show: HQ's feed gives one without any department too."""
+    return product is not None and product.department != ""
 
 
 def may_use_history(audience: str) -> bool:

@@ -79,8 +79,9 @@ class Gates:
             shelf.out_of_stock, moment.in_basket, known.bought, shelf.minimum_ages
         )
         is_public = moment.place.audience == "public"
-        # A product without a department has no title either.
-        self._unshown = frozenset(scene.policy.sensitive_departments if is_public else ()) | {""}
+        sensitive = scene.policy.sensitive_departments if is_public else ()
+        # What has no department may have no title either.
+        self._unshown: frozenset[str | None] = frozenset((*sensitive, "", None))
         self._department_of = shelf.departments.get
         self._brand_of = shelf.brand if scene.saying.names_brands else None
         self._price_of = shelf.price if scene.saying.names_prices else None
@@ -149,6 +150,7 @@ class Gates:
             scene.moment,
             out_of_stock=scene.shelf.out_of_stock,
             departments=scene.shelf.departments,
+            product_of=scene.shelf.product,
             policy=scene.policy,
         )
         if refusal is not None:

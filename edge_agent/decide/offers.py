@@ -74,14 +74,13 @@ def plain(
 ) -> list[Entry]:
     """Returns the scored products that pass their gates, with their factors."""
     margins, ignored = rules.margins, known.ignored
-    least = min(margins.values(), default=1.0)
     found: list[Entry] = []
     for each in scored:
         product = each.product
         said = gates.passed(product)
         if said is None:
             continue
-        value = margins.get(gates.departments[product] or "", least) if margins else 1.0
+        value = margins.get(gates.departments[product] or "", 1.0) if margins else 1.0
         weight = said.weight
         lever = lever_of(ignored.get(product, 0), rules.caps) if ignored else 1.0
         likely = each.propensity

@@ -278,6 +278,7 @@ def _popular(question: Question, scene: Scene) -> tuple[ProductId, ...]:
             moment,
             out_of_stock=shelf.out_of_stock,
             departments=shelf.departments,
+            product_of=shelf.product,
             policy=scene.policy,
         )
         is None

@@ -233,7 +233,8 @@ class Rules:
         hurry_ms: Left of the time budget, below which the next level of the ladder answers:
             (for the model, for the rules).
         sensitive_departments: Joined with those of the agent's own policy.
-        margins: What one piece is worth to the chain, by department, in the store's currency.
+        margins: What one piece is worth to the chain, by department, in the store's currency; 1
+            where it is not named.
         audiences: Who sees a screen, where that is more people than its configuration says.
     """
 

@@ -108,6 +108,7 @@ def _decision_on(draft: Draft, moment: Moment) -> Decision:
         moment,
         out_of_stock=draft.state.out_of_stock(),
         departments=draft.state.departments(),
+        product_of=context.catalogue.product,
         policy=context.policy,
         minimum_ages=draft.state.minimum_ages(),
     )
@@ -279,6 +280,7 @@ def _popular(
             moment,
             out_of_stock=out_of_stock,
             departments=departments,
+            product_of=draft.context.catalogue.product,
             policy=policy,
             minimum_ages=minimum_ages,
         )

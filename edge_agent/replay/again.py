@@ -332,6 +332,7 @@ def _ranked(
         moment,
         out_of_stock=stock,
         departments=known.departments,
+        product_of=known.catalogue.product,
         policy=known.policy,
         minimum_ages=known.minimum_ages,
     )
@@ -352,6 +353,7 @@ def _popular(
             moment,
             out_of_stock=stock,
             departments=known.departments,
+            product_of=known.catalogue.product,
             policy=known.policy,
             minimum_ages=known.minimum_ages,
         )

@@ -72,6 +72,7 @@ class GoodsOnSale:
             self._minimum_ages.pop(product.id, None)
             if product.minimum_age > 0:
                 self._minimum_ages[product.id] = product.minimum_age
+            self._departments.fed.pop(product.id, None)
             if product.department is not None:
                 self._departments.fed[product.id] = product.department
 

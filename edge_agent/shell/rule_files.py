@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ValidationError
 
+from edge_agent.config import decoded
 from edge_agent.decide.conditions import suggested
 from edge_agent.domain.rules import Rules
 from edge_agent.errors import ConfigError
@@ -19,7 +20,7 @@ from edge_agent.wire import policy_file
 from edge_agent.wire.policy_file import PolicyFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
     from edge_agent.config import Config
 
@@ -82,12 +83,12 @@ def load_rules(path: Path, config: Config | None = None) -> Rules:
 
 
 def unsold(path: Path, config: Config) -> tuple[str, ...]:
-    """Returns where a good file names departments that no zone of the store sells.
+    """Returns what a good file says of departments that no zone sells, and not of those sold.
 
     No error: one file serves many stores, and the catalogue may know what no zone lists.
     """
     text = text_of(path)
-    file = _form_of(_document(text, str(path)), text, str(path))
+    file = _form_of(_document(text, str(path)))
     sold = frozenset(name for zone in config.zones.values() for name in zone.departments)
     if not sold:
         return ()
@@ -97,11 +98,31 @@ def unsold(path: Path, config: Config) -> tuple[str, ...]:
         *((("rules", name, "departments"), each.departments) for name, each in file.rules.items()),
         *((("teams", name, "topics"), each.topics) for name, each in file.teams.items()),
     ]
-    return by_line(
-        _told(Problem(place, f"no zone here sells {name}; {_meant(name, sold)}"), text, str(path))
+    found = [
+        Problem(place, f"no zone here sells {name}; {_meant(name, sold)}")
         for place, names in named
         for name in names
         if name not in sold
+    ]
+    unnamed = sorted(sold.difference(file.margins))
+    if file.margins and unnamed:
+        found.append(Problem(("margins",), f"one piece of these is worth 1: {', '.join(unnamed)}"))
+    return by_line(_told(each, text, str(path)) for each in found)
+
+
+def unknown_products(path: Path, known: Container[str]) -> tuple[str, ...]:
+    """Returns where the campaigns of a good file name products that a catalogue does not know.
+
+    No error: HQ's feed may know them.
+    """
+    text = text_of(path)
+    file = _form_of(_document(text, str(path)))
+    what = "the bundle does not know {}; unless HQ's feed does, nothing is said of it"
+    return by_line(
+        _told(Problem(("campaigns", name, "products"), what.format(product)), text, str(path))
+        for name, each in file.campaigns.items()
+        for product in each.products
+        if product not in known
     )
 
 
@@ -122,15 +143,10 @@ def text_of(path: Path) -> str:
         if len(found) > BYTES_MAX:
             what = f"{path}:1: larger than {BYTES_MAX:,} bytes; say less"
             raise ConfigError(f"{path} is wrong", problems=(what,))
-        # Some editors put a mark before the first line.
-        return found.decode("utf-8-sig")
+        return decoded(found, name=str(path))
     except OSError as error:
         what = f"{path}:1: cannot be read: {error.strerror}; see that it is there and readable"
         raise ConfigError(f"{path} cannot be read", problems=(what,)) from error
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        what = f"{path}:{line}: is not UTF-8; save it so"
-        raise ConfigError(f"{path} is wrong", problems=(what,)) from error
 
 
 def rules_of(
@@ -147,12 +163,17 @@ def rules_of(
     Raises:
         ConfigError: It is wrong; `problems` names every place.
     """
-    file = _form_of(_document(text, name), text, name)
+    document = _document(text, name)
     maker = Maker(config, is_in_force=is_in_force)
-    rules = maker.rules(file)
+    try:
+        rules = maker.rules(_form_of(document))
+    except ValidationError as error:
+        # Whoever mends the form is not to find the conditions wrong only then.
+        found = _problems_of(error)
+        maker.judge_conditions(document, without={each.place for each in found})
+        raise _wrong((*found, *maker.problems), text, name) from error
     if maker.problems:
-        problems = tuple(_told(each, text, name) for each in maker.problems)
-        raise ConfigError(f"{name} is wrong", problems=by_line(problems))
+        raise _wrong(maker.problems, text, name)
     return rules
 
 
@@ -179,15 +200,20 @@ def _of_quotes(text: str, line: int) -> str:
     return "; put a condition with \" in it between '" if is_cut else ""
 
 
-def _form_of(document: dict[str, Any], text: str, name: str) -> PolicyFile:
-    try:
-        return PolicyFile.model_validate(_tuples(document))
-    except ValidationError as error:
-        problems = tuple(
-            _told(Problem(_named(each["loc"]), _said(each)), text, name)
-            for each in _first_causes(error.errors(include_url=False))
-        )
-        raise ConfigError(f"{name} is wrong", problems=by_line(problems)) from error
+def _form_of(document: dict[str, Any]) -> PolicyFile:
+    return PolicyFile.model_validate(_tuples(document))
+
+
+def _problems_of(error: ValidationError) -> tuple[Problem, ...]:
+    return tuple(
+        Problem(_named(each["loc"]), _said(each))
+        for each in _first_causes(error.errors(include_url=False))
+    )
+
+
+def _wrong(problems: Iterable[Problem], text: str, name: str) -> ConfigError:
+    told = tuple(_told(each, text, name) for each in problems)
+    return ConfigError(f"{name} is wrong", problems=by_line(told))
 
 
 def _first_causes(errors: list[Any]) -> list[Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
@@ -103,6 +103,21 @@ class Maker:
             control_gets=file.control.gets,
             hurry_ms=(file.hurry.model_ms, file.hurry.rules_ms),
         )
+
+    def judge_conditions(self, document: Mapping[str, Any], *, without: Container[Place]) -> None:
+        """Notes what is wrong with the conditions of a file whose form is wrong.
+
+        Args:
+            document: The file, decoded.
+            without: Where the form is wrong.
+        """
+        for section in ("rules", "campaigns"):
+            named = document.get(section)
+            for name, each in named.items() if isinstance(named, dict) else ():
+                text = each.get("when") if isinstance(each, dict) else None
+                place = (section, name, "when")
+                if isinstance(text, str) and place not in without:
+                    self._condition(text, place)
 
     @property
     def _judge(self) -> Config | None:

@@ -52,6 +52,7 @@ def answer_of(
         decision.moment,
         out_of_stock=shelf.out_of_stock,
         departments=shelf.departments,
+        product_of=shelf.product,
         policy=policy,
         minimum_ages=shelf.minimum_ages,
     )

@@ -122,10 +122,13 @@ class ExplorationSection(Section):
 
 
 class HurrySection(Section):
-    """Left of the time budget, below which the next level of the ladder answers."""
+    """Left of the time budget, below which the next level of the ladder answers.
 
-    model_ms: Annotated[int, Field(ge=0, le=60_000)] = 0
-    rules_ms: Annotated[int, Field(ge=0, le=60_000)] = 0
+    An answer may take a second: of more than that nothing is ever left.
+    """
+
+    model_ms: Annotated[int, Field(ge=0, le=1_000)] = 0
+    rules_ms: Annotated[int, Field(ge=0, le=1_000)] = 0
 
 
 class HelpSection(Section):

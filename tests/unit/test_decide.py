@@ -12,6 +12,7 @@ from edge_agent.decide.trace import decision_id_from, lowest_id_at
 from edge_agent.domain.decisions import Cause, Decision, Place
 from edge_agent.domain.effects import Confirm, Count, Publish
 from edge_agent.domain.ids import ProductId, ScreenId
+from edge_agent.domain.store import Product
 from edge_agent.wire.screens import Recommendation, RecommendReply
 from edge_agent.wire.staff import StaffAlert
 from tests.factories import (
@@ -34,7 +35,7 @@ from tests.factories import (
     withdrawn,
     world,
 )
-from tests.fakes import World
+from tests.fakes import TinyScorer, World
 
 
 def chosen(decision: Decision) -> list[str]:
@@ -111,20 +112,43 @@ def test_a_sensitive_department_is_on_no_public_screen() -> None:
         assert ("x0" in chosen(decision)) is is_named
 
 
-def test_a_product_of_no_department_is_not_shown() -> None:
-    """The item master says nothing of it, so that there is no title to show either."""
+@pytest.mark.parametrize(
+    ("department", "entry", "gate"),
+    [
+        ("", Product(id=ProductId("p"), title="Product", department=""), "unnamed"),
+        (None, None, "unnamed"),
+        (None, Product(id=ProductId("p"), title="Gift card"), None),
+        ("", Product(id=ProductId("p"), title="Gift card"), None),
+        ("DAIRY", Product(id=ProductId("p"), title="Milk", department="DAIRY"), None),
+    ],
+    ids=["of no department", "unknown", "fed", "named by the feed alone", "of a department"],
+)
+def test_what_has_no_title_is_not_shown(
+    department: str | None, entry: Product | None, gate: str | None
+) -> None:
+    """A bare number is no recommendation; HQ's feed may give a title without a department."""
     heard = world()
     (decision,) = heard.decisions(heard.take(entered("dairy")))
-    product = ProductId(chosen(decision)[0])
-    for department, gate in (("", "unnamed"), ("DAIRY", None)):
-        refusal = refusal_of(
-            product,
-            decision.moment,
-            out_of_stock=frozenset(),
-            departments={product: department},
-            policy=policy(),
-        )
-        assert (refusal and refusal.gate) == gate
+    product = ProductId("p")
+    refusal = refusal_of(
+        product,
+        decision.moment,
+        out_of_stock=frozenset(),
+        departments={} if department is None else {product: department},
+        product_of={product: entry}.get,
+        policy=policy(),
+    )
+    assert (refusal and refusal.gate) == gate
+
+
+@pytest.mark.parametrize("audience", ["public", "private"])
+def test_what_no_catalogue_knows_is_on_no_screen(audience: str) -> None:
+    """The till sells it, so that popularity ranks it; a screen would show its number."""
+    heard = world(audience=audience, n_items=12)
+    heard.scorer = TinyScorer([ProductId("9999999"), *heard.catalogue.departments])
+    (decision,) = heard.decisions(heard.take(entered("dairy")))
+    assert "9999999" not in chosen(decision)
+    assert ("9999999", "unnamed") in {(e.product, e.gate) for e in decision.suppressions}
 
 
 def test_what_has_a_least_age_is_shown_to_nobody_whose_age_is_unknown() -> None:

@@ -164,6 +164,7 @@ def test_times_are_days_the_stores_own_or_instants(
         ("[capz]", "2: capz: there is no such key; did you mean caps?"),
         ('[caps]\ncooldown_s = "3"', "3: caps.cooldown_s: needs a whole number, without quotes"),
         ("[caps]\ncooldown_s = -1", "3: caps.cooldown_s: must be at least 0"),
+        ("[hurry]\nmodel_ms = 1500", "3: hurry.model_ms: must be at most 1000"),
         ('[caps]\nquiet_hours = ["22:00"]', "3: caps.quiet_hours.0: write two times of the day"),
         ('[caps]\nquiet_hours = ["22:00-22:00"]', "3: caps.quiet_hours.0: write two times"),
         ("[margins]\nA = inf", "3: margins.A: needs a finite number"),
@@ -426,6 +427,55 @@ def test_a_department_that_no_zone_sells_is_noted_and_is_no_error(tmp_path: Path
         f"{place} dairy; did you mean DAIRY?",
         f"{place} MEAT; see the zones' departments in the agent's file",
     ]
+
+
+def test_a_department_without_a_margin_is_noted(tmp_path: Path) -> None:
+    """Beside margins below 1 it comes before all that is named."""
+    agent, policy = tmp_path / "agent.toml", tmp_path / "policy.toml"
+    policy.write_text('version = "v"\n[margins]\nDAIRY = 0.3\n')
+    zone = '[zones.dairy]\ndepartments = ["DAIRY", "MEAT", "BAKERY"]'
+    agent.write_text(f'rules = "{policy}"\n{STORE.replace("[zones.dairy]", zone)}')
+    done = CliRunner().invoke(command_line(), ["check", str(agent)])
+    assert done.output.splitlines()[1:] == [
+        f"  note: {policy}:2: margins: one piece of these is worth 1: BAKERY, MEAT"
+    ]
+
+
+def test_a_product_that_the_bundle_does_not_know_is_noted(tmp_path: Path) -> None:
+    """HQ's feed may know it; a slip of a digit would be said of nothing."""
+    agent, policy = tmp_path / "agent.toml", tmp_path / "policy.toml"
+    policy.write_text(
+        'version = "v"\n[campaigns.milk]\ntext = "Milk"\nfrom = 2026-01-01\n'
+        'until = 2026-02-01\nproducts = ["1029743", "10297430"]\n'
+    )
+    bundle = EXAMPLE.parents[1] / "models" / "artifacts"
+    agent.write_text(f'rules = "{policy}"\n{STORE}\n[model]\nbundle = "{bundle}"\n')
+    done = CliRunner().invoke(command_line(), ["check", str(agent)])
+    assert done.exit_code == 0
+    assert done.output.splitlines()[1:] == [
+        f"  note: {policy}:6: campaigns.milk.products: the bundle does not know 10297430;"
+        " unless HQ's feed does, nothing is said of it"
+    ]
+
+
+def test_conditions_are_judged_beside_a_wrong_form() -> None:
+    """Whoever mends a number is not to find the conditions wrong only then."""
+    found = problems(
+        "[caps]\ncooldown_s = -1\n[rules.a]\nweight = 2\n"
+        "when = 'hour > \"ten\"'\n[rules.b]\nwhen = ''\nweight = 2\n"
+    )
+    assert [each.partition(": ")[2].partition(":")[0] for each in found] == [
+        "caps.cooldown_s",
+        "rules.a.when",
+        "rules.b.when",
+    ]
+
+
+def test_an_agents_file_that_is_no_utf8_is_told_with_its_line(tmp_path: Path) -> None:
+    """As a policy's is: no trace, and what to do."""
+    agent = tmp_path / "agent.toml"
+    agent.write_bytes(b'store = "s"\n# caf\xe9\n')
+    assert checked(agent) == (1, {str(agent): [f"{agent}:2: is not UTF-8; save it so"]})
 
 
 def test_an_agent_without_a_policy_loads_nothing_of_it() -> None:

@@ -648,10 +648,32 @@ def test_a_weight_moves_what_it_names_while_its_condition_holds() -> None:
 
 
 def test_margins_are_the_value_of_what_is_not_offered() -> None:
-    """In money, by department; one that is not named is worth the least that is."""
+    """In money, by department."""
     heard = under(ruled(margins={"DAIRY": 0.2, "BAKERY": 0.9}))
     decision = one(heard, heard.take(entered("dairy")))
     assert decision.chosen[0].value == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(("margin", "department"), [(5.0, "k"), (0.1, "d")])
+def test_a_margin_of_one_department_moves_it_against_all_others(
+    margin: float, department: str
+) -> None:
+    """What is not named is worth 1, so that a single line of a policy says something."""
+    heard = under(ruled(margins={"BAKERY": margin}))
+    decision = one(heard, heard.take(entered("dairy")))
+    assert products_of(decision)[0].startswith(department)
+    values = {row[0][0]: row[2] for row in json.loads(decision.record)["candidates"]}
+    assert values["d"] == 1.0
+    assert values["k"] == margin
+
+
+def test_an_offer_on_what_no_catalogue_knows_is_not_said() -> None:
+    """A slip of a digit in a policy would stand on the screen as a bare number."""
+    heard = under(ruled(campaign("c1", "10297430", value=1_000.0)))
+    decision = one(heard, heard.take(entered("dairy")))
+    assert decision.campaigns == ()
+    assert gate_of(decision) == "products"
+    assert ("10297430", "unnamed") in {(e.product, e.gate) for e in decision.suppressions}
 
 
 def test_a_slate_has_not_three_of_one_department_where_another_is_near() -> None:
