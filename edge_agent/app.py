@@ -783,7 +783,12 @@ class Agent:
         if destroyed:
             log.info("day_keys_destroyed", extra={"fields": {"days": list(destroyed)}})
         try:
-            deleted = purge(self._db, self.config.retention, now_ms=now_ms)
+            deleted = purge(
+                self._db,
+                self.config.retention,
+                now_ms=now_ms,
+                campaigns=self._road.present.rules.campaigns,
+            )
         except sqlite3.Error as error:
             # A full disk keeps what is old a little longer; it does not end the agent.
             log.warning("purge_failed", extra={"fields": {"error": str(error)}})

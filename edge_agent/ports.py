@@ -221,8 +221,8 @@ class State(Protocol):
         """Returns what was said to a visitor from an instant on over all channels, oldest first.
 
         What was said to others who were taken for him then is among it. Whoever he is linked to
-        has contacts of his own: see `Draft.contacts_with`. What is further back than decisions
-        are kept is not known.
+        has contacts of his own: see `Draft.contacts_with`. Of what is further back than decisions
+        are kept only that is known which the caps of campaigns count.
         """
         ...
 

@@ -94,6 +94,8 @@ class MemoryState:
         self.promotions: tuple[PromotionPlan, ...] = ()
         self.campaigns: dict[CampaignId, effects.SetCampaign] = {}
         self.uses: dict[tuple[CampaignId, str], tuple[int, int]] = {}
+        # Contacts that are purged: of which campaigns it is kept that they said them.
+        self.faded: dict[str, frozenset[CampaignId]] = {}
 
     # --- State --------------------------------------------------------------------------------
 
@@ -236,8 +238,25 @@ class MemoryState:
         his = (each for at, each in said if visitor in {at.visitor, at.counts_to})
         found = [self._with_outcomes(each) for each in map(contact_from, his) if each is not None]
         found += [each for (whose, _), each in self.reported.items() if whose == visitor]
-        recent = (each for each in found if each.at_ms >= since_ms)
+        kept = (each for each in map(self._as_kept, found) if each is not None)
+        recent = (each for each in kept if each.at_ms >= since_ms)
         return tuple(sorted(recent, key=lambda each: each.order))
+
+    def _as_kept(self, contact: Contact) -> Contact | None:
+        names = self.faded.get(contact.id)
+        if names is None:
+            return contact
+        said, missed = (sorted(names & {*each}) for each in (contact.campaigns, contact.missed))
+        if not (said or missed):
+            return None
+        kept = replace(contact, channel="", products=(), outcomes=frozenset())
+        return replace(kept, campaigns=tuple(said), missed=tuple(missed))
+
+    def purge_contacts(self, before_ms: int, *, capped: Iterable[CampaignId]) -> None:
+        """Keeps of what was said before an instant only who was told of these campaigns."""
+        for contact in (*map(contact_from, self.decisions), *self.reported.values()):
+            if contact is not None and contact.at_ms < before_ms:
+                self.faded.setdefault(contact.id, frozenset(capped))
 
     def told_by(self, decision: DecisionId) -> tuple[VisitorId, ...]:
         """Returns for whom something was decided, and to whom it counts."""

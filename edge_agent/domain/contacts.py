@@ -31,7 +31,8 @@ class Contact:
     Attributes:
         id: The decision's id, or for one that HQ told of `hq/` and a mark.
         at_ms: When it was decided or sent.
-        channel: `screen`, `receipt`, `reply`; or HQ's, such as `app` and `e-mail`.
+        channel: `screen`, `receipt`, `reply`; or HQ's, such as `app` and `e-mail`. Empty once its
+            decision is purged: of it only the campaigns are known that have a limit.
         products: What it named.
         campaigns: Whose words it was; empty for a plain recommendation.
         outcomes: What came of it: kind, and the product that it was about; None for all of it.
@@ -54,6 +55,11 @@ class Contact:
     def is_hqs(self) -> bool:
         """Whether HQ told of it: what came of it is HQ's to say too."""
         return self.id.startswith(HQ_PREFIX)
+
+    @property
+    def is_faded(self) -> bool:
+        """Whether all but its campaigns is purged: what came of it is not known any more."""
+        return not self.channel
 
     @property
     def says_something(self) -> bool:

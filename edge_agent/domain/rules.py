@@ -66,9 +66,10 @@ class Campaign:
         value: What one acceptance is worth to the chain, in the store's currency.
         lever: What the chain multiplies its score by, to push or hold it back.
         when: Moments that it is for; None for all.
-        budget: How often it may be said in this store in all; None for no end.
+        budget: How often it may be said in this store in its whole time; None for no end.
         per_day: How often on one store-local day; None for no end.
-        per_visitor: How often to one visitor in its whole time; None for no end.
+        per_visitor: How often to one visitor in its whole time, however long decisions are kept;
+            None for no end.
         minimum_age: Years from which one may be told of it; over 0 it is only for who is known
             to be of that age, which a public screen never is.
         redeem_within_s: How long what was offered can be redeemed, once; None where nothing is.

@@ -258,8 +258,8 @@ def _ignored(
     after = context.rules.caps.ignored_after
     if after <= 0:
         return {}, {}
-    # Who of several people left it aside, nobody knows.
-    seen = tuple(each for each in contacts if not each.is_shared)
+    # Who of several people left it aside, nobody knows; nor what came of it after so long.
+    seen = tuple(each for each in contacts if not (each.is_shared or each.is_faded))
     if not _may_look_back(draft, moment, member):
         # Only this visit's own answers count.
         visit = None if moment.visitor is None else draft.visit_of(moment.visitor)

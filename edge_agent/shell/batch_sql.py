@@ -119,6 +119,7 @@ SQL: Final = {
         "INSERT OR IGNORE INTO outcome (decision, kind, product, at_ms) VALUES (?, ?, ?, ?)"
     ),
     "contacts_delete": "DELETE FROM contact WHERE visitor = ? AND id GLOB 'hq/*'",
+    "contacts_told_delete": "DELETE FROM campaign_told WHERE visitor = ? AND id GLOB 'hq/*'",
     "contact": (
         "INSERT INTO contact (visitor, id, at_ms, channel, products, campaigns, outcome, missed)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (visitor, id) DO UPDATE SET"
@@ -248,6 +249,7 @@ ORDER: Final = (
     "alert",
     "outcome",
     "contacts_delete",
+    "contacts_told_delete",
     "contact",
     "promotion_plan",
     "campaign",

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_agent.domain.contacts import ANSWERS, SHOWN, Contact
+from edge_agent.domain.contacts import ANSWERS, HQ_PREFIX, SHOWN, Contact
 from edge_agent.domain.decisions import contact_from
 from edge_agent.domain.ids import CampaignId, DecisionId, ProductId, VisitorId
 
@@ -43,6 +44,12 @@ _CAME_OF_IT: Final = (
 _NOTED: Final = (
     "SELECT id, at_ms, channel, products, campaigns, outcome, missed FROM contact"
     " WHERE visitor = ? AND at_ms >= ?"
+)
+
+# Of decisions that are purged: what the caps of campaigns count (`shell.campaign_told`).
+_FADED: Final = (
+    "SELECT id, at_ms, campaign, is_missed, whose FROM campaign_told"
+    " WHERE visitor = ? AND at_ms >= ? ORDER BY campaign"
 )
 
 
@@ -79,6 +86,9 @@ class ContactBook:
         self._whose: dict[str, set[VisitorId]] = {}
         # Who else knows what was said to somebody: whom he was taken for.
         self._told_with: dict[VisitorId, set[VisitorId]] = {}
+        # Where no campaign is limited for each visitor, nothing is kept beyond decisions.
+        found = connection.execute("SELECT EXISTS (SELECT 1 FROM campaign_told)").fetchone()
+        self._is_any_faded = bool(found[0])
         self._begin_batch()
 
     def _begin_batch(self) -> None:
@@ -174,8 +184,8 @@ class ContactBook:
                 self._forget_index(person, contact)
 
     def _index(self, person: VisitorId, contact: Contact) -> None:
-        if contact.is_shared:
-            # Whoever answered it, nobody knows that it was he.
+        if contact.is_shared or contact.is_faded:
+            # Whoever answered it, nobody knows that it was he; nor is an answer so late any.
             return
         self._whose.setdefault(contact.id, set()).add(person)
         if contact.whose not in {None, person}:
@@ -189,7 +199,7 @@ class ContactBook:
     # --- reading ------------------------------------------------------------------------------
 
     def _read(self, visitor: VisitorId, since_ms: int) -> _Known:
-        found = self._decided(visitor, since_ms)
+        found = self._faded(visitor, since_ms) | self._decided(visitor, since_ms)
         noted = self._db.execute(_NOTED, (visitor, since_ms)).fetchall()
         told = [_noted_from(tuple(row)) for row in noted]
         is_forgotten = visitor in self._forgotten
@@ -206,6 +216,21 @@ class ContactBook:
         for join in self._joins:
             found = {key: _bought(each, join) for key, each in found.items()}
         return _Known(since_ms, found)
+
+    def _faded(self, visitor: VisitorId, since_ms: int) -> dict[str, Contact]:
+        rows = self._db.execute(_FADED, (visitor, since_ms)) if self._is_any_faded else ()
+        found: dict[str, Contact] = {}
+        for key, at_ms, campaign, is_missed, whose in rows:
+            if visitor in self._forgotten and key.startswith(HQ_PREFIX):
+                continue
+            known = found.get(key) or Contact(id=key, at_ms=at_ms, channel="", whose=whose)
+            name = CampaignId(campaign)
+            found[key] = (
+                replace(known, missed=(*known.missed, name))
+                if is_missed
+                else replace(known, campaigns=(*known.campaigns, name))
+            )
+        return found
 
     def _decided(self, visitor: VisitorId, since_ms: int) -> dict[str, Contact]:
         rows = self._db.execute(_DECIDED, (visitor, since_ms)).fetchall()

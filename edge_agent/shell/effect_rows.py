@@ -81,6 +81,7 @@ class EffectRows:
             return
         self._pending.drop("contact", lambda row: row[0] == gone and row[1].startswith(HQ_PREFIX))
         self._pending.add("contacts_delete", (gone,))
+        self._pending.add("contacts_told_delete", (gone,))
         self._state.contacts.forget_reported(gone)
 
     def _take_campaign(

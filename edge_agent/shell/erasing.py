@@ -82,6 +82,12 @@ def statements_for(
         ),
         ("DELETE FROM outcome WHERE decision IN (SELECT value FROM json_each(?1))", (decisions,)),
         ("DELETE FROM decision WHERE id IN (SELECT value FROM json_each(?1))", (decisions,)),
+        # Also what counts to whoever he was only taken for.
+        (
+            "DELETE FROM campaign_told WHERE visitor IN (SELECT value FROM json_each(?1))"
+            " OR whose IN (SELECT value FROM json_each(?1))",
+            (visitors,),
+        ),
         (
             "DELETE FROM exposure WHERE visitor IN (SELECT value FROM json_each(?1))"
             " OR member IN (SELECT value FROM json_each(?1))",

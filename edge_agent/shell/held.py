@@ -169,6 +169,15 @@ _SECTIONS: Final = (
         read=held_messages.shared,
     ),
     _Section(
+        name="told",
+        title="Campaigns that you were told of longer ago",
+        why="So that you are not told of one more often than it may be, as long as it goes on.",
+        basis=_OWN_SHOPPING,
+        period="decisions_days",
+        kept_from="the campaign's end",
+        read=held_messages.told,
+    ),
+    _Section(
         name="campaigns",
         title="Campaigns whose effect is being measured",
         why="To know whether a campaign helps, some are left without it. Chance decides who.",

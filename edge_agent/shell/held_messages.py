@@ -61,6 +61,18 @@ def shared(reading: Reading) -> Table:
     ]
 
 
+def told(reading: Reading) -> Table:
+    """Returns of which campaigns he was told longer ago than decisions are kept."""
+    rows = reading.of_visitors(
+        "SELECT at_ms, campaign, max(is_missed) FROM campaign_told WHERE visitor IN"
+        " (SELECT value FROM json_each(?1)) GROUP BY id, campaign ORDER BY at_ms, id, campaign"
+    )
+    return [
+        {"at": when(at_ms), "campaign": campaign, "left_without_it": bool(is_missed)}
+        for at_ms, campaign, is_missed in rows
+    ]
+
+
 def _said(
     reading: Reading, at_ms: int, channel: str, products: str, campaigns: str
 ) -> dict[str, Any]:

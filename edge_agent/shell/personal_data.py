@@ -189,12 +189,26 @@ KEPT: Final = (
         oldest=_OFFER[1],
     ),
     Kept(
-        tables=("campaign_use",),
-        holds="how often each campaign was said and redeemed on a day, to nobody in particular",
+        tables=("campaign_told",),
+        holds="who was told of a campaign that has a limit for each visitor, and when, once the"
+        " decision is gone; nothing else of it",
+        period="decisions_days",
+        since="the day on which the campaign was last in force",
+        note="it goes with its visitor before that",
+        rows="SELECT count(*) FROM campaign_told",
+        oldest="SELECT min(capped_ms) FROM campaign_run"
+        " WHERE campaign IN (SELECT campaign FROM campaign_told)",
+    ),
+    Kept(
+        tables=("campaign_use", "campaign_run"),
+        holds="how often each campaign was said and redeemed on a day, to nobody in particular,"
+        " and when it was last in force",
         period="counts_days",
         since="the day",
+        note="and as long since the campaign was in force",
         rows="SELECT count(*) FROM campaign_use",
-        oldest="SELECT min(strftime('%s', day) * 1000) FROM campaign_use",
+        oldest="SELECT min(max(strftime('%s', u.day) * 1000, coalesce(r.in_force_ms, 0)))"
+        " FROM campaign_use u LEFT JOIN campaign_run r ON r.campaign = u.campaign",
     ),
     Kept(
         tables=("tried",),

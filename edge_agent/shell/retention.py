@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.decide.trace import lowest_id_at
 from edge_agent.domain.time import DAY_MS
+from edge_agent.shell.campaign_told import keep_told, note_running
 from edge_agent.shell.personal_data import SILENT_CIRCLE
 from edge_agent.sync.privacy import REVISIONS_MAX
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterable
 
     from edge_agent.domain.policy import Retention
+    from edge_agent.domain.rules import Campaign
 
 # Rows deleted in one transaction: short enough that no event waits for it.
 ROWS_AT_A_TIME: Final = 500
@@ -23,6 +26,7 @@ MAPPING_ROWS_MAX: Final = 200_000
 # Tables that the engine's state does not rest on.
 APART: Final = frozenset(
     {
+        "campaign_run",
         "mapping_state",
         "mapping_state (over its bound)",
         "device",
@@ -81,14 +85,22 @@ RULES: Final = (
     (
         "decision",
         "decisions_days",
+        # Of the same rows is kept what caps count: see `shell.campaign_told`.
         "DELETE FROM decision WHERE id IN (SELECT id FROM decision"
-        " WHERE id < :decision LIMIT :limit)",
+        " WHERE id < :decision ORDER BY id LIMIT :limit)",
     ),
     (
         "contact",
         "decisions_days",
         "DELETE FROM contact WHERE (visitor, id) IN (SELECT visitor, id FROM contact WHERE"
-        " at_ms < :before_ms LIMIT :limit)",
+        " at_ms < :before_ms ORDER BY visitor, id LIMIT :limit)",
+    ),
+    (
+        "campaign_told",
+        "decisions_days",
+        "DELETE FROM campaign_told WHERE (visitor, campaign, id) IN (SELECT visitor, campaign, id"
+        " FROM campaign_told WHERE campaign NOT IN (SELECT campaign FROM campaign_run WHERE"
+        " capped_ms >= :before_ms) LIMIT :limit)",
     ),
     (
         "offer",
@@ -99,8 +111,17 @@ RULES: Final = (
     (
         "campaign_use",
         "counts_days",
+        # Its budget counts all of its time.
         "DELETE FROM campaign_use WHERE day"
-        " < strftime('%Y-%m-%d', :before_ms / 1000, 'unixepoch')",
+        " < strftime('%Y-%m-%d', :before_ms / 1000, 'unixepoch') AND campaign NOT IN"
+        " (SELECT campaign FROM campaign_run WHERE in_force_ms >= :before_ms)",
+    ),
+    (
+        "campaign_run",
+        "counts_days",
+        "DELETE FROM campaign_run WHERE in_force_ms < :before_ms"
+        " AND campaign NOT IN (SELECT campaign FROM campaign_use)"
+        " AND campaign NOT IN (SELECT campaign FROM campaign_told)",
     ),
     (
         "tried",
@@ -239,13 +260,20 @@ RULES: Final = (
 )
 
 
-def purge(connection: sqlite3.Connection, retention: Retention, *, now_ms: int) -> dict[str, int]:
+def purge(
+    connection: sqlite3.Connection,
+    retention: Retention,
+    *,
+    now_ms: int,
+    campaigns: Iterable[Campaign] = (),
+) -> dict[str, int]:
     """Deletes one portion of each table's rows that are past their period.
 
     Args:
         connection: The writer's connection, outside a transaction.
         retention: Days by kind of data.
         now_ms: The present; only ever a clock that is known to be right.
+        campaigns: Those in force, whose caps and budgets count what is deleted too.
 
     Returns:
         Rows deleted by table, where any were.
@@ -255,6 +283,7 @@ def purge(connection: sqlite3.Connection, retention: Retention, *, now_ms: int) 
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
+        note_running(connection, campaigns, now_ms=now_ms)
         deleted = _purged(connection, retention, now_ms)
         connection.execute("COMMIT")
     except BaseException:
@@ -265,19 +294,23 @@ def purge(connection: sqlite3.Connection, retention: Retention, *, now_ms: int) 
 
 
 def _purged(connection: sqlite3.Connection, retention: Retention, now_ms: int) -> dict[str, int]:
+    keep_told(connection, _limits(now_ms, retention.decisions_days))
     deleted = {}
     for table, period, statement in RULES:
-        before_ms = now_ms - getattr(retention, period) * DAY_MS
-        limits = {
-            "before_ms": before_ms,
-            "now_ms": now_ms,
-            "frozen": _FROZEN,
-            "day": before_ms // DAY_MS,
-            "decision": lowest_id_at(max(0, before_ms)),
-            "limit": ROWS_AT_A_TIME,
-            "most": MAPPING_ROWS_MAX,
-        }
-        cursor = connection.execute(statement, limits)
+        cursor = connection.execute(statement, _limits(now_ms, getattr(retention, period)))
         if cursor.rowcount > 0:
             deleted[table] = cursor.rowcount
     return deleted
+
+
+def _limits(now_ms: int, days: int) -> dict[str, Any]:
+    before_ms = now_ms - days * DAY_MS
+    return {
+        "before_ms": before_ms,
+        "now_ms": now_ms,
+        "frozen": _FROZEN,
+        "day": before_ms // DAY_MS,
+        "decision": lowest_id_at(max(0, before_ms)),
+        "limit": ROWS_AT_A_TIME,
+        "most": MAPPING_ROWS_MAX,
+    }

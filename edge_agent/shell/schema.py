@@ -736,6 +736,50 @@ def m027_redeemed_products(database: Database) -> None:
         database.execute(statement)
 
 
+_TOLD: Final = (
+    # Who was told of which campaign with a limit for each visitor, once the decision is purged.
+    # `whose` says for whom it was decided; NULL for what HQ told of, and for what was said to
+    # several at once.
+    """CREATE TABLE campaign_told (
+    visitor TEXT NOT NULL REFERENCES visitor (id) ON DELETE CASCADE,
+    campaign TEXT NOT NULL,
+    id TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    is_missed INTEGER NOT NULL,
+    whose TEXT,
+    PRIMARY KEY (visitor, campaign, id)
+) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX campaign_told_whose ON campaign_told (whose) WHERE whose <> visitor",
+    # The day on which a campaign was last in force, and with a limit for each visitor.
+    """CREATE TABLE campaign_run (
+    campaign TEXT PRIMARY KEY,
+    in_force_ms INTEGER NOT NULL,
+    capped_ms INTEGER
+) STRICT, WITHOUT ROWID""",
+    "DROP TRIGGER visitor_gone",
+    # What was said to somebody who, as was told later, is not the person he was taken for, stays
+    # none of that person's once nobody knows of the mistake any more.
+    """CREATE TRIGGER visitor_gone AFTER DELETE ON visitor BEGIN
+    UPDATE decision SET member = NULL WHERE visitor = OLD.id AND member IN (
+        SELECT visitor FROM link WHERE kind = 'visitor' AND pseudonym = OLD.id GROUP BY visitor
+        HAVING NOT max(basis <> 'unlink' AND coalesce(ended_by, '') <> 'unlink'));
+    DELETE FROM campaign_told WHERE whose = OLD.id AND whose <> visitor AND visitor IN (
+        SELECT visitor FROM link WHERE kind = 'visitor' AND pseudonym = OLD.id GROUP BY visitor
+        HAVING NOT max(basis <> 'unlink' AND coalesce(ended_by, '') <> 'unlink'));
+    UPDATE campaign_told SET whose = visitor WHERE whose = OLD.id AND whose <> visitor;
+    DELETE FROM link WHERE kind = 'visitor' AND pseudonym = OLD.id;
+END""",
+    "UPDATE meta SET value = '28' WHERE key = 'schema_version'",
+)
+
+
+@migrations()
+def m028_campaigns_told(database: Database) -> None:
+    """Adds what caps of a campaign count when the decisions themselves are purged."""
+    for statement in _TOLD:
+        database.execute(statement)
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is not applied yet, each migration in one transaction with its record."""
     migrations.apply(Database(connection))

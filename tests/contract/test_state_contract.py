@@ -38,7 +38,7 @@ from edge_agent.domain.policy import Retention
 from edge_agent.domain.rules import Exploration, Help, Rules, Sharing, Team
 from edge_agent.domain.scoring import FIRST_PLAN, PromotionPlan
 from edge_agent.domain.store import Fact, Level
-from edge_agent.domain.time import DAY_MS
+from edge_agent.domain.time import DAY_MS, SECOND_MS
 from edge_agent.domain.visitor import Visit
 from edge_agent.shell.retention import purge
 from edge_agent.wire.events import Event
@@ -72,6 +72,8 @@ from tests.properties.test_laws_state_store import DiskWorld
 MAIL: Final = Contact(
     id="hq/7", at_ms=at(-600), channel="e-mail", campaigns=(CampaignId("18"),), products=()
 )
+
+LATER: Final = T0 + 300 * DAY_MS
 
 
 @pytest.fixture(params=["memory", "disk", "committed", "reloaded"])
@@ -437,6 +439,91 @@ def test_what_several_were_told_at_once_is_each_ones_contact(
             found = [each for each in state.contacts_of(visitor, since_ms=0) if each.is_shared]
             assert found == [shared]
         assert MAIL not in state.contacts_of(ids[-1], since_ms=0)
+
+
+def purge_said(heard: World, *, days: int) -> None:
+    """Lets days pass in the cellar: a day's decisions are kept, and what caps count."""
+    capped = [each.id for each in heard.rules.campaigns if each.per_visitor is not None]
+    heard.now_ms += days * DAY_MS
+    if not isinstance(heard, DiskWorld):
+        heard.memory.purge_contacts(heard.now_ms - DAY_MS, capped=capped)
+        return
+    heard.unit.commit()
+    periods = Retention(decisions_days=1)
+    while purge(heard.connection, periods, now_ms=heard.now_ms, campaigns=heard.rules.campaigns):
+        pass
+    heard.store.reload()
+
+
+@pytest.mark.parametrize("is_asked_before", [False, True])
+def test_what_caps_of_a_campaign_count_outlasts_the_decisions(
+    heard: World, kind: str, *, is_asked_before: bool
+) -> None:
+    """What a basket said counts to its card, and mails do; where there is no limit all is gone."""
+    capped, free = (
+        campaign("18", "k3", value=99.0, per_visitor=9, ends_at_ms=LATER),
+        campaign("20", "k4"),
+    )
+    heard.rules = Rules(version="r1", digest="d1", campaigns=(capped, free))
+    heard.take(granted(0), till("basket.opened", 1, basket="b1"), scanned_card(2, basket="b1"))
+    found = heard.take(till("basket.item_added", 3, product="d0", basket="b1"))
+    (decision,) = heard.decisions(found)
+    assert decision.campaigns == (capped.id,)
+    card = heard.visitor("loyalty", CARD)
+    assert card is not None
+    both = (free.id, capped.id)
+    shared = Contact(id="01TOGETHER", at_ms=at(9), channel="screen", campaigns=both)
+    missed = replace(shared, id="03TOGETHER", campaigns=(), missed=both)
+    for each in (MAIL, shared, replace(shared, id="02TOGETHER", campaigns=(free.id,)), missed):
+        apply(heard, RecordContact(visitor=card.id, contact=each))
+    if is_asked_before:
+        heard.state.contacts_of(card.id, since_ms=0)
+    purge_said(heard, days=3)
+    later = settled(heard, kind).state.contacts_of(card.id, since_ms=0)
+    bare = replace(shared, channel="", campaigns=(capped.id,))
+    assert later == (
+        replace(bare, id=MAIL.id, at_ms=MAIL.at_ms),
+        replace(bare, id=decision.id, at_ms=decision.decided_at_ms),
+        bare,
+        replace(bare, id=missed.id, campaigns=(), missed=(capped.id,)),
+    )
+    assert [each.is_shared for each in later] == [False, False, True, True]
+    assert all(each.is_faded for each in later)
+    assert later[1:] == heard.state.contacts_of(card.id, since_ms=decision.decided_at_ms)
+    heard.take(withdrawn(4 * DAY_MS / SECOND_MS))
+    for is_settled in (False, True):
+        state = (settled(heard, kind) if is_settled else heard).state
+        assert state.contacts_of(card.id, since_ms=0) == later[1:]
+
+
+def test_a_mistaken_link_does_not_count_once_the_visitor_is_gone(tmp_path: Path) -> None:
+    """What a telephone was told that is somebody else's stays none of the card's, years later."""
+    heard = DiskWorld(tmp_path / "state.db", world())
+    heard.rules = Rules(
+        version="r1",
+        digest="d1",
+        campaigns=(campaign("18", "k3", value=99.0, per_visitor=9, ends_at_ms=LATER),),
+    )
+    heard.take(granted(0))
+    for n, who in enumerate((PHONE, "AC:23:3F:A0:11:33")):
+        heard.take(till("basket.opened", n, basket=f"b{n}", visitor=ref("ble", who)))
+        line = till("basket.item_added", n + 9, basket=f"b{n}", product="d0")
+        heard.take(scanned_card(n, basket=f"b{n}"), line)
+    card = heard.visitor("loyalty", CARD)
+    assert card is not None
+    assert len(heard.state.contacts_of(card.id, since_ms=0)) == 2
+    heard.unlink("ble", PHONE)
+    heard.unit.commit()
+    for days, periods in ((0, Retention(visits_days=1)), (3, Retention(decisions_days=1))):
+        heard.now_ms += (days or 2) * DAY_MS
+        while purge(
+            heard.connection, periods, now_ms=heard.now_ms, campaigns=heard.rules.campaigns
+        ):
+            pass
+    heard.store.reload()
+    (left_over,) = heard.state.contacts_of(card.id, since_ms=0)
+    assert (left_over.whose, left_over.campaigns) == (card.id, ("18",))
+    heard.connection.close()
 
 
 @pytest.mark.parametrize("is_asked_before", [False, True])

@@ -18,6 +18,7 @@ Dump = Mapping[str, Counter[str]]
 IGNORED_TABLES: Final = {
     "outbox": "rows on their way; which are left says how far sending got, not what was decided",
     "sqlite_sequence": "the outbox's row numbers",
+    "campaign_run": "the day on which it was last looked for what is over",
     "mapped_message": "under which packet ids devices' messages came; nothing of what they said",
     "device": "how often devices were heard, redeliveries included; no state rests on it",
     "_sqlite_migrations": "when the tables were made, in real time",

@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from edge_agent.decide.control import arm_of
 from edge_agent.domain.decisions import Decision
 from edge_agent.domain.effects import Confirm, Publish
-from edge_agent.domain.ids import BasketId, ProductId, ScreenId
+from edge_agent.domain.ids import BasketId, CampaignId, ProductId, ScreenId
 from edge_agent.domain.rules import (
     CONTROL_GETS,
     SHARING_MODES,
@@ -37,6 +37,7 @@ from edge_agent.domain.time import (
     HOUR_MS,
     MINUTE_MS,
     SECOND_MS,
+    local_day_start_ms,
     local_time,
     rfc3339_from_ms,
 )
@@ -330,6 +331,15 @@ class Book:
             assert "identified" not in facts
         return facts
 
+    def purge(self, before_ms: int, *, capped: frozenset[CampaignId]) -> None:
+        """Forgets who was told of campaigns without a limit for each visitor; the others hold."""
+        self.told = [
+            each
+            if each.at_ms >= before_ms
+            else replace(each, campaigns=tuple(capped.intersection(each.campaigns)))
+            for each in self.told
+        ]
+
     def _write(self, decision: Decision, day: str) -> None:
         for name in () if decision.moment.kind == "store_default" else decision.campaigns:
             self.said[name] += 1
@@ -491,6 +501,16 @@ class AnyDay(RuleBasedStateMachine):
         if all(each.reason is None for each in found if isinstance(each, Confirm)):
             self.book.mailed[local_time(self.heard.now_ms, NEW_YORK).day] += n
 
+    @rule()
+    def what_is_old_is_purged(self) -> None:
+        """Decisions and contacts of past days go, and what was noted of HQ's mails."""
+        day = self.heard.context().local.day
+        before_ms = local_day_start_ms(day, NEW_YORK) - HOUR_MS
+        campaigns = self.heard.rules.campaigns
+        capped = frozenset(each.id for each in campaigns if each.per_visitor is not None)
+        self.heard.memory.purge_contacts(before_ms, capped=capped)
+        self.book.purge(before_ms, capped=capped)
+
     @rule(rules=all_rules())
     def rules_change(self, rules: Rules) -> None:
         """The chain loads another file."""
@@ -533,7 +553,7 @@ def _judge_message(message: Publish) -> None:
 
 @given(
     story=st.lists(
-        st.sampled_from(("line", "basket", "number", "own kiosk", "card", "pay")),
+        st.sampled_from(("line", "basket", "number", "own kiosk", "card", "pay", "nights")),
         min_size=3,
         max_size=12,
     ),
@@ -543,19 +563,24 @@ def _judge_message(message: Publish) -> None:
 def test_a_card_holders_caps_hold_over_all_his_baskets_however_they_are_named(
     story: list[str], day: int | None, each: int
 ) -> None:
-    """Nobody is sensed with them: receipts and requests, by basket and by card, count as one."""
+    """Nobody is sensed with them: receipts and requests, by basket and by card, count as one.
+
+    After some nights the decisions are purged, and the campaign still counts them.
+    """
     heard = world(audience="private")
-    offer = campaign("c1", "k3", value=99.0, per_visitor=each)
+    until_ms = T0 + 300 * DAY_MS
+    offer = campaign("c1", "k3", value=99.0, per_visitor=each, ends_at_ms=until_ms)
     heard.rules = Rules(
         version="r", digest="d", campaigns=(offer,), caps=Caps(per_visitor_day=day)
     )
     heard.take(granted(0))
     found: list[Decision] = []
-    n = 0
+    n = now_s = 0
     for k, what in enumerate(story):
-        heard.tick(at(60 * k))
+        now_s += 2 * DAY_MS // SECOND_MS if what == "nights" else 60
+        heard.tick(at(now_s))
         number = f"b{n}"
-        heard.take(scanned_card(60 * k, basket=number))
+        heard.take(scanned_card(now_s, basket=number))
         ways: dict[str, dict[str, Any]] = {
             "basket": {"source": "pos-1", "basket": number},
             "number": {"source": "pos-1", "visitor": ref("basket", number)},
@@ -565,13 +590,16 @@ def test_a_card_holders_caps_hold_over_all_his_baskets_however_they_are_named(
         if what in ways:
             found += heard.decisions(heard.ask(request(**ways[what]), cause=f"a{k}"))
         elif what == "line":
-            line = till("basket.item_added", 60 * k, product="d0", basket=number)
+            line = till("basket.item_added", now_s, product="d0", basket=number)
             found += heard.decisions(heard.take(line))
+        elif what == "nights":
+            heard.memory.purge_contacts(at(now_s) - DAY_MS, capped=[offer.id])
         else:
-            heard.take(sale(60 * k, "d0", basket=number))
+            heard.take(sale(now_s, "d0", basket=number))
             n += 1
     said = [one for one in found if one.chosen or one.campaigns]
-    assert day is None or len(said) <= day
+    days = Counter(local_time(one.decided_at_ms, NEW_YORK).day for one in said)
+    assert day is None or max(days.values(), default=0) <= day
     assert sum("c1" in one.campaigns for one in said) <= each
 
 
