@@ -1,9 +1,9 @@
 """What recommendations foresee on days that the model was not trained on, against popularity.
 
-Each day is a whole `edge-agent demo`: real baskets, the road, caps and consent in force. A hit is
-what its report calls one: a recommended item that the same visit paid for afterwards. The
-comparison is what popularity alone would have put into the same places. Nobody in the data saw a
-screen, so a hit was foreseen and not caused.
+Each day is a whole `edge-agent demo`: real baskets, the road, consent and the caps of
+`provisioning/policy.example.toml` in force. A hit is what its report calls one: a recommended item
+that the same visit paid for afterwards. The comparison is what popularity alone would have put
+into the same places. Nobody in the data saw a screen, so a hit was foreseen and not caused.
 
 Not among what runs by default: twenty days take as many minutes. `make bench ARGS=days`.
 """
@@ -30,6 +30,15 @@ N_DAYS: Final = 20
 AIM: Final = Aim("least", 1.5)
 # The day's ticks are the agent's clock: the speed changes no decision.
 SPEED: Final = 2_880
+# As in provisioning/policy.example.toml; nothing else of a policy is in force.
+CAPS: Final = """
+version = "caps-1"
+[caps]
+per_visitor_day = 20
+cooldown_s = 30
+ignored_after = 5
+quiet_hours = ["22:00-07:00"]
+"""
 N_DRAWS: Final = 10_000
 TIMEOUT_S: Final = 1_800
 
@@ -85,8 +94,11 @@ def played(setting: Setting, day: date) -> Day:
         RuntimeError: The demo failed; its own words are in the message.
     """
     state = setting.place(f"day-{day}")
+    rules = setting.place(f"caps-{day}") / "policy.toml"
+    rules.write_text(CAPS, encoding="utf-8")
     command = [sys.executable, "-m", "edge_agent", "demo", "--json", "--port", "0"]
     command += ["--day", day.isoformat(), "--speed", str(SPEED), "--state", str(state)]
+    command += ["--rules", str(rules)]
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=ROOT, timeout=TIMEOUT_S, check=False
     )
