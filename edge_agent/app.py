@@ -616,7 +616,11 @@ class Agent:
         )
 
     def _rebuild(self) -> None:
-        """Makes wake-ups follow from the state again, after a batch was rolled back."""
+        """Makes what is in memory follow from the state again, after a batch was rolled back."""
+        self._make_wakes_again()
+        self._rule_desk.write_again(self._unit)
+
+    def _make_wakes_again(self) -> None:
         self._road.steps.wakes = self._wakes(self._road.present.now_ms)
 
     def _queue_waiting(self) -> None:
@@ -796,9 +800,11 @@ class Agent:
         self._copy_after(deleted)
         if deleted:
             log.info("purged", extra={"fields": deleted})
+            if "rule_set" in deleted:
+                self._rule_desk.purged(self._unit)
             if deleted.keys() - APART:
                 self._state.reload()
-                self._rebuild()
+                self._make_wakes_again()
                 self._dead_letters.count_again()
                 self._tombstones.read_again()
             self._next_purge_s = now_s

@@ -22,7 +22,6 @@ from edge_agent.cli.run import DEFAULT_CONFIG
 from edge_agent.decide.rule_book import book_of
 from edge_agent.domain.rules import Exploration
 from edge_agent.domain.time import rfc3339_from_ms
-from edge_agent.errors import ConfigError
 from edge_agent.offpolicy.evaluation import (
     ENOUGH,
     LEAST_SUPPORTED,
@@ -74,6 +73,10 @@ WAIT: Final = "ask again when more was answered"
 ALL_CONTROL: Final = (
     "in all of it what sells best stood for control groups, where nothing is explored: ask again"
     " when others were answered too, or lower `control_share`"
+)
+SAY_RULES: Final = (
+    "the rules that it was decided under are not kept any more: say with `--rules` which to"
+    " evaluate under"
 )
 NOTHING: Final = "ask again when visits have ended that were shown something"
 DISTRUST: Final = "take decisions again with `edge-agent replay --verify`: the log may be damaged"
@@ -130,7 +133,8 @@ def evaluate(
     reward is the share of decisions whose first place was answered. The other is taken without
     exploring. Where it takes what had no chance in the log, nothing can be known: that needs
     exploration: `share` in the section `exploration` of policy.toml. Left out, and counted, is
-    where what sells best stands for a control group: nothing is explored there.
+    where what sells best stands for a control group: nothing is explored there; and, where no
+    `--rules` are given, decisions whose own rules are not kept any more.
 
     \b
     Examples:
@@ -160,6 +164,7 @@ def evaluate(
             "still_open": logged.n_open,
             "control": taken.n_control,
             "unreadable": taken.n_unreadable,
+            "rules_gone": taken.n_rules_gone,
         },
         "never_recorded": sorted(book_of(others.default.rules).names - taken.facts),
         "explored": sum(each.is_explored for each in taken.rows),
@@ -175,6 +180,10 @@ def evaluate(
         raise typer.Exit(1)
 
 
+class RulesGone(Exception):
+    """A decision's own rules are not kept any more."""
+
+
 class _Others:
     """What a decision is taken again with: the other model, and the other rules or its own."""
 
@@ -188,7 +197,7 @@ class _Others:
         """Returns it for one decision.
 
         Raises:
-            ConfigError: The rules that it was taken under are not kept any more.
+            RulesGone: Those that it was taken under are not kept any more.
         """
         if self._has_rules or "rules" not in told:
             return self.default
@@ -196,10 +205,7 @@ class _Others:
         if version not in self._known:
             rules = self._own.get(version)
             if rules is None or rules.digest != digest:
-                raise ConfigError(
-                    f"decided under rules {version}, which are not kept any more",
-                    hint="say with --rules which to evaluate the bundle under",
-                )
+                raise RulesGone(version)
             unexploring = replace(rules, exploration=Exploration())
             self._known[version] = replace(self.default, rules=unexploring)
         return self._known[version]
@@ -231,18 +237,20 @@ class _Taken:
     Attributes:
         n_control: Those where what sells best stands for a control group.
         n_unreadable: Those that could not be taken again.
+        n_rules_gone: Those whose own rules are not kept any more.
     """
 
     rows: list[Row]
     n_control: int
     n_unreadable: int
+    n_rules_gone: int
     facts: frozenset[str]
 
 
 def _taken(logged: Logged, others: _Others, *, reward: str) -> _Taken:
     found: list[Row] = []
     facts: set[str] = set()
-    control = unreadable = 0
+    control = unreadable = gone = 0
     console = Console(stderr=True)
     for each in track(logged.decisions, "taking decisions again", console=console, transient=True):
         try:
@@ -251,9 +259,17 @@ def _taken(logged: Logged, others: _Others, *, reward: str) -> _Taken:
             control += row.is_control
             found += () if row.is_control else (row,)
             facts.update(told.get("rules", {}).get("known", {}).get("facts", ()))
+        except RulesGone:
+            gone += 1
         except (ValueError, KeyError, TypeError, AttributeError, IndexError):
             unreadable += 1
-    return _Taken(rows=found, n_control=control, n_unreadable=unreadable, facts=frozenset(facts))
+    return _Taken(
+        rows=found,
+        n_control=control,
+        n_unreadable=unreadable,
+        n_rules_gone=gone,
+        facts=frozenset(facts),
+    )
 
 
 def _told(found: Evaluation) -> dict[str, Any]:
@@ -274,7 +290,8 @@ def _advice(found: Evaluation, taken: _Taken) -> str:
     if found.verdict != TOO_LITTLE:
         return WAIT if found.verdict == TOO_FEW else DISTRUST
     if not rows:
-        return ALL_CONTROL if taken.n_control else NOTHING
+        none_left = ALL_CONTROL if taken.n_control else NOTHING
+        return SAY_RULES if taken.n_rules_gone else none_left
     explored = [each for each in rows if each.is_explored]
     if not explored:
         return SET_SHARE
@@ -303,7 +320,8 @@ def _print(report: dict[str, Any]) -> None:
         f" {report['explored']} explored; left out:"
         f" {report['left_out']['still_open']} still open,"
         f" {report['left_out']['control']} control groups' defaults,"
-        f" {report['left_out']['unreadable']} unreadable"
+        f" {report['left_out']['unreadable']} unreadable,"
+        f" {report['left_out']['rules_gone']} whose rules are not kept"
     )
     typer.echo(
         f"effective sample size {report['effective']:.0f}; mean weight"

@@ -53,21 +53,26 @@ def section_text(section: Mapping[str, Any]) -> str:
 def joined(file: Mapping[str, Any], campaigns: Mapping[CampaignId, str]) -> str:
     """Returns a policy's text with HQ's campaigns in it, under a version that names both.
 
+    The version ends in a digest of all that the text says: two that are alike up to there are two.
+
     Args:
         file: The chain's policy as its TOML says, or `NO_FILE`.
         campaigns: HQ's sections as JSON.
     """
     own = dict(file.get(_CAMPAIGNS, {}))
     texts = {name: campaigns[name] for name in sorted(campaigns) if name not in own}
-    told = json.dumps(texts, sort_keys=True, ensure_ascii=False)
-    digest = hashlib.sha256(told.encode()).hexdigest()[:_DIGEST_DIGITS]
-    version = str(file.get("version", ""))[:_VERSION_MAX]
     document = {
         **file,
-        "version": f"{version}.{digest}",
         _CAMPAIGNS: {**own, **{name: json.loads(text) for name, text in texts.items()}},
     }
+    told = json.dumps(document, sort_keys=True, ensure_ascii=False, default=_plain)
+    digest = hashlib.sha256(told.encode()).hexdigest()[:_DIGEST_DIGITS]
+    document["version"] = f"{str(file.get('version', ''))[:_VERSION_MAX]}.{digest}"
     return "".join(f"{_text(key)} = {_value(each)}\n" for key, each in document.items())
+
+
+def _plain(value: date) -> str:
+    return value.isoformat()
 
 
 def _text(text: str) -> str:

@@ -133,7 +133,7 @@ class Present:
     def use_rules(self, rules: Rules) -> None:
         """Lets other rules hold from the next event on; HQ's campaigns are joined to them."""
         self._campaigns = self._state.hq_campaigns()
-        if self._rule_book is not None and self._campaigns:
+        if self._rule_book is not None:
             rules = self._rule_book.joined(self._campaigns, self._unit, now_ms=self.now_ms)
         self.rules = rules
         self._layout = self._settings.layout.tightened(rules.audiences)

@@ -196,7 +196,7 @@ SQL: Final = {
     "rule_set": (
         "INSERT OR REPLACE INTO rule_set (version, digest, text, since_ms) VALUES (?, ?, ?, ?)"
     ),
-    "rule_set_delete": "DELETE FROM rule_set WHERE version = ?",
+    "rule_set_until": "UPDATE rule_set SET until_ms = ? WHERE version = ?",
     "device": "INSERT OR REPLACE INTO device (source, last_at_ms, record) VALUES (?, ?, ?)",
     "dirty": "UPDATE summary_watermark SET is_dirty = 1 WHERE period_start_ms = ?",
     "summary": (
@@ -271,8 +271,8 @@ ORDER: Final = (
     "mapped_message",
     "mapping_delete",
     "mapping",
-    "rule_set_delete",
     "rule_set",
+    "rule_set_until",
     "device",
     "summary",
     "dirty",

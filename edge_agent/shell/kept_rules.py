@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from edge_agent.domain.rules import Rules
 from edge_agent.errors import ConfigError
+from edge_agent.shell.rule_versions import unpacked
 
 if TYPE_CHECKING:
     import sqlite3
@@ -30,7 +31,7 @@ def kept_rules(connection: sqlite3.Connection, config: Config) -> dict[str, Rule
     for version, text in rows:
         try:
             found[str(version)] = rules_of(
-                str(text), name=str(version), config=config, is_in_force=True
+                unpacked(text), name=str(version), config=config, is_in_force=True
             )
         except ConfigError:
             # Written for another release of the agent: who asks is told that it is not there.

@@ -189,6 +189,15 @@ KEPT: Final = (
         oldest=_OFFER[1],
     ),
     Kept(
+        tables=("rule_set",),
+        holds="the text of each policy that was in force, with HQ's campaigns in it",
+        period="decisions_days",
+        since="the last decision that may name it",
+        note="the one in force stays",
+        rows="SELECT count(*) FROM rule_set",
+        oldest="SELECT min(until_ms) FROM rule_set",
+    ),
+    Kept(
         tables=("campaign_told",),
         holds="who was told of a campaign that has a limit for each visitor, and when, once the"
         " decision is gone; nothing else of it",
@@ -381,7 +390,6 @@ IMPERSONAL: Final = {
     "stock": "how many of a product there are",
     "catalogue": "what the store sells",
     "mapping": "the text of each device mapping in force",
-    "rule_set": "the text of each policy that was in force, the newest 100",
     "mapped_message": "marks that recognise a device's message when the broker repeats it:"
     " the newest 4,096",
     "_sqlite_migrations": "which migrations ran",

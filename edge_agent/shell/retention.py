@@ -27,6 +27,7 @@ MAPPING_ROWS_MAX: Final = 200_000
 APART: Final = frozenset(
     {
         "campaign_run",
+        "rule_set",
         "mapping_state",
         "mapping_state (over its bound)",
         "device",
@@ -89,6 +90,7 @@ RULES: Final = (
         "DELETE FROM decision WHERE id IN (SELECT id FROM decision"
         " WHERE id < :decision ORDER BY id LIMIT :limit)",
     ),
+    ("rule_set", "decisions_days", "DELETE FROM rule_set WHERE until_ms < :before_ms"),
     (
         "contact",
         "decisions_days",

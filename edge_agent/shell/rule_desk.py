@@ -2,9 +2,8 @@
 
 A policy that was good is kept in the database as it was written. When its file is broken later,
 what was in force goes on: in the running agent, and after a restart too. The refusal stands in
-the log, in `edge-agent status` and in the agent's state until the file is mended. Each version's
-text is kept under its digest, so that what a decision names can be looked up, and no name stands
-for two contents.
+the log, in `edge-agent status` and in the agent's state until the file is mended. Each version is
+kept under its name for as long as a decision names it (`shell.rule_versions`).
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from edge_agent.domain.time import datetime_from_ms
 from edge_agent.errors import ConfigError
 from edge_agent.ingest.places import line_of
 from edge_agent.shell.health import RULES_IN_FORCE, RULES_PROBLEM
+from edge_agent.shell.rule_versions import JOINED, POLICY, RuleVersions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,12 +34,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# As many versions are kept; decisions that name an older one are long purged.
-VERSIONS_MAX: Final = 100
 # Of what HQ is told of a campaign that it must mend.
 REASON_MAX: Final = 1_000
 _META: Final = "SELECT value FROM meta WHERE key = ?"
-_KEPT: Final = "SELECT version, digest, text, since_ms FROM rule_set"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +67,7 @@ class RuleDesk:
     def __init__(self, config: Config, path: Path | None) -> None:
         self._config = config
         self._path = path
-        self._kept: dict[str, tuple[str, str, int]] = {}
+        self._versions = RuleVersions()
         self._written = {RULES_IN_FORCE: "", RULES_PROBLEM: ""}
         self.rules: Rules = NEUTRAL
         # What its file says, for HQ's campaigns to be put beside it.
@@ -86,16 +83,27 @@ class RuleDesk:
 
     def start(self, unit: UnitOfWork, *, now_ms: int) -> None:
         """Loads the configuration's policy, at the agent's start."""
-        self._kept = {
-            str(version): (str(digest), str(text), int(since_ms))
-            for version, digest, text, since_ms in unit.query(_KEPT)
-        }
+        self._versions.read(unit)
         for key in self._written:
             self._written[key] = next((str(row[0]) for row in unit.query(_META, (key,))), "")
         version = self._written[RULES_IN_FORCE]
-        if self._config.rules is not None and version in self._kept:
-            self._go_on_with(self._kept[version][1], version)
+        text = self._versions.text_of(version, unit)
+        if self._config.rules is not None and text is not None:
+            self._go_on_with(text, version)
+            own = None if self.rules is NEUTRAL else self.rules
+            self._versions.use(POLICY, own, text, unit, now_ms=now_ms)
         self.take(self._read(self._config), unit, now_ms=now_ms)
+
+    def purged(self, unit: UnitOfWork) -> None:
+        """Notes which versions are still kept, after a purge."""
+        self._versions.read(unit)
+
+    def write_again(self, unit: UnitOfWork) -> None:
+        """Writes down anew what a batch held that was taken back."""
+        self._versions.write_again(unit)
+        for key, value in self._written.items():
+            if unit.query(_META, (key,)) != [(value,)]:
+                unit.add("meta", (key, value))
 
     def read(self) -> Found:
         """Reads the file again, and changes nothing: in any thread, for a large one takes long."""
@@ -124,8 +132,8 @@ class RuleDesk:
             if taken is not None:
                 self._refuse(taken, unit)
                 return
-            if rules.version not in self._kept or self.rules.version != rules.version:
-                self._keep(rules, found.text, unit, now_ms)
+        own = None if rules is NEUTRAL else rules
+        self._versions.use(POLICY, own, found.text, unit, now_ms=now_ms)
         self._document = NO_FILE if rules is NEUTRAL else tomllib.loads(found.text)
         self._put_in_force(rules, unit)
 
@@ -148,17 +156,21 @@ class RuleDesk:
     ) -> Rules:
         """Returns the policy in force with HQ's campaigns in it; kept like any that decides."""
         if not campaigns:
+            self._versions.use(JOINED, None, "", unit, now_ms=now_ms)
             return self.rules
         try:
             text = joined(self._document, campaigns)
             rules = self._joined_of(text)
+            if self._versions.other_of(rules) is not None:
+                what = f"{rules.version!r} is the name of other contents"
+                raise ConfigError(what)  # noqa: TRY301 - refused as any
         except (ConfigError, ValueError, TypeError) as error:
             # Another release of the agent may read them no more, or the disk has rotted.
             problem = _told(error) if isinstance(error, ConfigError) else type(error).__name__
             fields = {"problem": problem}
             log.error("hq_campaigns_refused", extra={"fields": fields})  # noqa: TRY400 - told in our words
             return self.rules
-        self._keep(rules, text, unit, now_ms)
+        self._versions.use(JOINED, rules, text, unit, now_ms=now_ms)
         log.info("hq_campaigns_joined", extra={"fields": {"version": rules.version}})
         return rules
 
@@ -204,25 +216,15 @@ class RuleDesk:
     def _taken_name(self, found: Found) -> ConfigError | None:
         """Returns why a version cannot be called so; None when it can."""
         version = found.rules.version
-        kept = self._kept.get(version)
-        if kept is None or kept[0] == found.rules.digest:
+        kept = self._versions.other_of(found.rules)
+        if kept is None:
             return None
-        day, line = datetime_from_ms(kept[2]).date(), line_of(found.text, ("version",))
+        day, line = datetime_from_ms(kept.since_ms).date(), line_of(found.text, ("version",))
         what = (
             f"{found.name}:{line}: version: {version!r} is the name of other contents since {day};"
             " give these a new one"
         )
         return ConfigError(f"{found.name} is wrong", problems=(what,))
-
-    def _keep(self, rules: Rules, text: str, unit: UnitOfWork, now_ms: int) -> None:
-        self._kept[rules.version] = (rules.digest, text, now_ms)
-        unit.add("rule_set", (rules.version, rules.digest, text, now_ms))
-        by_age = sorted(self._kept, key=lambda version: self._kept[version][2])
-        for version in by_age[:-VERSIONS_MAX]:
-            if version == self.rules.version:
-                continue
-            del self._kept[version]
-            unit.add("rule_set_delete", (version,))
 
     def _put_in_force(self, rules: Rules, unit: UnitOfWork) -> None:
         is_other = rules != self.rules

@@ -6,6 +6,7 @@ together: on an SD card each touched page is a page written.
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING, Final
 
 from sqlite_utils import Database
@@ -778,6 +779,37 @@ def m028_campaigns_told(database: Database) -> None:
     """Adds what caps of a campaign count when the decisions themselves are purged."""
     for statement in _TOLD:
         database.execute(statement)
+
+
+_RULE_SETS: Final = """CREATE TABLE rule_set_of_29 (
+    version TEXT PRIMARY KEY,
+    digest TEXT NOT NULL,
+    text BLOB NOT NULL,
+    since_ms INTEGER NOT NULL,
+    until_ms INTEGER
+) STRICT, WITHOUT ROWID"""
+# Up to when a decision may name one that is not in force: the newest that there is.
+_UNTIL: Final = (
+    "UPDATE rule_set SET until_ms = max(since_ms, coalesce((SELECT at_ms FROM decision"
+    " ORDER BY id DESC LIMIT 1), 0))"
+    " WHERE version NOT IN (SELECT value FROM meta WHERE key = 'rules_in_force')"
+)
+
+
+@migrations()
+def m029_rule_sets_in_use(database: Database) -> None:
+    """Adds up to when decisions name a policy, to be kept as long as they; packs its text."""
+    kept = database.execute("SELECT version, digest, text, since_ms FROM rule_set").fetchall()
+    database.execute(_RULE_SETS)
+    for version, digest, text, since_ms in kept:
+        database.execute(
+            "INSERT INTO rule_set_of_29 VALUES (?, ?, ?, ?, NULL)",
+            (version, digest, zlib.compress(text.encode()), since_ms),
+        )
+    database.execute("DROP TABLE rule_set")
+    database.execute("ALTER TABLE rule_set_of_29 RENAME TO rule_set")
+    database.execute(_UNTIL)
+    database.execute("UPDATE meta SET value = '29' WHERE key = 'schema_version'")
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -89,7 +89,7 @@ def test_other_rules_are_estimated_from_what_was_explored(folder: Path) -> None:
     assert set(report["estimates"]) == {"ips", "snips", "dr"}
     for each in (*report["estimates"].values(), *report["differences"].values()):
         assert each["low"] <= each["value"] <= each["high"]
-    assert report["left_out"] == {"still_open": 0, "control": 0, "unreadable": 0}
+    assert report["left_out"] == {"still_open": 0, "control": 0, "unreadable": 0, "rules_gone": 0}
 
 
 def test_what_the_day_would_have_got_without_exploring_can_be_relied_on(folder: Path) -> None:
@@ -177,7 +177,8 @@ def test_a_control_groups_defaults_are_left_out_and_counted(folder: Path, share:
             (share,),
         ).rowcount
     _, report = evaluated(folder, rules=OTHER)
-    assert report["left_out"] == {"still_open": 0, "control": changed, "unreadable": 0}
+    left_out = {"still_open": 0, "control": changed, "unreadable": 0, "rules_gone": 0}
+    assert report["left_out"] == left_out
     assert (report["n"] == 0) is (share == 1.0)
     assert ("lower `control_share`" in report["advice"]) is (share == 1.0)
 
@@ -195,13 +196,22 @@ def test_a_record_with_two_probabilities_is_left_out(folder: Path) -> None:
     assert evaluated(folder, rules=OTHER)[1]["left_out"]["unreadable"] == 1
 
 
-def test_rules_that_are_not_kept_any_more_must_be_given(folder: Path) -> None:
+def test_decisions_whose_rules_are_not_kept_any_more_are_left_out_and_counted(
+    folder: Path,
+) -> None:
     """A bundle is evaluated under each decision's own rules, or under those that one says."""
+    with closing(sqlite3.connect(folder / "agent" / "state.db")) as connection, connection:
+        connection.execute(
+            "UPDATE decision SET record = json_set(record, '$.rules.version', 'gone')"
+            " WHERE id = (SELECT min(id) FROM decision WHERE tried IS NOT NULL)"
+        )
+    _, report = evaluated(folder, "--bundle", str(BUNDLE))
+    assert (report["n"] > 250, report["left_out"]["rules_gone"]) == (True, 1)
     with closing(sqlite3.connect(folder / "agent" / "state.db")) as connection, connection:
         connection.execute("DELETE FROM rule_set")
     code, report = evaluated(folder, "--bundle", str(BUNDLE))
-    assert code not in {0, 1}
-    assert "--rules" in report["error"]
+    assert (code, report["n"], report["left_out"]["rules_gone"] > 250) == (1, 0, True)
+    assert "--rules" in report["advice"]
     assert evaluated(folder, "--bundle", str(BUNDLE), rules=EXPLORING)[1]["n"] > 250
 
 

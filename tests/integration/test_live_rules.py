@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import pytest
 
+from edge_agent.shell.rule_versions import unpacked
 from tests.integration.broker import Broker
 from tests.integration.commands import ran
 from tests.integration.running_agent import (
@@ -152,10 +153,8 @@ def test_one_name_never_stands_for_two_contents(
     agent.reload()
     assert audience(store) == "semi_private"
     with closing(sqlite3.connect(f"file:{agent.state}/state.db?mode=ro", uri=True)) as database:
-        assert database.execute("SELECT version, text FROM rule_set ORDER BY 1").fetchall() == [
-            ("v1", V1),
-            ("v2", V2),
-        ]
+        rows = database.execute("SELECT version, text FROM rule_set ORDER BY 1").fetchall()
+        assert [(version, unpacked(text)) for version, text in rows] == [("v1", V1), ("v2", V2)]
 
 
 def test_a_file_that_is_gone_ends_nothing_and_a_key_taken_out_does(
