@@ -345,7 +345,8 @@ class Agent:
         self._rule_desk = RuleDesk(self.config, self._path)
         with reading_own_rows(self.config.database):
             self._desk.start(self._unit, now_ms=now_ms)
-            self._rule_desk.start(self._unit, now_ms=now_ms)
+            campaigns = self._state.hq_campaigns()
+            self._rule_desk.start(self._unit, campaigns=campaigns, now_ms=now_ms)
 
     def _make_hq_outbox(self, layout: Layout) -> None:
         config = self.config
@@ -597,7 +598,8 @@ class Agent:
         self._desk.reload(self._unit, now_ms=self.now_ms())
         self._mapper.replace(self._desk.mappings)
         self._road.devices.tolerances = self._tolerances()
-        self._rule_desk.take(found, self._unit, now_ms=self.now_ms())
+        campaigns = self._state.hq_campaigns()
+        self._rule_desk.take(found, self._unit, campaigns=campaigns, now_ms=self.now_ms())
         self._road.present.use_rules(self._rule_desk.rules)
         self._take_shadow(shadow)
         return {}

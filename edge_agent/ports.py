@@ -339,7 +339,9 @@ class RuleBook(Protocol):
         """Returns the policy in force with HQ's campaigns in it."""
         ...
 
-    def refusal_of(self, body: CampaignBody, campaigns: Mapping[CampaignId, str]) -> str | None:
+    def refusal_of(
+        self, body: CampaignBody, campaigns: Mapping[CampaignId, str], *, now_ms: int
+    ) -> str | None:
         """Returns why a campaign of HQ's cannot be used; None if it can."""
         ...
 

@@ -110,8 +110,7 @@ def _print(
         table.add_row(f"counted: {name.replace('_', ' ')}", f"{count:,}")
     if health.rules is not None:
         _add_rules(table, health.rules)
-    if health.hq_campaigns:
-        table.add_row("HQ's campaigns", escape(", ".join(health.hq_campaigns)))
+    _add_campaigns(table, health)
     table.add_row("model", "no agent answers" if model is None else model["live"] or "popularity")
     for name, value in ((model or {}).get("comparison") or {}).items():
         table.add_row(f"comparison: {name.replace('_', ' ')}", str(value))
@@ -139,6 +138,13 @@ def _add_rules(table: Table, rules: RulesHealth) -> None:
     table.add_row("policy", escape(in_force))
     if rules.problem is not None:
         table.add_row("policy refused", escape(rules.problem))
+
+
+def _add_campaigns(table: Table, health: Health) -> None:
+    if health.hq_campaigns:
+        table.add_row("HQ's campaigns", escape(", ".join(health.hq_campaigns)))
+    if health.hq_campaigns_problem is not None:
+        table.add_row("not all in force", escape(health.hq_campaigns_problem))
 
 
 def devices_of(config: Config) -> tuple[list[dict[str, Any]], list[str] | None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.domain.time import ms_from_datetime, rfc3339_from_ms
@@ -48,6 +48,16 @@ def section_of(body: CampaignBody) -> dict[str, Any]:
 def section_text(section: Mapping[str, Any]) -> str:
     """Returns a section as canonical JSON: equal sections, equal bytes."""
     return json.dumps(section, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def still_on(campaigns: Mapping[CampaignId, str], *, now_ms: int) -> dict[CampaignId, str]:
+    """Returns HQ's campaigns that are not over."""
+    ends = {name: json.loads(text)["until"] for name, text in campaigns.items()}
+    return {
+        name: text
+        for name, text in campaigns.items()
+        if ms_from_datetime(datetime.fromisoformat(ends[name])) > now_ms
+    }
 
 
 def joined(file: Mapping[str, Any], campaigns: Mapping[CampaignId, str]) -> str:

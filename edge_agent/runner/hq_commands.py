@@ -142,7 +142,8 @@ class HqCommands:
     def _problem_of(self, command: AnyCommand) -> str | None:
         if self._rule_book is None or command.kind != "campaign":
             return None
-        return self._rule_book.refusal_of(command.body, self._state.hq_campaigns())
+        campaigns, now_ms = self._state.hq_campaigns(), self._present.now_ms
+        return self._rule_book.refusal_of(command.body, campaigns, now_ms=now_ms)
 
     def _run(self, given: Commanded, version_row: VersionRow) -> None:
         command = given.command

@@ -18,6 +18,8 @@ MAPPING_PROBLEM: Final = "mapping_problem"
 # In `meta`: the version of the rules in force, and why a newer policy file is refused.
 RULES_IN_FORCE: Final = "rules_in_force"
 RULES_PROBLEM: Final = "rules_problem"
+# In `meta`: why campaigns of HQ's are not in force.
+HQ_CAMPAIGNS_PROBLEM: Final = "hq_campaigns_problem"
 # In `meta`: what was counted of a policy that runs muted beside the one in force.
 SHADOW_POLICY: Final = "shadow_policy"
 # In `meta`: when HQ was last heard (`runner.hq_heard`).
@@ -81,6 +83,7 @@ class Health:
     mappings_problem: str | None = None
     rules: RulesHealth | None = None
     hq_campaigns: tuple[str, ...] = ()
+    hq_campaigns_problem: str | None = None
     statements_lost_at: str | None = None
     hq_heard_ms: int | None = None
     shadow_policy: str | None = None
@@ -102,6 +105,7 @@ class Health:
             "mappings_problem": self.mappings_problem,
             "rules": None if self.rules is None else asdict(self.rules),
             "hq_campaigns": list(self.hq_campaigns),
+            "hq_campaigns_problem": self.hq_campaigns_problem,
             "statements_lost_at": self.statements_lost_at,
             "hq_heard_at": None if self.hq_heard_ms is None else rfc3339_from_ms(self.hq_heard_ms),
         }
@@ -133,6 +137,7 @@ def read_health(path: Path) -> Health:
             mappings_problem=_meta(connection, MAPPING_PROBLEM) or None,
             rules=_rules(connection),
             hq_campaigns=_hq_campaigns(connection),
+            hq_campaigns_problem=_meta(connection, HQ_CAMPAIGNS_PROBLEM) or None,
             statements_lost_at=_instant(connection, LOST_AT),
             hq_heard_ms=None if heard is None else int(heard),
             shadow_policy=_meta(connection, SHADOW_POLICY),

@@ -4,6 +4,11 @@ A policy that was good is kept in the database as it was written. When its file 
 what was in force goes on: in the running agent, and after a restart too. The refusal stands in
 the log, in `edge-agent status` and in the agent's state until the file is mended. Each version is
 kept under its name for as long as a decision names it (`shell.rule_versions`).
+
+A file that is good by itself and does not go together with HQ's campaigns (there may be too many
+of both) is refused too: what was said today would silently end. Where no policy is in force that
+could go on, the file holds, since what it forbids is forbidden, and HQ's campaigns are left out as
+a whole. That is told (`hq_campaigns_unused`), and so is one of HQ's whose name the file has.
 """
 
 from __future__ import annotations
@@ -15,13 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent import config as configuration
-from edge_agent.decide.hq_campaigns import NO_FILE, joined, section_of, section_text
+from edge_agent.decide.hq_campaigns import NO_FILE, joined, section_of, section_text, still_on
 from edge_agent.domain.ids import CampaignId
 from edge_agent.domain.rules import NEUTRAL, Rules
 from edge_agent.domain.time import datetime_from_ms
 from edge_agent.errors import ConfigError
 from edge_agent.ingest.places import line_of
-from edge_agent.shell.health import RULES_IN_FORCE, RULES_PROBLEM
+from edge_agent.shell.health import HQ_CAMPAIGNS_PROBLEM, RULES_IN_FORCE, RULES_PROBLEM
 from edge_agent.shell.rule_versions import JOINED, POLICY, RuleVersions
 
 if TYPE_CHECKING:
@@ -68,7 +73,7 @@ class RuleDesk:
         self._config = config
         self._path = path
         self._versions = RuleVersions()
-        self._written = {RULES_IN_FORCE: "", RULES_PROBLEM: ""}
+        self._written = {RULES_IN_FORCE: "", RULES_PROBLEM: "", HQ_CAMPAIGNS_PROBLEM: ""}
         self.rules: Rules = NEUTRAL
         # What its file says, for HQ's campaigns to be put beside it.
         self._document: Mapping[str, Any] = NO_FILE
@@ -79,9 +84,11 @@ class RuleDesk:
     @property
     def problems(self) -> tuple[str, ...]:
         """What the agent's state tells of rules."""
-        return ("rules_refused",) if self.problem else ()
+        unused = bool(self._written[HQ_CAMPAIGNS_PROBLEM])
+        refused = ("rules_refused",) if self.problem else ()
+        return (*refused, "hq_campaigns_unused") if unused else refused
 
-    def start(self, unit: UnitOfWork, *, now_ms: int) -> None:
+    def start(self, unit: UnitOfWork, *, campaigns: Mapping[CampaignId, str], now_ms: int) -> None:
         """Loads the configuration's policy, at the agent's start."""
         self._versions.read(unit)
         for key in self._written:
@@ -92,7 +99,7 @@ class RuleDesk:
             self._go_on_with(text, version)
             own = None if self.rules is NEUTRAL else self.rules
             self._versions.use(POLICY, own, text, unit, now_ms=now_ms)
-        self.take(self._read(self._config), unit, now_ms=now_ms)
+        self.take(self._read(self._config), unit, campaigns=campaigns, now_ms=now_ms)
 
     def purged(self, unit: UnitOfWork) -> None:
         """Notes which versions are still kept, after a purge."""
@@ -102,7 +109,8 @@ class RuleDesk:
         """Writes down anew what a batch held that was taken back."""
         self._versions.write_again(unit)
         for key, value in self._written.items():
-            if unit.query(_META, (key,)) != [(value,)]:
+            stored = unit.query(_META, (key,))
+            if (stored or value) and stored != [(value,)]:
                 unit.add("meta", (key, value))
 
     def read(self) -> Found:
@@ -121,17 +129,29 @@ class RuleDesk:
             return Found(error=error)
         return find(config)
 
-    def take(self, found: Found, unit: UnitOfWork, *, now_ms: int) -> None:
-        """Puts in force what was read; whatever is wrong leaves in force what was."""
-        if found.error is not None:
-            self._refuse(found.error, unit)
-            return
+    def take(
+        self,
+        found: Found,
+        unit: UnitOfWork,
+        *,
+        campaigns: Mapping[CampaignId, str],
+        now_ms: int,
+    ) -> None:
+        """Puts in force what was read; whatever is wrong leaves in force what was.
+
+        Args:
+            found: What was read.
+            unit: Takes what is written down of it.
+            campaigns: HQ's, which it must go together with.
+            now_ms: The present.
+        """
         rules = found.rules
-        if rules is not NEUTRAL:
-            taken = self._taken_name(found)
-            if taken is not None:
-                self._refuse(taken, unit)
-                return
+        error = found.error
+        if error is None and rules is not NEUTRAL:
+            error = self._taken_name(found) or self._unfit(found, campaigns, now_ms)
+        if error is not None:
+            self._refuse(error, unit)
+            return
         own = None if rules is NEUTRAL else rules
         self._versions.use(POLICY, own, found.text, unit, now_ms=now_ms)
         self._document = NO_FILE if rules is NEUTRAL else tomllib.loads(found.text)
@@ -155,31 +175,82 @@ class RuleDesk:
         self, campaigns: Mapping[CampaignId, str], unit: UnitOfWork, *, now_ms: int
     ) -> Rules:
         """Returns the policy in force with HQ's campaigns in it; kept like any that decides."""
-        if not campaigns:
-            self._versions.use(JOINED, None, "", unit, now_ms=now_ms)
-            return self.rules
         try:
-            text = joined(self._document, campaigns)
-            rules = self._joined_of(text)
-            if self._versions.other_of(rules) is not None:
-                what = f"{rules.version!r} is the name of other contents"
-                raise ConfigError(what)  # noqa: TRY301 - refused as any
+            text, rules = self._join(self._document, campaigns, now_ms)
         except (ConfigError, ValueError, TypeError) as error:
             # Another release of the agent may read them no more, or the disk has rotted.
             problem = _told(error) if isinstance(error, ConfigError) else type(error).__name__
-            fields = {"problem": problem}
-            log.error("hq_campaigns_refused", extra={"fields": fields})  # noqa: TRY400 - told in our words
-            return self.rules
-        self._versions.use(JOINED, rules, text, unit, now_ms=now_ms)
-        log.info("hq_campaigns_joined", extra={"fields": {"version": rules.version}})
+            text, rules = "", self.rules
+        else:
+            problem = _shadowed(self._document, still_on(campaigns, now_ms=now_ms))
+        self._tell_unused(problem, unit)
+        own = None if rules is self.rules else rules
+        self._versions.use(JOINED, own, text, unit, now_ms=now_ms)
+        if own is not None:
+            log.info("hq_campaigns_joined", extra={"fields": {"version": rules.version}})
         return rules
 
-    def refusal_of(self, body: CampaignBody, campaigns: Mapping[CampaignId, str]) -> str | None:
+    def _join(
+        self, document: Mapping[str, Any], campaigns: Mapping[CampaignId, str], now_ms: int
+    ) -> tuple[str, Rules]:
+        """Returns a policy with HQ's campaigns in it; those that are over never stand in its way.
+
+        Raises:
+            ConfigError: They do not go together.
+        """
+        if not campaigns:
+            return "", self.rules
+        text = joined(document, campaigns)
+        try:
+            rules = self._joined_of(text)
+        except ConfigError:
+            going_on = still_on(campaigns, now_ms=now_ms)
+            if going_on == campaigns:
+                raise
+            return self._join(document, going_on, now_ms)
+        if self._versions.other_of(rules) is not None:
+            what = f"{rules.version!r} is the name of other contents"
+            raise ConfigError(what)
+        return text, rules
+
+    def _unfit(
+        self, found: Found, campaigns: Mapping[CampaignId, str], now_ms: int
+    ) -> ConfigError | None:
+        """Returns why a file does not go together with HQ's campaigns; None where it holds.
+
+        It holds too where none is in force, or where HQ's campaigns are left out already.
+        """
+        is_joined = self._versions.is_used(JOINED)
+        if self.rules is NEUTRAL or not (is_joined or self._can_join(campaigns, now_ms)):
+            return None
+        try:
+            self._join(tomllib.loads(found.text), campaigns, now_ms)
+        except ConfigError as error:
+            what = f"{found.name}: together with HQ's campaigns: {_told(error)}"
+            return ConfigError(f"{found.name} is wrong", problems=(what,))
+        return None
+
+    def _can_join(self, campaigns: Mapping[CampaignId, str], now_ms: int) -> bool:
+        try:
+            self._join(self._document, campaigns, now_ms)
+        except (ConfigError, ValueError, TypeError):
+            return False
+        return True
+
+    def _tell_unused(self, problem: str, unit: UnitOfWork) -> None:
+        if problem and problem != self._written[HQ_CAMPAIGNS_PROBLEM]:
+            log.error("hq_campaigns_unused", extra={"fields": {"problem": problem}})
+        self._write(unit, HQ_CAMPAIGNS_PROBLEM, problem)
+
+    def refusal_of(
+        self, body: CampaignBody, campaigns: Mapping[CampaignId, str], *, now_ms: int
+    ) -> str | None:
         """Returns why a campaign of HQ's cannot be used beside what is in force; None if it can.
 
         Args:
             body: The campaign.
             campaigns: Those that HQ defined before.
+            now_ms: The present.
         """
         if body.currency not in {None, self._config.currency}:
             return f"the store's currency is {self._config.currency}"
@@ -188,7 +259,7 @@ class RuleDesk:
             return "the chain's policy file has a campaign of this name"
         told = {**campaigns, name: section_text(section_of(body))}
         try:
-            self._joined_of(joined(self._document, told))
+            self._join(self._document, told, now_ms)
         except ConfigError as error:
             return _told(error)[:REASON_MAX]
         return None
@@ -246,6 +317,12 @@ class RuleDesk:
         if value != self._written[key]:
             self._written[key] = value
             unit.add("meta", (key, value))
+
+
+def _shadowed(document: Mapping[str, Any], campaigns: Mapping[CampaignId, str]) -> str:
+    """Returns which of HQ's campaigns the file has its own of that name for; empty for none."""
+    names = sorted(campaigns.keys() & document.get("campaigns", {}).keys())
+    return f"the policy file has campaigns of these names: {', '.join(names)}" if names else ""
 
 
 def _told(error: ConfigError) -> str:

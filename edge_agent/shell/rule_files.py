@@ -51,6 +51,7 @@ _WORDS: Final = {
 _BOUNDS: Final = {
     "greater_than_equal": "must be at least {ge:g}",
     "less_than_equal": "must be at most {le:g}",
+    "too_long": "takes at most {max_length}; take some out",
     "string_too_long": "is longer than {max_length} characters; say less",
 }
 _SHARES: Final = ("share", "control_share", "ignored_lever")

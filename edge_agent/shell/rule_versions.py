@@ -87,6 +87,10 @@ class RuleVersions:
             self._in_use[role] = _InUse(rules.version, known, text)
         self._close_others(unit, now_ms)
 
+    def is_used(self, role: str) -> bool:
+        """Returns whether anything is in force in a role."""
+        return role in self._in_use
+
     def write_again(self, unit: UnitOfWork) -> None:
         """Writes what is in force and not on the disk, after a batch was taken back."""
         for each in self._in_use.values():
