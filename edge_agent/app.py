@@ -80,6 +80,7 @@ from edge_agent.shell.signing import verify_command
 from edge_agent.shell.sqlite_db import reading_own_rows, rot_of, store_error
 from edge_agent.shell.state_store import StateStore
 from edge_agent.shell.systemd import ServiceManager, Watchdog
+from edge_agent.shell.terms import noted
 from edge_agent.shell.unit_of_work import UnitOfWork
 from edge_agent.state.alarms import kinds_of
 from edge_agent.sync.egress import Names
@@ -244,7 +245,12 @@ class Agent:
         self._bundle = self._models.in_use.live
         catalogue = None if self._bundle is None else self._bundle.catalogue
         self._departments = BundleDepartments(catalogue)
-        self._state = StateStore(self._db, layout=layout, departments=self._departments)
+        self._state = StateStore(
+            self._db,
+            layout=layout,
+            departments=self._departments,
+            terms=noted(self._db, config),
+        )
         lost_at_ms = self._opening.found.compared.lost_at_ms
         self._settings = replace(self._settings, lost_at_ms=lost_at_ms)
         self._shadow = Shadow(self._state, config.policy)

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent import config as configuration
 from edge_agent.config import layout_of
-from edge_agent.domain.ids import ProductId
-from edge_agent.domain.store import Product
 from edge_agent.errors import BundleError, ConfigError, StoreError
 from edge_agent.replay.again import Knowledge
 from edge_agent.shell.bundles import Bundle, load_bundle
-from edge_agent.shell.catalogue import BundleDepartments, Feed, StoreCatalogue, StoreDepartments
+from edge_agent.shell.catalogue import BundleDepartments, StoreCatalogue, StoreDepartments
+from edge_agent.shell.kept_goods import KeptGoods
 from edge_agent.shell.model_store import CONFIGURED, ModelStore
 from edge_agent.shell.rows import stored_plans
 from edge_agent.shell.scorers import ModelScorer
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     import sqlite3
 
     from edge_agent.config import Config
+    from edge_agent.shell.catalogue import Feed
 
 HINT: Final = "give the folder that `edge-agent demo --state DIR` left"
 _CONFIG: Final = "agent.toml"
@@ -85,41 +85,33 @@ def known_of(day: RecordedDay, connection: sqlite3.Connection, bundle: Bundle) -
         StoreError: The database cannot be read.
     """
     try:
-        fed = _fed(connection)
+        fed = KeptGoods(connection, is_old=True).feed_at(0)
         bundle.scorer.use_plans(stored_plans(connection))
     except connection.Error as error:
         raise StoreError(f"the database cannot be read: {error}", hint=HINT) from error
+    return knowledge_of(bundle, scorer=ModelScorer(bundle), fed=fed, config=day.config)
+
+
+def knowledge_of(bundle: Bundle, *, scorer: ModelScorer, fed: Feed, config: Config) -> Knowledge:
+    """Returns what decisions rest on beside their records.
+
+    Args:
+        bundle: The one that decides.
+        scorer: Its own.
+        fed: What HQ's feed said of the goods.
+        config: The store's numbers and zones.
+    """
     departments = {key: each.department for key, each in fed.items() if each.department}
     return Knowledge(
-        scorer=ModelScorer(bundle),
+        scorer=scorer,
         catalogue=StoreCatalogue(
             bundle.catalogue,
             fed=fed,
             may_rank=bundle.scorer.knows,
-            layout=layout_of(day.config),
-            currency=day.config.currency,
+            layout=layout_of(config),
+            currency=config.currency,
         ),
         departments=StoreDepartments(departments, BundleDepartments(bundle.catalogue)),
-        policy=day.config.policy,
+        policy=config.policy,
         minimum_ages={key: each.minimum_age for key, each in fed.items() if each.minimum_age},
     )
-
-
-def _fed(connection: sqlite3.Connection) -> Feed:
-    rows = connection.execute(
-        "SELECT product, title, price, currency, department, brand, minimum_age FROM catalogue"
-    )
-    fed = Feed()
-    fed.put(
-        Product(
-            id=ProductId(product),
-            title=title,
-            price=price,
-            currency=currency,
-            department=department,
-            brand=brand,
-            minimum_age=minimum_age,
-        )
-        for product, title, price, currency, department, brand, minimum_age in rows
-    )
-    return fed

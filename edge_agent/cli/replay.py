@@ -130,7 +130,7 @@ def replay(
             exists=True,
             file_okay=False,
             help="Publish nothing: take every decision in this state folder again, from its"
-            " record, and list what comes out in another way.",
+            " record, and list what comes out in another way or was changed since.",
         ),
     ] = None,
     with_: Annotated[
@@ -169,7 +169,8 @@ def replay(
 
     \b
     Exit codes: 0 all of it is published, or every decision comes out as recorded; 1 stopped
-    before the end, or a verified one differs; 2 wrong use; 3 no broker or no data set.
+    before the end, or a verified one differs or was changed; 2 wrong use; 3 no broker or no
+    data set, or no verified one differs and some could not be taken again.
     """  # noqa: D301 - click wants the control character itself
     if verify is not None:
         replay_verify.verify(verify, as_json=as_json)

@@ -1,4 +1,6 @@
-"""The record of a decision: every input it rests on, in canonical JSON, and nothing measured.
+"""The record of a decision: what was so when it was taken, in canonical JSON; nothing measured.
+
+What many decisions share (model, rules, goods, the agent's numbers) is named or kept beside it.
 
 The same inputs give the same bytes, so that a replay can be compared with what was decided.
 """

@@ -229,7 +229,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """One answer to one moment; `record` holds every input, in canonical JSON.
+    """One answer to one moment; `record` holds what it rests on, in canonical JSON.
 
     Attributes:
         level: How it was found: `model`, `popularity`, `default`, `rule` or `silence`; under rules

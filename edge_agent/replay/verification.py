@@ -1,9 +1,10 @@
 """Takes recorded decisions again, from their records, and says where something else comes out.
 
 What a record cannot hold is taken from where it lies on the disk: the model from the bundle whose
-version the record names, a zone's products from the configuration and the catalogue, the
-policy's numbers from the configuration, the chain's rules from the policies that were kept. How a
-decision is taken again: `again`. A record is right when its bytes are made again.
+version the record names, a zone's products and the policy's numbers from the terms that the row
+names, the goods from HQ's feed as it was then, the chain's rules from the policies that were
+kept. How a decision is taken again: `again`. A record is right when its bytes are made again.
+Whether it is still as it was written, and its row with it: `receipts`.
 """
 
 from __future__ import annotations
@@ -49,6 +50,15 @@ class Verifier:
         """
         self._known = known
         self._by_version = {known.rules.version: known, **_each_known(known, rules)}
+
+    def lacks(self, told: dict[str, Any]) -> str | None:
+        """Returns the rules that a record names and nothing is known of; None when there are none.
+
+        Args:
+            told: The record, decoded.
+        """
+        version = (told.get("rules") or {}).get("version")
+        return None if version is None or str(version) in self._by_version else str(version)
 
     def differences(self, decision: str, record: str) -> list[Difference]:
         """Returns where taking a decision again leads elsewhere; empty when nowhere.

@@ -88,8 +88,8 @@ SQL: Final = {
     ),
     "decision": (
         "INSERT OR IGNORE INTO decision (id, at_ms, moment, visitor, visit, channel, place, zone,"
-        " level, items, popular, record, campaigns, missed, tried, member, spent_us)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " level, items, popular, record, campaigns, missed, tried, member, spent_us, terms, goods,"
+        " digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     ),
     "tried": (
         "INSERT INTO tried (what, shown, answered) VALUES (?, 1, 0)"
@@ -166,8 +166,14 @@ SQL: Final = {
         " ON CONFLICT (product) DO UPDATE SET quantity = excluded.quantity"
     ),
     "catalogue": (
-        "INSERT OR REPLACE INTO catalogue (product, title, price, currency, department, image,"
-        " brand, minimum_age) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        "INSERT INTO catalogue (product, title, price, currency, department, image, brand,"
+        " minimum_age, since) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (product) DO UPDATE SET title = excluded.title, price = excluded.price,"
+        " currency = excluded.currency, department = excluded.department, image = excluded.image,"
+        " brand = excluded.brand, minimum_age = excluded.minimum_age,"
+        # What no decision rests on makes it no other product: a trigger keeps what it was.
+        " since = iif(department IS excluded.department AND brand IS excluded.brand"
+        " AND minimum_age = excluded.minimum_age, since, excluded.since)"
     ),
     "outbox": (
         "INSERT INTO outbox (id, link, topic, payload, retain, expires_at_ms, correlation,"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from edge_agent.domain.calls import UNASKED, alert_key
 from edge_agent.domain.decisions import contact_from
 from edge_agent.shell import rows
+from edge_agent.shell.row_digest import with_digest
 
 if TYPE_CHECKING:
     from edge_agent.domain.decisions import Decision
@@ -27,7 +28,8 @@ def record_decision(
         state: What is known.
     """
     moment = decision.moment
-    pending.add("decision", _decision_row(decision, spent_us))
+    row = _decision_row(decision, spent_us)
+    pending.add("decision", with_digest((*row, state.terms, state.goods.number)))
     if decision.tried is not None:
         pending.add("tried", (decision.tried,))
     state.note_decision(decision)

@@ -133,7 +133,7 @@ class EffectRows:
         for each in effect.rows:
             what = (each.title, each.price, each.currency, each.department)
             row = (each.id, *what, each.image, each.brand, each.minimum_age)
-            self._pending.add("catalogue", row)
+            self._pending.add("catalogue", (*row, self._state.goods.number))
 
     def _take_count(
         self, effect: effects.CountPeople | effects.CountReturn | effects.SummaryTouched

@@ -19,6 +19,10 @@ class GoodsOnSale:
     Args:
         connection: The writer's.
         departments: Of the bundle's products; HQ's feed comes before it.
+
+    Attributes:
+        number: How often HQ changed what decisions rest on: a product's department, brand or
+            least age. Each decision's row has the number that held when it was taken.
     """
 
     def __init__(
@@ -31,6 +35,7 @@ class GoodsOnSale:
         self._departments = StoreDepartments({}, departments)
         self._minimum_ages: dict[ProductId, int] = {}
         self._out_of_stock: frozenset[ProductId] = frozenset()
+        self.number = 0
 
     def read_again(self) -> None:
         """Forgets what is held and reads it from the disk."""
@@ -44,6 +49,8 @@ class GoodsOnSale:
         self._departments = StoreDepartments(fed, self._bundle_departments)
         ages = ((key, each.minimum_age) for key, each in self.products.items())
         self._minimum_ages = {product: age for product, age in ages if age > 0}
+        newest = self._db.execute("SELECT coalesce(max(since), 0) FROM catalogue").fetchone()
+        self.number = int(newest[0])
 
     def out_of_stock(self) -> frozenset[ProductId]:
         """Returns the products that the store has none of."""
@@ -67,11 +74,14 @@ class GoodsOnSale:
 
     def put_products(self, products: tuple[Product, ...]) -> None:
         """Adds or changes products."""
+        if any(_is_other(self.products.get(product.id), product) for product in products):
+            self.number += 1
         self.products.put(products)
         for product in products:
             self._minimum_ages.pop(product.id, None)
             if product.minimum_age > 0:
                 self._minimum_ages[product.id] = product.minimum_age
+            # Without one it has the bundle's again, as after a restart.
             self._departments.fed.pop(product.id, None)
             if product.department is not None:
                 self._departments.fed[product.id] = product.department
@@ -101,3 +111,12 @@ def _products(connection: sqlite3.Connection) -> Iterator[Product]:
             brand=brand,
             minimum_age=minimum_age,
         )
+
+
+def _is_other(known: Product | None, product: Product) -> bool:
+    """Returns whether a product is another to decisions than the one that was known."""
+    return known is None or _matters(known) != _matters(product)
+
+
+def _matters(product: Product) -> tuple[str | None, str | None, int]:
+    return product.department, product.brand, product.minimum_age

@@ -28,10 +28,12 @@ def kept_rules(connection: sqlite3.Connection, config: Config) -> dict[str, Rule
     from edge_agent.shell.rule_files import rules_of  # noqa: PLC0415
 
     found: dict[str, Rules] = {}
-    for version, text in rows:
+    for version, kept in rows:
+        # A recorded day of an older agent has it as it was written.
+        text = kept if isinstance(kept, str) else unpacked(kept)
         try:
             found[str(version)] = rules_of(
-                unpacked(text), name=str(version), config=config, is_in_force=True
+                text, name=str(version), config=config, is_in_force=True
             )
         except ConfigError:
             # Written for another release of the agent: who asks is told that it is not there.

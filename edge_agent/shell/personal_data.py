@@ -163,6 +163,15 @@ KEPT: Final = (
         oldest=_DECISION[1],
     ),
     Kept(
+        tables=("catalogue_before",),
+        holds="what goods were before HQ changed them; nothing of a person",
+        period="decisions_days",
+        since="the last decision taken before the change",
+        rows="SELECT count(*) FROM catalogue_before",
+        oldest="SELECT (SELECT at_ms FROM decision WHERE goods <"
+        " (SELECT min(until) FROM catalogue_before) ORDER BY id DESC LIMIT 1)",
+    ),
+    Kept(
         tables=("outcome",),
         holds="what came of a decision",
         period="decisions_days",
@@ -390,6 +399,7 @@ IMPERSONAL: Final = {
     "stock": "how many of a product there are",
     "catalogue": "what the store sells",
     "mapping": "the text of each device mapping in force",
+    "terms": "the agent's own settings that decisions rest on, each kind of them once",
     "mapped_message": "marks that recognise a device's message when the broker repeats it:"
     " the newest 4,096",
     "_sqlite_migrations": "which migrations ran",

@@ -92,6 +92,14 @@ RULES: Final = (
     ),
     ("rule_set", "decisions_days", "DELETE FROM rule_set WHERE until_ms < :before_ms"),
     (
+        # The oldest decision says which changes none that is kept was taken before.
+        "catalogue_before",
+        "decisions_days",
+        "DELETE FROM catalogue_before WHERE (product, until) IN (SELECT product, until"
+        " FROM catalogue_before WHERE until <= coalesce((SELECT coalesce(goods, 0) FROM decision"
+        " ORDER BY id LIMIT 1), (SELECT max(since) FROM catalogue)) LIMIT :limit)",
+    ),
+    (
         "contact",
         "decisions_days",
         "DELETE FROM contact WHERE (visitor, id) IN (SELECT visitor, id FROM contact WHERE"

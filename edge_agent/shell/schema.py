@@ -812,6 +812,41 @@ def m029_rule_sets_in_use(database: Database) -> None:
     database.execute("UPDATE meta SET value = '29' WHERE key = 'schema_version'")
 
 
+_RECEIPTS: Final = (
+    # Which of `terms` held when it was decided, how often HQ had changed the goods by then, and
+    # a digest of the row. Those of before have none of them.
+    "ALTER TABLE decision ADD COLUMN terms INTEGER",
+    "ALTER TABLE decision ADD COLUMN goods INTEGER",
+    "ALTER TABLE decision ADD COLUMN digest BLOB",
+    # The agent's own settings that decisions rest on, each kind once.
+    "CREATE TABLE terms (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT",
+    # The number of the change that made a product what it is, and what it was before.
+    "ALTER TABLE catalogue ADD COLUMN since INTEGER NOT NULL DEFAULT 0",
+    """CREATE TABLE catalogue_before (
+    product TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    department TEXT,
+    brand TEXT,
+    minimum_age INTEGER NOT NULL,
+    PRIMARY KEY (product, until)
+) STRICT, WITHOUT ROWID""",
+    """CREATE TRIGGER catalogue_changed AFTER UPDATE OF since ON catalogue
+WHEN NEW.since <> OLD.since BEGIN
+    INSERT OR IGNORE INTO catalogue_before (product, since, until, department, brand, minimum_age)
+    VALUES (OLD.product, OLD.since, NEW.since, OLD.department, OLD.brand, OLD.minimum_age);
+END""",
+    "UPDATE meta SET value = '30' WHERE key = 'schema_version'",
+)
+
+
+@migrations()
+def m030_receipts(database: Database) -> None:
+    """Adds what a decision was taken on beside its record, and a digest of its row."""
+    for statement in _RECEIPTS:
+        database.execute(statement)
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is not applied yet, each migration in one transaction with its record."""
     migrations.apply(Database(connection))

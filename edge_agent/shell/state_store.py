@@ -53,6 +53,8 @@ class StateStore:
         contacts: What was said to whom.
         campaigns: What HQ's campaigns say and promised.
         surroundings: What holds in the store at this moment.
+        terms: Under which number the terms that decisions are taken on are kept (`shell.terms`);
+            None where they are not.
     """
 
     def __init__(
@@ -61,9 +63,11 @@ class StateStore:
         *,
         layout: Layout,
         departments: Mapping[ProductId, str],
+        terms: int | None = None,
     ) -> None:
         self._db = connection
         self._layout = layout
+        self.terms = terms
         self.goods = GoodsOnSale(connection, departments=departments)
         self.reload()
 

@@ -26,6 +26,7 @@ IGNORED_TABLES: Final = {
 IGNORED_COLUMNS: Final = {
     ("decision", "spent_us"): "how long it took to decide, which no two runs agree on; whatever a"
     " decision rests on stands in its record, and a measured duration never does",
+    ("decision", "digest"): "of the whole row, that time included",
     ("mark", "id"): "row numbers of a journal that a restart writes on",
     ("received_at_ms",): "HQ's own clock, in real time",
     ("refused", "id"): "row numbers",

@@ -13,7 +13,15 @@ from typing import Any, Final
 
 import pytest
 
-from tests.e2e.store import unbroken
+from edge_agent.domain.effects import SetCatalogue
+from edge_agent.domain.ids import ProductId
+from edge_agent.domain.store import Layout, Product
+from edge_agent.domain.time import HOUR_MS
+from edge_agent.shell.sqlite_db import open_for_writing
+from edge_agent.shell.state_store import StateStore
+from edge_agent.shell.unit_of_work import UnitOfWork
+from tests.contract.sealed import release
+from tests.e2e.store import BUNDLE, unbroken
 from tests.e2e.stream import morning
 from tests.integration.commands import ran
 
@@ -95,6 +103,69 @@ def test_a_changed_record_is_found(folder: Path, change: Change, level: str, wha
     assert {each["decision"] for each in differences} == {decision}
     assert what in {each["what"] for each in differences}
     assert decision in verified(folder).stdout
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("visitor", "'ble-0'"), ("at_ms", "at_ms + 1"), ("spent_us", "1")]
+)
+def test_a_changed_row_is_found(folder: Path, column: str, value: str) -> None:
+    """Caps count by the row, not by the record: it is held against it and against its digest."""
+    with closing(sqlite3.connect(folder / "agent" / "state.db")) as connection, connection:
+        (decision,) = connection.execute(
+            "SELECT max(id) FROM decision WHERE visitor IS NOT NULL"
+        ).fetchone()
+        change = f"UPDATE decision SET {column} = {value} WHERE id = ?"  # noqa: S608 - literals
+        connection.execute(change, (decision,))
+    found = verified(folder)
+    assert found.returncode == 1, found.stderr
+    (line, *_) = found.stdout.splitlines()
+    assert line.startswith(f"{decision}  {'row' if column == 'spent_us' else column}: ")
+
+
+def test_a_day_is_taken_again_on_the_terms_that_it_was_taken_on(folder: Path) -> None:
+    """Whatever `agent.toml` says since: numbers, what zones sell, the time zone."""
+    path = folder / "agent.toml"
+    text = path.read_text().replace("America/New_York", "Europe/Berlin")
+    text = text.replace('["PRODUCE"]', '["FLORAL"]')
+    numbers = 'version = "nba-2"\nn_logged_candidates = 40\nn_items = 1\n'
+    path.write_text(f'{text}\n[policy]\n{numbers}sensitive_departments = ["GROCERY"]\n')
+    found = verified(folder)
+    assert found.returncode == 0, found.stdout
+
+
+def test_a_day_is_taken_again_on_the_goods_as_they_were(folder: Path) -> None:
+    """HQ told later that what was recommended most is of another department, or for adults."""
+    database = folder / "agent" / "state.db"
+    with closing(open_for_writing(database)) as connection:
+        products = connection.execute(
+            "SELECT value FROM decision, json_each(items) GROUP BY 1"
+            " ORDER BY count(*) DESC LIMIT 9"
+        ).fetchall()
+        state = StateStore(connection, layout=Layout(), departments={})
+        unit = UnitOfWork(connection, state, path=database, period_ms=HOUR_MS)
+        for department, age in (("WINE", 18), ("FLORAL", 0)):
+            rows = tuple(
+                Product(id=ProductId(name), title="it", department=department, minimum_age=age)
+                for (name,) in products
+            )
+            unit.carry_out(SetCatalogue(rows=rows))
+            unit.commit()
+    found = verified(folder)
+    assert found.returncode == 0, found.stdout
+
+
+def test_a_model_that_is_kept_takes_its_decisions_again(folder: Path, tmp_path: Path) -> None:
+    """Another decides by now; without the one before nothing differs, and nothing is proven."""
+    path = folder / "agent.toml"
+    newer = release(tmp_path / "newer", "ranker-2099.1.1")
+    path.write_text(path.read_text().replace(str(BUNDLE), str(newer)))
+    found = verified(folder)
+    assert found.returncode == 3, found.stdout
+    assert "which is not here any more" in found.stdout
+    assert "\n0 decisions taken again, 0 differ" in found.stdout
+    shutil.copytree(BUNDLE, folder / "agent" / "models" / "before")
+    found = verified(folder)
+    assert found.returncode == 0, found.stdout
 
 
 def test_a_folder_without_a_day_says_what_to_give(tmp_path: Path) -> None:
