@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,15 +11,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge_agent import config as configuration
-from edge_agent.cli.explanation import UNPLACED, WhyNot, explanation, why_not
+from edge_agent.cli.explanation import (
+    NOBODY_KNOWS,
+    UNKNOWN,
+    UNPLACED,
+    WhyNot,
+    explanation,
+    why_not,
+)
 from edge_agent.cli.run import DEFAULT_CONFIG
 from edge_agent.decide.trace import request_from
 from edge_agent.domain.ids import ProductId
 from edge_agent.domain.time import rfc3339_from_ms
 from edge_agent.errors import EdgeAgentError
+from edge_agent.shell.kept_rules import kept_rules
 from edge_agent.shell.sqlite_db import open_for_reading
 
 if TYPE_CHECKING:
+    from edge_agent.cli.recorded_day import RecordedDay
     from edge_agent.shell.bundles import Bundle
 
 LATEST = "latest"
@@ -58,7 +68,7 @@ def explain(
     if wanted is not None:
         found = why_not(record, wanted)
         if found.outcome == UNPLACED:
-            found = with_place(found, record, _bundle_of(config, path, record))
+            found = _looked_up(found, record, config=config, database=path)
         _tell_why_not(record, found, as_json=as_json)
         return
     if as_json:
@@ -92,15 +102,34 @@ def with_place(found: WhyNot, record: dict[str, Any], bundle: Bundle | None) -> 
     return replace(found, text=f"{found.text}; {said}")
 
 
-def _bundle_of(config: Path, database: Path, record: dict[str, Any]) -> Bundle | None:
+def _looked_up(found: WhyNot, record: dict[str, Any], *, config: Path, database: Path) -> WhyNot:
+    """Returns why something is not among what was weighed: unknown here, or lower in the model."""
     # Only who asks for what the record does not hold waits for the model to load.
-    from edge_agent.cli.recorded_day import RecordedDay, live_bundle  # noqa: PLC0415
+    from edge_agent.cli.grounds import bundles_of  # noqa: PLC0415
+    from edge_agent.cli.recorded_day import RecordedDay  # noqa: PLC0415
+    from edge_agent.shell.bundles import load_bundle  # noqa: PLC0415
 
     try:
-        bundle = live_bundle(RecordedDay(database=database, config=configuration.load(config)))
+        day = RecordedDay(database=database, config=configuration.load(config))
+        bundle_path = bundles_of(day).get(record["model"])
+        if bundle_path is None:
+            return found
+        bundle = load_bundle(bundle_path, public_key=day.config.model_key)
     except EdgeAgentError:
-        return None
-    return bundle if bundle.version == record["model"] else None
+        return found
+    if ProductId(found.wanted) not in bundle.catalogue and not _is_told_of(found.wanted, day):
+        return replace(found, outcome=UNKNOWN, text=NOBODY_KNOWS)
+    return with_place(found, record, bundle)
+
+
+def _is_told_of(name: str, day: RecordedDay) -> bool:
+    """Returns whether HQ's feed has a product of a name, or a policy that is kept a campaign."""
+    with closing(open_for_reading(day.database)) as connection:
+        asked = connection.execute("SELECT 1 FROM catalogue WHERE product = ?", (name,))
+        if asked.fetchone() is not None:
+            return True
+        rules = kept_rules(connection, day.config).values()
+    return any(name == campaign.id for each in rules for campaign in each.campaigns)
 
 
 def _tell_why_not(record: dict[str, Any], found: WhyNot, *, as_json: bool) -> None:

@@ -9,6 +9,8 @@ from edge_agent.domain.time import SECOND_MS, rfc3339_from_ms
 
 EVERYTHING: Final = "*"
 UNPLACED: Final = "unplaced"
+UNKNOWN: Final = "unknown"
+NOBODY_KNOWS: Final = "no product or campaign of this name is known"
 _DIGEST_SHOWN: Final = 12
 _PEOPLE: Final = {0: "nobody knows how many", 1: "1 person"}
 _US_PER_MS: Final = 1_000
@@ -22,7 +24,7 @@ class WhyNot:
     """Why one product or campaign is not in an answer.
 
     Attributes:
-        outcome: `chosen`, `silence`, `refused`, `lower`, or `unplaced`.
+        outcome: `chosen`, `silence`, `refused`, `lower`, `unplaced`, or `unknown`.
         gate: What kept it out, where a gate did.
         text: The reason, in words.
     """

@@ -168,6 +168,22 @@ def test_a_model_that_is_kept_takes_its_decisions_again(folder: Path, tmp_path: 
     assert found.returncode == 0, found.stdout
 
 
+@pytest.mark.parametrize(
+    ("wanted", "outcome"), [("no such thing", "unknown"), ("1029743", "unplaced")]
+)
+def test_a_name_that_nobody_knows_is_no_candidate(folder: Path, wanted: str, outcome: str) -> None:
+    """A misspelt product was not weighed; one of the catalogue may have been."""
+    database = folder / "agent" / "state.db"
+    with closing(sqlite3.connect(database)) as connection:
+        rows = connection.execute(
+            "SELECT id FROM decision WHERE level = 'model' AND record NOT LIKE '%1029743%'"
+        )
+        (decision,) = rows.fetchone()
+    told = ("--config", folder / "agent.toml", "--database", database, "--json")
+    found = ran("explain", str(decision), "--why-not", wanted, *told)
+    assert json.loads(found.stdout)["outcome"] == outcome
+
+
 def test_a_folder_without_a_day_says_what_to_give(tmp_path: Path) -> None:
     """No trace of Python, and the way to a right one."""
     found = verified(tmp_path)
