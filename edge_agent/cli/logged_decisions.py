@@ -1,7 +1,7 @@
 """Decisions with what became of them, as a database holds them.
 
-Only those that said something to somebody; only those whose answer can no longer come, because the
-visit has ended or the time for it is over.
+Only those for somebody; only those whose answer can no longer come, because the visit has ended or
+the time for it is over.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _DECISIONS: Final = (
     "SELECT d.id, d.at_ms, d.record, v.ended_at_ms IS NOT NULL,"
     " (SELECT json_group_array(json_array(o.kind, o.product)) FROM outcome o"
-    " WHERE o.decision = d.id) FROM decision d LEFT JOIN visit v ON v.id = d.visit"
-    " WHERE d.visitor IS NOT NULL AND d.moment <> 'store_default' AND d.items <> '[]'"
+    " WHERE o.decision = d.id), d.items = '[]' FROM decision d LEFT JOIN visit v ON v.id = d.visit"
+    " WHERE d.visitor IS NOT NULL AND d.moment <> 'store_default'"
     " AND d.channel IN ('screen', 'receipt', 'reply') ORDER BY d.id"
 )
 _NEWEST: Final = (
@@ -35,11 +35,13 @@ class LoggedDecision:
     Attributes:
         record: Its text.
         outcomes: What became of it: kind and product.
+        is_silent: Whether it named no product.
     """
 
     id: str
     record: str
     outcomes: tuple[tuple[str, str], ...]
+    is_silent: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +49,9 @@ class Logged:
     """All that a database holds.
 
     Attributes:
-        from_ms: When the first was taken; None without any.
+        from_ms: When the first that said something was taken; None without any.
         until_ms: When the last was.
-        n_open: Others, to which an answer may still come.
+        n_open: Others that said something, to which an answer may still come.
     """
 
     decisions: tuple[LoggedDecision, ...]
@@ -69,13 +71,20 @@ def logged_in(connection: sqlite3.Connection, *, bought_within_s: int) -> Logged
     found: list[LoggedDecision] = []
     times: list[int] = []
     n_open = 0
-    for decision, at_ms, record, is_over, outcomes in connection.execute(_DECISIONS):
+    for row in connection.execute(_DECISIONS):
+        decision, at_ms, record, is_over, outcomes, is_silent = row
         if not is_over and at_ms > newest_ms - bought_within_s * SECOND_MS:
-            n_open += 1
+            n_open += not is_silent
             continue
-        times.append(at_ms)
-        pairs = tuple((str(kind), str(product)) for kind, product in json.loads(outcomes))
-        found.append(LoggedDecision(id=str(decision), record=str(record), outcomes=pairs))
+        times += () if is_silent else (at_ms,)
+        found.append(
+            LoggedDecision(
+                id=str(decision),
+                record=str(record),
+                outcomes=tuple((str(kind), str(named)) for kind, named in json.loads(outcomes)),
+                is_silent=bool(is_silent),
+            )
+        )
     return Logged(
         decisions=tuple(found),
         from_ms=min(times, default=None),

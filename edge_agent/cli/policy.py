@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
@@ -16,22 +17,16 @@ from rich.table import Table
 
 from edge_agent import config as configuration
 from edge_agent.cli.errors import shown
-from edge_agent.cli.logged_decisions import Logged, logged_in
+from edge_agent.cli.logged_decisions import Logged, LoggedDecision, logged_in
+from edge_agent.cli.policy_advice import advice_on
 from edge_agent.cli.recorded_day import RecordedDay, found_in, known_of, live_bundle
 from edge_agent.cli.run import DEFAULT_CONFIG
 from edge_agent.decide.rule_book import book_of
 from edge_agent.domain.rules import Exploration
 from edge_agent.domain.time import rfc3339_from_ms
-from edge_agent.offpolicy.evaluation import (
-    ENOUGH,
-    LEAST_SUPPORTED,
-    TOO_FEW,
-    TOO_LITTLE,
-    Evaluation,
-    evaluated,
-)
+from edge_agent.offpolicy.evaluation import ENOUGH, Evaluation, evaluated
 from edge_agent.offpolicy.intervals import CONFIDENCE
-from edge_agent.replay.counterfactual import Row, log_of, row_of
+from edge_agent.replay.counterfactual import Lack, Row, log_of, row_of, row_of_silence
 from edge_agent.shell.bundles import load_bundle
 from edge_agent.shell.kept_rules import kept_rules
 from edge_agent.shell.rule_files import load_rules
@@ -54,32 +49,13 @@ NAMES: Final = {
     "snips": "self-normalised",
     "dr": "doubly robust",
 }
-SET_SHARE: Final = (
-    "nothing was explored: set `share` under [exploration] in policy.toml (0.05, say), let the"
-    " store run, and ask again"
-)
-MORE_CANDIDATES: Final = (
-    "most of it was not among the candidates that a decision explores: raise `n_logged_candidates`"
-    " under [policy] in the agent's file, let the store run, and ask again"
-)
-SILENT: Final = (
-    "it mostly says nothing, and what comes of that no log of answers tells: a campaign's"
-    " `control_share` does"
-)
-RAISE_SHARE: Final = (
-    "raise `share` under [exploration] in policy.toml, or ask again when more is logged"
-)
-WAIT: Final = "ask again when more was answered"
-ALL_CONTROL: Final = (
-    "in all of it what sells best stood for control groups, where nothing is explored: ask again"
-    " when others were answered too, or lower `control_share`"
-)
-SAY_RULES: Final = (
-    "the rules that it was decided under are not kept any more: say with `--rules` which to"
-    " evaluate under"
-)
-NOTHING: Final = "ask again when visits have ended that were shown something"
-DISTRUST: Final = "take decisions again with `edge-agent replay --verify`: the log may be damaged"
+LACKS: Final = {
+    Lack.NOT_EXPLORED: "nothing explored",
+    Lack.NO_CANDIDATE: "no candidate",
+    Lack.NO_SUCH_OFFER: "not so offered",
+    Lack.STORE_SILENT: "the store said nothing",
+    Lack.NO_RECORD: "decided without rules",
+}
 
 
 class Reward(StrEnum):
@@ -131,10 +107,11 @@ def evaluate(
     Each decision is taken again from its record. What the other puts first is compared with what
     stood first, which was logged with its probability; what came of it is weighed by that. The
     reward is the share of decisions whose first place was answered. The other is taken without
-    exploring. Where it takes what had no chance in the log, nothing can be known: that needs
-    exploration: `share` in the section `exploration` of policy.toml. Left out, and counted, is
-    where what sells best stands for a control group: nothing is explored there; and, where no
-    `--rules` are given, decisions whose own rules are not kept any more.
+    exploring. Where it says nothing, nothing is answered. Where it takes what had no chance in
+    the log, nothing can be known: that needs exploration: `share` in the section `exploration` of
+    policy.toml. Nor can it where the store said nothing and the other would. Left out, and
+    counted, is where what sells best stands for a control group: nothing is explored there; and,
+    where no `--rules` are given, decisions whose own rules are not kept any more.
 
     \b
     Examples:
@@ -166,11 +143,13 @@ def evaluate(
             "unreadable": taken.n_unreadable,
             "rules_gone": taken.n_rules_gone,
         },
+        "no_chance": {each.value: taken.lacks[each] for each in Lack if taken.lacks[each]},
         "never_recorded": sorted(book_of(others.default.rules).names - taken.facts),
         "explored": sum(each.is_explored for each in taken.rows),
-        "n_silent": sum(each.is_silent for each in taken.rows),
         **_told(found),
-        "advice": _advice(found, taken),
+        "advice": advice_on(
+            found, taken.rows, n_control=taken.n_control, n_rules_gone=taken.n_rules_gone
+        ),
     }
     if as_json:
         typer.echo(json.dumps(report, indent=2))
@@ -178,10 +157,6 @@ def evaluate(
         _print(report)
     if found.verdict != ENOUGH:
         raise typer.Exit(1)
-
-
-class RulesGone(Exception):
-    """A decision's own rules are not kept any more."""
 
 
 class _Others:
@@ -193,19 +168,15 @@ class _Others:
         self._has_rules = has_rules
         self._known: dict[str, Knowledge] = {}
 
-    def of(self, told: dict[str, Any]) -> Knowledge:
-        """Returns it for one decision.
-
-        Raises:
-            RulesGone: Those that it was taken under are not kept any more.
-        """
+    def of(self, told: dict[str, Any]) -> Knowledge | None:
+        """Returns it for one decision; None where its own rules are not kept any more."""
         if self._has_rules or "rules" not in told:
             return self.default
         version, digest = told["rules"]["version"], told["rules"]["digest"]
         if version not in self._known:
             rules = self._own.get(version)
             if rules is None or rules.digest != digest:
-                raise RulesGone(version)
+                return None
             unexploring = replace(rules, exploration=Exploration())
             self._known[version] = replace(self.default, rules=unexploring)
         return self._known[version]
@@ -246,6 +217,11 @@ class _Taken:
     n_rules_gone: int
     facts: frozenset[str]
 
+    @property
+    def lacks(self) -> Counter[Lack]:
+        """Why what the other takes had no chance, of those where it had none."""
+        return Counter(each.lack for each in self.rows if each.lack is not None)
+
 
 def _taken(logged: Logged, others: _Others, *, reward: str) -> _Taken:
     found: list[Row] = []
@@ -255,14 +231,17 @@ def _taken(logged: Logged, others: _Others, *, reward: str) -> _Taken:
     for each in track(logged.decisions, "taking decisions again", console=console, transient=True):
         try:
             told = json.loads(each.record)
-            row = row_of(told, each.outcomes, others.of(told), reward=reward)
-            control += row.is_control
-            found += () if row.is_control else (row,)
-            facts.update(told.get("rules", {}).get("known", {}).get("facts", ()))
-        except RulesGone:
-            gone += 1
+            known = others.of(told)
+            row = None if known is None else _row(each, told, known, reward=reward)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError):
             unreadable += 1
+            continue
+        gone += known is None
+        if row is None:
+            continue
+        control += row.is_control
+        found += () if row.is_control else (row,)
+        facts.update(told.get("rules", {}).get("known", {}).get("facts", ()))
     return _Taken(
         rows=found,
         n_control=control,
@@ -270,6 +249,14 @@ def _taken(logged: Logged, others: _Others, *, reward: str) -> _Taken:
         n_rules_gone=gone,
         facts=frozenset(facts),
     )
+
+
+def _row(
+    logged: LoggedDecision, told: dict[str, Any], known: Knowledge, *, reward: str
+) -> Row | None:
+    if logged.is_silent:
+        return row_of_silence(told, known)
+    return row_of(told, logged.outcomes, known, reward=reward)
 
 
 def _told(found: Evaluation) -> dict[str, Any]:
@@ -281,24 +268,6 @@ def _told(found: Evaluation) -> dict[str, Any]:
     told["estimates"] = {name: each._asdict() for name, each in found.estimates.items()}
     told["differences"] = {name: each._asdict() for name, each in found.differences.items()}
     return {**told, "confidence": CONFIDENCE}
-
-
-def _advice(found: Evaluation, taken: _Taken) -> str:
-    rows = taken.rows
-    if found.verdict == ENOUGH:
-        return ""
-    if found.verdict != TOO_LITTLE:
-        return WAIT if found.verdict == TOO_FEW else DISTRUST
-    if not rows:
-        none_left = ALL_CONTROL if taken.n_control else NOTHING
-        return SAY_RULES if taken.n_rules_gone else none_left
-    explored = [each for each in rows if each.is_explored]
-    if not explored:
-        return SET_SHARE
-    if sum(each.is_silent for each in explored) > len(explored) / 2:
-        return SILENT
-    tried = sum(each.is_tried for each in explored)
-    return RAISE_SHARE if tried >= LEAST_SUPPORTED * len(explored) else MORE_CANDIDATES
 
 
 def _print(report: dict[str, Any]) -> None:
@@ -316,12 +285,17 @@ def _print(report: dict[str, Any]) -> None:
     cut = "none clipped" if clip is None else f"{report['n_clipped']} clipped at {clip:g}"
     typer.echo(
         f"same first place in {report['n_same']}; the other's had a chance in"
-        f" {report['n_supported']}; it says nothing in {report['n_silent']};"
-        f" {report['explored']} explored; left out:"
-        f" {report['left_out']['still_open']} still open,"
-        f" {report['left_out']['control']} control groups' defaults,"
-        f" {report['left_out']['unreadable']} unreadable,"
-        f" {report['left_out']['rules_gone']} whose rules are not kept"
+        f" {report['n_supported']}; it says nothing in {report['n_silent']}, which nobody answers:"
+        f" estimates, and what was got, are over these {report['n_estimated']}"
+    )
+    if report["no_chance"]:
+        lacks = (f"{n} ({LACKS[Lack(name)]})" for name, n in report["no_chance"].items())
+        typer.echo(f"no chance of what the other takes in: {', '.join(lacks)}")
+    left_out = report["left_out"]
+    typer.echo(
+        f"{report['explored']} explored; left out: {left_out['still_open']} still open,"
+        f" {left_out['control']} control groups' defaults, {left_out['unreadable']} unreadable,"
+        f" {left_out['rules_gone']} under rules that are not kept any more"
     )
     typer.echo(
         f"effective sample size {report['effective']:.0f}; mean weight"

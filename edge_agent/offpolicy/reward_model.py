@@ -22,7 +22,8 @@ RIDGE: Final = 1.0
 def predictions(log: Log) -> tuple[Floats, Floats]:
     """Returns the predicted rewards of what was taken and of what the other policy takes.
 
-    No prediction rests on a decision of the same unit. Shapes (n,) and (n,).
+    To say nothing gets no answer: that is no prediction, and 0. No prediction rests on a decision
+    of the same unit. Shapes (n,) and (n,).
     """
     _, unit = np.unique(log.units, return_inverse=True)
     fold = unit % FOLDS
@@ -32,7 +33,7 @@ def predictions(log: Log) -> tuple[Floats, Floats]:
         intercept, slopes = _fitted(log.features[~is_held_out], log.rewards[~is_held_out])
         taken[is_held_out] = intercept + log.features[is_held_out] @ slopes
         target[is_held_out] = intercept + log.target_features[is_held_out] @ slopes
-    return taken, target
+    return taken, np.where(log.is_silent, 0.0, target)
 
 
 def _fitted(features: Floats, rewards: Floats) -> tuple[float, Floats]:

@@ -105,6 +105,7 @@ def evaluation(logged: Impressions, policy: Floats) -> Evaluation:
             probabilities=logged.probability,
             target=policy[logged.item, logged.position],
             is_supported=np.ones(len(rows), dtype=np.bool_),
+            is_silent=np.zeros(len(rows), dtype=np.bool_),
             units=rows,
             features=np.column_stack([place, logged.affinity[rows, logged.item]]),
             target_features=np.column_stack([place, expected]),

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from edge_agent.domain.decisions import Decision
+from edge_agent.domain.ids import ProductId
 from edge_agent.domain.rules import NEUTRAL, Exploration, Rule, Rules
 from edge_agent.replay.again import Knowledge
-from edge_agent.replay.counterfactual import FEATURES, Row, log_of, row_of
+from edge_agent.replay.counterfactual import FEATURES, Lack, Row, log_of, row_of, row_of_silence
 from tests.factories import campaign, entered, request, world
 from tests.fakes import World
 
@@ -90,7 +91,7 @@ def test_what_was_never_a_candidate_had_no_chance() -> None:
     decision = asked(heard)
     campaigns = (campaign("c1", "k3", value=1_000.0),)
     found = row(heard, decision, Rules(version="r2", campaigns=campaigns))
-    assert (found.is_same, found.is_tried) == (False, False)
+    assert (found.is_same, found.is_tried, found.lack) == (False, False, Lack.NO_SUCH_OFFER)
     assert set(found.other) == {0.0}
 
 
@@ -146,7 +147,50 @@ def test_without_rules_a_decision_is_certain_and_tells_nothing_of_conditions() -
     (decision,) = heard.decisions(heard.take(entered("dairy")))
     same = row(heard, decision, NEUTRAL)
     assert (same.probability, same.is_same, same.is_explored) == (1.0, True, False)
-    assert not row(heard, decision, EXPLORING).is_tried
+    other = row(heard, decision, EXPLORING)
+    assert (other.is_tried, other.is_silent, other.lack) == (False, False, Lack.NO_RECORD)
+
+
+FORBIDDING = Rules(version="r2", rules=(Rule(id="no", is_forbidden=True),))
+
+
+def test_what_others_leave_unsaid_is_silence_and_lacks_nothing() -> None:
+    """No answer comes of it, which no probability is needed for."""
+    heard = store(EXPLORING)
+    found = row(heard, asked(heard), FORBIDDING)
+    assert (found.is_silent, found.is_tried, found.lack) == (True, False, None)
+    log = log_of([found])
+    assert (log.is_silent.tolist(), log.is_supported.tolist()) == ([True], [False])
+
+
+def test_why_something_had_no_chance_is_told_apart() -> None:
+    """Nothing was explored, or what is taken was not among what was."""
+    heard = store(replace(EXPLORING, exploration=Exploration()))
+    decision = asked(heard)
+    (best, *_) = json.loads(decision.record)["candidates"][0]
+    without = Rules(version="r2", rules=(Rule(id="no", products=frozenset({best}), weight=0.0),))
+    assert row(heard, decision, without).lack is Lack.NOT_EXPLORED
+    heard = store(EXPLORING)
+    decision = asked(heard)
+    listed = frozenset(ProductId(each[0]) for each in json.loads(decision.record)["candidates"])
+    beyond = Rules(version="r2", rules=(Rule(id="no", products=listed, is_forbidden=True),))
+    found = row(heard, decision, beyond)
+    assert found.lack is Lack.NO_CANDIDATE
+
+
+def test_where_the_store_said_nothing_only_words_of_the_others_count() -> None:
+    """Nothing is known of them; where both say nothing there is nothing to compare."""
+    heard = store(FORBIDDING)
+    told: dict[str, Any] = json.loads(asked(heard).record)
+    assert told["chosen"] == []
+    assert row_of_silence(told, others(heard, FORBIDDING)) is None
+    found = row_of_silence(told, others(heard, EXPLORING))
+    assert found is not None
+    assert (found.lack, found.is_tried, found.reward) == (Lack.STORE_SILENT, False, 0.0)
+    quiet = {**told, "request": None}
+    asked_for = row_of_silence(quiet, others(heard, EXPLORING))
+    assert asked_for is not None
+    assert asked_for.lack is Lack.STORE_SILENT
 
 
 def test_rows_of_one_visit_are_one_unit() -> None:

@@ -18,7 +18,7 @@ from edge_agent.offpolicy.estimators import (
 )
 from edge_agent.offpolicy.evaluation import ENOUGH, TOO_FEW, TOO_LITTLE, WRONG, evaluated
 from edge_agent.offpolicy.intervals import student_t
-from edge_agent.offpolicy.log import Floats, Ints, Log
+from edge_agent.offpolicy.log import Flags, Floats, Ints, Log
 from edge_agent.offpolicy.reward_model import predictions
 
 N_RUNS = 500
@@ -36,6 +36,8 @@ class World:
     share: float = 0.5
     per_visit: int = 1
     base: float = -2.2
+    # Above this trait the other policy says nothing.
+    quiet_from: float = np.inf
 
     def answer(self, trait: Floats) -> Floats:
         """How probably each action is answered, shape (n, 5)."""
@@ -52,12 +54,13 @@ class World:
         action = (probable.cumsum(axis=1) > rng.random(len(trait))[:, None]).argmax(axis=1)
         # A visit that is in the mood for one thing is in the mood for the next.
         mood = np.repeat(rng.random(n_visits), self.per_visit)
-        other = choice_of(trait)
+        other, is_silent = choice_of(trait), trait > self.quiet_from
         return Log(
             rewards=(mood < self.answer(trait)[rows, action]).astype(np.float64),
             probabilities=probable[rows, action],
-            target=(action == other).astype(np.float64),
-            is_supported=np.ones(len(trait), dtype=np.bool_),
+            target=((action == other) & ~is_silent).astype(np.float64),
+            is_supported=~is_silent,
+            is_silent=is_silent,
             units=np.repeat(np.arange(n_visits), self.per_visit),
             features=features_of(trait, action),
             target_features=features_of(trait, other),
@@ -66,7 +69,15 @@ class World:
     def truth(self) -> float:
         """What the other policy gets of all visitors there are."""
         trait = np.random.default_rng(0).normal(size=1_000_000)
-        return float(self.answer(trait)[np.arange(len(trait)), choice_of(trait)].mean())
+        answered = self.answer(trait)[np.arange(len(trait)), choice_of(trait)]
+        return float(np.where(trait > self.quiet_from, 0.0, answered).mean())
+
+    def truth_of_log(self) -> float:
+        """What the logged policy gets of all visitors there are."""
+        trait = np.random.default_rng(0).normal(size=1_000_000)
+        rows, answer = np.arange(len(trait)), self.answer(trait)
+        best = answer[rows, np.where(trait > 0.5, 4, 2)]
+        return float((self.share * answer.mean(axis=1) + (1.0 - self.share) * best).mean())
 
 
 def choice_of(trait: Floats) -> Ints:
@@ -87,21 +98,28 @@ def features_of(trait: Floats, action: Ints) -> Floats:
         World(n=3_000, share=0.1),
         World(n=2_000, share=0.2, per_visit=4),
         World(n=4_000, share=0.3, base=-4.0),
+        World(quiet_from=0.2),
+        World(n=3_000, share=0.2, per_visit=4, quiet_from=0.8),
     ],
-    ids=["much exploration", "little", "visits", "rare answers"],
+    ids=["much exploration", "little", "visits", "rare answers", "silences", "silent visits"],
 )
 def test_intervals_cover_the_truth(world: World) -> None:
-    """Of 500 logs at least 450 have it within each estimator's 95 % interval."""
+    """Of 500 logs at least 450 have result and difference within each estimator's interval."""
     truth, rng = world.truth(), np.random.default_rng(1)
+    more = truth - world.truth_of_log()
     covered = {"ips": 0, "snips": 0, "dr": 0}
+    differing = dict(covered)
     values: list[list[float]] = []
     for _ in range(N_RUNS):
-        found = evaluated(world.log(rng)).estimates
-        for name, interval in found.items():
+        found = evaluated(world.log(rng))
+        for name, interval in found.estimates.items():
             covered[name] += interval.low <= truth <= interval.high
-        values.append([found[name].value for name in covered])
+            difference = found.differences[name]
+            differing[name] += difference.low <= more <= difference.high
+        values.append([found.estimates[name].value for name in covered])
 
     assert min(covered.values()) >= LEAST_COVERAGE * N_RUNS, covered
+    assert min(differing.values()) >= LEAST_COVERAGE * N_RUNS, differing
     bias = np.abs(np.mean(values, axis=0) - truth)
     assert np.all(bias < 4 * np.std(values, axis=0) / np.sqrt(N_RUNS) + 0.002)
 
@@ -207,6 +225,64 @@ def test_verdict_says_when_an_estimate_rests_on_too_little(world: World, verdict
     assert evaluated(world.log(np.random.default_rng(9))).verdict == verdict
 
 
+def quieted(log: Log, is_silent: Flags) -> Log:
+    """The log, as a policy looks at it that says nothing in some of its decisions."""
+    return replace(
+        log,
+        is_silent=is_silent,
+        is_supported=log.is_supported & ~is_silent,
+        target=np.where(is_silent, 0.0, log.target),
+    )
+
+
+def test_silence_is_no_answer_in_every_estimate() -> None:
+    """Who says what was said, and nothing to some, loses just what those answered."""
+    log = World(n=4_000).log(np.random.default_rng(15))
+    same = replace(log, target=log.probabilities, target_features=log.features)
+    is_silent = log.units % 3 == 0
+    found = evaluated(quieted(same, is_silent))
+
+    assert (found.n_silent, found.n_supported) == (is_silent.sum(), log.n - is_silent.sum())
+    assert found.n_estimated == log.n
+    assert found.verdict == ENOUGH
+    assert found.logged is not None
+    assert found.logged.value == pytest.approx(log.rewards.mean())
+    for name in ("ips", "snips", "dr"):
+        kept = np.where(is_silent, 0.0, log.rewards).mean()
+        assert found.estimates[name].value == pytest.approx(kept), name
+        assert found.differences[name].high < 0, name
+
+
+def test_what_says_nothing_at_all_gets_nothing_and_needs_no_overlap() -> None:
+    """It is known for sure; what it loses is as unsure as what was got."""
+    log = World(n=4_000).log(np.random.default_rng(16))
+    found = evaluated(quieted(log, np.ones(log.n, dtype=np.bool_)))
+
+    assert (found.verdict, found.n_supported) == (ENOUGH, 0)
+    assert set(found.estimates) == {"ips", "snips", "dr"}
+    assert {tuple(each) for each in found.estimates.values()} == {(0.0, 0.0, 0.0)}
+    assert all(each.low < each.value < each.high < 0 for each in found.differences.values())
+
+
+def test_silences_do_not_make_up_for_what_had_no_chance() -> None:
+    """However much it leaves unsaid: nothing is known of the little that it says."""
+    log = World(n=4_000).log(np.random.default_rng(17))
+    is_silent = np.arange(log.n) >= log.n // 50
+    none = replace(quieted(log, is_silent), is_supported=np.zeros(log.n, dtype=np.bool_))
+
+    assert evaluated(none).verdict == TOO_LITTLE
+
+
+def test_silences_that_few_would_have_answered_are_told_apart_by_too_few() -> None:
+    """Without exploration all else is the same, and their answers are all that there is."""
+    log = World(n=4_000).log(np.random.default_rng(18))
+    certain = replace(log, probabilities=np.ones(log.n), target=np.ones(log.n))
+    few, many = (evaluated(quieted(certain, log.units < n)) for n in (30, 2_000))
+
+    assert (few.verdict, many.verdict) == (TOO_FEW, ENOUGH)
+    assert "where the other says nothing" in few.why
+
+
 def test_wrong_probabilities_are_found_out() -> None:
     """Right weights average one: a log that says half of each probability is not believed."""
     log = World(n=4_000).log(np.random.default_rng(10))
@@ -240,6 +316,8 @@ def test_arrays_of_other_lengths_are_refused() -> None:
         replace(log, rewards=log.rewards[1:])
     with pytest.raises(ValueError, match="over 0"):
         replace(log, probabilities=np.zeros(log.n))
+    with pytest.raises(ValueError, match="takes no action"):
+        replace(log, is_silent=log.target > 0)
 
 
 @pytest.mark.parametrize("freedom", [4, 5, 10, 30, 1_000])
@@ -279,6 +357,7 @@ def test_logged_exploration_tells_what_another_choice_would_have_got() -> None:
             probabilities=np.array([each.probability for each in results if each is not None]),
             target=(taken == 1).astype(np.float64),
             is_supported=np.ones(n, dtype=np.bool_),
+            is_silent=np.zeros(n, dtype=np.bool_),
             units=np.arange(n),
             features=np.eye(2)[taken],
             target_features=np.tile([0.0, 1.0], (n, 1)),
