@@ -29,7 +29,7 @@ from edge_agent.offpolicy.intervals import CONFIDENCE
 from edge_agent.replay.counterfactual import Lack, Row, log_of, row_of, row_of_silence
 from edge_agent.shell.bundles import load_bundle
 from edge_agent.shell.kept_rules import kept_rules
-from edge_agent.shell.rule_files import load_rules
+from edge_agent.shell.rules_beside_hq import KeptTexts, rules_beside_hq
 from edge_agent.shell.sqlite_db import open_for_reading
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from edge_agent.domain.rules import Rules
     from edge_agent.replay.again import Knowledge
+    from edge_agent.shell.rules_beside_hq import RulesBesideHq
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -162,24 +163,30 @@ def evaluate(
 class _Others:
     """What a decision is taken again with: the other model, and the other rules or its own."""
 
-    def __init__(self, default: Knowledge, own: Mapping[str, Rules], *, has_rules: bool) -> None:
+    def __init__(
+        self, default: Knowledge, own: Mapping[str, Rules], *, rules: RulesBesideHq | None
+    ) -> None:
         self.default = default
         self._own = own
-        self._has_rules = has_rules
+        self._rules = rules
         self._known: dict[str, Knowledge] = {}
 
     def of(self, told: dict[str, Any]) -> Knowledge | None:
         """Returns it for one decision; None where its own rules are not kept any more."""
-        if self._has_rules or "rules" not in told:
+        if "rules" not in told:
             return self.default
-        version, digest = told["rules"]["version"], told["rules"]["digest"]
+        version = told["rules"]["version"]
         if version not in self._known:
-            rules = self._own.get(version)
-            if rules is None or rules.digest != digest:
+            rules = self._kept(told) if self._rules is None else self._rules.at(told)
+            if rules is None:
                 return None
             unexploring = replace(rules, exploration=Exploration())
             self._known[version] = replace(self.default, rules=unexploring)
         return self._known[version]
+
+    def _kept(self, told: dict[str, Any]) -> Rules | None:
+        rules = self._own.get(told["rules"]["version"])
+        return rules if rules is not None and rules.digest == told["rules"]["digest"] else None
 
 
 def _day(state: Path | None, config: Path) -> RecordedDay:
@@ -195,10 +202,11 @@ def _others(
     key = day.config.model_key
     model = live_bundle(day) if bundle is None else load_bundle(bundle, public_key=key)
     known = replace(known_of(day, connection, model), currency=day.config.currency)
+    other = None
     if rules is not None:
-        other = replace(load_rules(rules, day.config), exploration=Exploration())
-        known = replace(known, rules=other)
-    return _Others(known, kept_rules(connection, day.config), has_rules=rules is not None)
+        other = rules_beside_hq(rules, kept=KeptTexts(connection), config=day.config)
+        known = replace(known, rules=replace(other.rules, exploration=Exploration()))
+    return _Others(known, kept_rules(connection, day.config), rules=other)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,22 +17,24 @@ from rich.table import Table
 
 from edge_agent.cli.recorded_day import HINT, found_in, known_of, live_bundle
 from edge_agent.domain.ids import ProductId
-from edge_agent.domain.rules import NEUTRAL
 from edge_agent.errors import ConfigError
-from edge_agent.replay.what_if import Sale, WhatIf
+from edge_agent.replay.said import Noted, Sale
+from edge_agent.replay.what_if import Kept, WhatIf, order_of
 from edge_agent.shell.bundles import load_bundle
+from edge_agent.shell.contact_book import noted_contacts
 from edge_agent.shell.kept_rules import kept_rules
-from edge_agent.shell.rule_files import load_rules
+from edge_agent.shell.rules_beside_hq import KeptTexts, kept_beside_hq, rules_beside_hq
 from edge_agent.shell.sqlite_db import open_for_reading
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from edge_agent.cli.recorded_day import RecordedDay
-    from edge_agent.domain.rules import Rules
     from edge_agent.replay.again import Knowledge
     from edge_agent.replay.comparison import Answer, Change, Comparison, Side
+    from edge_agent.shell.bundles import Bundle
+    from edge_agent.shell.rules_beside_hq import RulesBesideHq
 
 _SHOWN: Final = 10
 _RULES: Final = ".toml"
@@ -63,22 +65,29 @@ def compare(folder: Path, other: Path, *, as_json: bool) -> None:
     """
     day = found_in(folder)
     with closing(open_for_reading(day.database)) as connection:
-        knowledge = replace(_other(day, connection, other), currency=day.config.currency)
+        bundle, rules = _other(day, connection, other)
+        knowledge = replace(
+            known_of(day, connection, bundle), rules=rules.rules, currency=day.config.currency
+        )
         records = connection.execute("SELECT id, record FROM decision ORDER BY id").fetchall()
-        sales = _sales(connection)
+        kept = Kept(
+            sales=_sales(connection),
+            noted=_noted(connection),
+            rules=kept_rules(connection, day.config),
+        )
     if not records:
         raise ConfigError(f"{day.database} holds no decision", hint=HINT)
-    what_if = WhatIf(knowledge, zone=ZoneInfo(day.config.timezone), sales=sales)
-    shown = track(records, "deciding again", console=Console(stderr=True), transient=True)
-    for decision, record in shown:
-        try:
-            what_if.put(str(decision), json.loads(record))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            why = f"{type(error).__name__} {error}"
-            raise ConfigError(
-                f"decision {decision} is no whole record: {why}",
-                hint="`edge-agent replay --verify` lists all that are not",
-            ) from error
+    zone = ZoneInfo(day.config.timezone)
+    what_if = WhatIf(knowledge, zone=zone, kept=kept, rules_at=rules.at)
+    places: dict[str, tuple[int, int, str]] = {}
+
+    def look_at(decision: str, told: dict[str, Any]) -> None:
+        what_if.note_unit(told)
+        places[decision] = (*order_of(told), decision)
+
+    _put_each(records, look_at, what="reading the day")
+    records.sort(key=lambda each: places[each[0]])
+    _put_each(records, what_if.put, what="deciding again")
     found = what_if.found
     if as_json:
         document = {"with": str(other), **_document(found)}
@@ -87,19 +96,35 @@ def compare(folder: Path, other: Path, *, as_json: bool) -> None:
         _print(found, other, knowledge)
 
 
-def _other(day: RecordedDay, connection: sqlite3.Connection, other: Path) -> Knowledge:
-    if other.suffix != _RULES:
-        bundle = load_bundle(other, public_key=day.config.model_key)
-        return replace(known_of(day, connection, bundle), rules=_last_rules(day, connection))
-    rules = load_rules(other, day.config)
-    return replace(known_of(day, connection, live_bundle(day)), rules=rules)
+def _put_each(
+    records: list[tuple[str, str]], put: Callable[[str, dict[str, Any]], None], *, what: str
+) -> None:
+    for decision, record in track(records, what, console=Console(stderr=True), transient=True):
+        try:
+            put(str(decision), json.loads(record))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            why = f"{type(error).__name__} {error}"
+            raise ConfigError(
+                f"decision {decision} is no whole record: {why}",
+                hint="`edge-agent replay --verify` lists all that are not",
+            ) from error
 
 
-def _last_rules(day: RecordedDay, connection: sqlite3.Connection) -> Rules:
+def _other(
+    day: RecordedDay, connection: sqlite3.Connection, other: Path
+) -> tuple[Bundle, RulesBesideHq]:
+    kept, config = KeptTexts(connection), day.config
+    if other.suffix == _RULES:
+        return live_bundle(day), rules_beside_hq(other, kept=kept, config=config)
+    bundle = load_bundle(other, public_key=config.model_key)
+    return bundle, kept_beside_hq(_last_rules(day, connection), kept=kept, config=config)
+
+
+def _last_rules(day: RecordedDay, connection: sqlite3.Connection) -> str | None:
     """Returns the rules that the day ended under: another bundle decides under them."""
     last = connection.execute(_LAST_RULES).fetchone()
     if last is None:
-        return NEUTRAL
+        return None
     version, digest = last
     rules = kept_rules(connection, day.config).get(version)
     if rules is None or rules.digest != digest:
@@ -107,7 +132,14 @@ def _last_rules(day: RecordedDay, connection: sqlite3.Connection) -> Rules:
             f"the day was decided under rules {version}, which are not kept any more",
             hint="say with which to decide it: `--with policy.toml`",
         )
-    return rules
+    return str(version)
+
+
+def _noted(connection: sqlite3.Connection) -> Mapping[str, tuple[Noted, ...]]:
+    found: dict[str, list[Noted]] = defaultdict(list)
+    for visitor, known_at_ms, contact in noted_contacts(connection):
+        found[visitor].append(Noted(contact=contact, known_at_ms=known_at_ms))
+    return {who: tuple(noted) for who, noted in found.items()}
 
 
 def _sales(connection: sqlite3.Connection) -> Mapping[str, tuple[Sale, ...]]:

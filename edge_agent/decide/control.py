@@ -88,8 +88,13 @@ def slot_unit(place: Place, *, at_ms: int, slot_s: int, key: bytes) -> UnitId:
         slot_s: Length of a slot, seconds.
         key: The store's key for units.
     """
+    return _unit(SLOT, slot_of(place, at_ms=at_ms, slot_s=slot_s), key=key)
+
+
+def slot_of(place: Place, *, at_ms: int, slot_s: int) -> str:
+    """Returns what a time slot at a place is called; as `slot_unit`, but no key hides it."""
     where = place.zone or place.register or place.screen or place.team or place.channel
-    return _unit(SLOT, f"{where}\x00{at_ms // (slot_s * SECOND_MS)}\x00{slot_s}", key=key)
+    return f"{where}\x00{at_ms // (slot_s * SECOND_MS)}\x00{slot_s}"
 
 
 def is_person(unit: UnitId) -> bool:

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from edge_agent.domain.ids import CampaignId
 from edge_agent.domain.time import ms_from_datetime, rfc3339_from_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
-    from edge_agent.domain.ids import CampaignId
     from edge_agent.wire.downlink import CampaignBody
 
 # What a file would say that holds nothing but HQ's campaigns.
@@ -26,6 +27,9 @@ NO_FILE: Final[Mapping[str, Any]] = {"version": "hq"}
 _CAMPAIGNS: Final = "campaigns"
 _VERSION_MAX: Final = 48
 _DIGEST_DIGITS: Final = 12
+# What is alike under every name.
+_NAMED: Final = {"version": ""}
+_JOINED: Final = re.compile(rf"(.*)\.[0-9a-f]{{{_DIGEST_DIGITS}}}")
 
 
 def section_of(body: CampaignBody) -> dict[str, Any]:
@@ -77,12 +81,61 @@ def joined(file: Mapping[str, Any], campaigns: Mapping[CampaignId, str]) -> str:
     }
     told = json.dumps(document, sort_keys=True, ensure_ascii=False, default=_plain)
     digest = hashlib.sha256(told.encode()).hexdigest()[:_DIGEST_DIGITS]
-    document["version"] = f"{str(file.get('version', ''))[:_VERSION_MAX]}.{digest}"
+    document["version"] = f"{_stem(file)}.{digest}"
     return "".join(f"{_text(key)} = {_value(each)}\n" for key, each in document.items())
 
 
 def _plain(value: date) -> str:
     return value.isoformat()
+
+
+def stem_of(version: str) -> str | None:
+    """Returns which file's version one with HQ's campaigns begins with; None where it is neither.
+
+    A file may be called so too: `sections_in` knows.
+    """
+    found = _JOINED.fullmatch(version)
+    return None if found is None else found[1]
+
+
+def is_of(file: Mapping[str, Any], stem: str) -> bool:
+    """Returns whether what is joined with this file is called by this stem."""
+    return _stem(file) == stem
+
+
+def sections_in(
+    document: Mapping[str, Any], file: Mapping[str, Any]
+) -> dict[CampaignId, str] | None:
+    """Returns HQ's sections in a joined policy; None where it is not this file's with HQ's.
+
+    Args:
+        document: What `joined` returned, as its TOML says.
+        file: The policy that it may have been joined from.
+    """
+    own, told = file.get(_CAMPAIGNS, {}), document.get(_CAMPAIGNS, {})
+    hqs = {name: each for name, each in told.items() if name not in own}
+    rest = {name: each for name, each in told.items() if name in own}
+    if {**document, **_NAMED, _CAMPAIGNS: rest} != {**file, **_NAMED, _CAMPAIGNS: own}:
+        return None
+    try:
+        return {CampaignId(name): section_text(each) for name, each in hqs.items()}
+    except TypeError:
+        # A date without quotes: no JSON was this.
+        return None
+
+
+def parted(
+    document: Mapping[str, Any], names: Collection[str]
+) -> tuple[dict[str, Any], dict[CampaignId, str]]:
+    """Returns a policy without some of its campaigns, and those as sections."""
+    told = document.get(_CAMPAIGNS, {})
+    hqs = {CampaignId(name): section_text(each) for name, each in told.items() if name in names}
+    rest = {name: each for name, each in told.items() if name not in hqs}
+    return {**document, _CAMPAIGNS: rest}, hqs
+
+
+def _stem(file: Mapping[str, Any]) -> str:
+    return str(file.get("version", ""))[:_VERSION_MAX]
 
 
 def _text(text: str) -> str:

@@ -137,13 +137,13 @@ def ignored_often(
 
 
 def texts_ignored_often(
-    contacts: Iterable[Contact], rules: Rules, *, until_ms: int
+    contacts: Iterable[Contact], rules: Rules, *, after: int, until_ms: int
 ) -> dict[CampaignId, int]:
     """Returns the campaigns that are a text and were said as `ignored_often` says of products.
 
     A text is answered where no product is: what was bought beside it is no answer to it.
     """
-    texts, after = book_of(rules).texts, rules.caps.ignored_after
+    texts = book_of(rules).texts
     counts: dict[CampaignId, int] = {}
     for contact in contacts:
         for campaign in contact.campaigns:

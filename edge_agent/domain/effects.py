@@ -178,10 +178,14 @@ class RecordContact:
     """Writes what HQ says was said to somebody elsewhere; the same id again replaces it.
 
     So does what a screen said to several people at once, once for each of them.
+
+    Attributes:
+        known_at_ms: When HQ told of it; None where it was known as it happened.
     """
 
     visitor: VisitorId
     contact: Contact
+    known_at_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -249,7 +249,8 @@ def _contacts(draft: Draft, commanded: Commanded, body: downlink.ContactBody) ->
     if any(ms_from_datetime(row.at) > latest_ms for row in body.contacts):
         return "told of in the future"
     for row in body.contacts:
-        draft.add(RecordContact(visitor=known.id, contact=_contact(row)))
+        contact = _contact(row)
+        draft.add(RecordContact(visitor=known.id, contact=contact, known_at_ms=now_ms))
     return None
 
 

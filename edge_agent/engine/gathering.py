@@ -266,7 +266,7 @@ def _ignored(
         from_ms = context.now_ms if visit is None else visit.started_at_ms
         seen = tuple(each for each in seen if each.at_ms >= from_ms)
     until_ms = context.now_ms - context.policy.screen_show_s * SECOND_MS
-    texts = texts_ignored_often(seen, context.rules, until_ms=until_ms)
+    texts = texts_ignored_often(seen, context.rules, after=after, until_ms=until_ms)
     return ignored_often(seen, after=after, until_ms=until_ms), texts
 
 

@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from edge_agent.decide.trace import PROPENSITY_DIGITS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -120,7 +122,10 @@ def answer_now(taken: Taken) -> Answer:
     return Answer(
         products=tuple(each.scored.product for each in taken.chosen),
         campaigns=tuple(campaigns),
-        value=sum(each.scored.propensity * each.value for each in taken.chosen),
+        # As a record has it: what is rounded alike is equal where nothing differs.
+        value=sum(
+            round(each.scored.propensity, PROPENSITY_DIGITS) * each.value for each in taken.chosen
+        ),
         gate=_gate(taken.level, (each.gate for each in taken.refused)),
         level=taken.level,
     )

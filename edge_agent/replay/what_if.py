@@ -2,41 +2,38 @@
 
 Each recorded moment is put again to the stages that decided (`again`), one after the other, and
 what they answer now is remembered: caps, cool-downs, budgets and what was ignored count what
-*would have been* said, not what was. Whom a complaint or a missing consent silenced stays silent.
+*would have been* said, not what was (`said`). What HQ reported counts from when it was known, HQ's
+campaigns are those that were in force, and everybody is in the control groups that he was in
+(`recorded_units`). So a day's own rules, asked again, answer as they did. Whom a complaint or a
+missing consent silenced stays silent.
 
 What no record can hold stays as it was: the way that people took through the store, and what
 they bought. So a **hit** is a product that somebody would have been told of and then paid for:
 foreseen, not caused. A moment that a cap silenced then and would not silence now cannot be
 answered, because nobody asked the model: it is counted and left out. A record of an answer to
 several people names none of them: what they had been told is taken as the record has it, and the
-answer counts in nobody's caps.
-Decisions of one instant are put in the order of their ids, which may not be the one they came in.
+answer counts in their caps as it was given.
+Which of one instant's decisions came first no record says; whoever puts them goes by `order_of`.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter, defaultdict
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.decide import ladder
 from edge_agent.decide.candidates import CANDIDATES_BEYOND
-from edge_agent.decide.control import unit_of
 from edge_agent.decide.facts import facts_of, visible_sources
 from edge_agent.decide.known import Known, Uses, document_of, known_from
-from edge_agent.decide.pressure import (
-    ignored_often,
-    last_gated_ms,
-    last_missed_ms,
-    texts_ignored_often,
-)
 from edge_agent.decide.rule_book import book_of
 from edge_agent.decide.under_rules import RANKED
 from edge_agent.domain.contacts import Contact
 from edge_agent.domain.decisions import STORE_DEFAULT
-from edge_agent.domain.ids import ProductId, VisitorId
+from edge_agent.domain.ids import CampaignId, ProductId, VisitorId
 from edge_agent.domain.time import (
     SECOND_MS,
     datetime_from_ms,
@@ -54,55 +51,82 @@ from edge_agent.replay.comparison import (
     where_of,
     why_of,
 )
+from edge_agent.replay.recorded_units import RecordedUnits
+from edge_agent.replay.said import Noted, Said, Sale, Window, known_with
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from datetime import tzinfo
 
     from edge_agent.domain.decisions import Moment
-    from edge_agent.domain.ids import CampaignId, UnitId
+    from edge_agent.domain.ids import UnitId
+    from edge_agent.domain.rules import Rules
     from edge_agent.replay.again import Taken
 
-# Arms of a day that was not so: drawn by a key of its own, so they are nobody's real ones.
-_ARMS_KEY: Final = b"what-if"
 _MINUTES_PER_HOUR: Final = 60
 _STAFF: Final = "staff"
 _SILENCE: Final = "silence"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sale:
-    """What somebody paid for: when, and which products."""
+class Kept:
+    """What is kept of a day beside its records.
 
-    at_ms: int
-    products: frozenset[ProductId]
+    Attributes:
+        sales: By visitor, oldest first.
+        noted: What HQ told of and what several were told at once, by visitor.
+        rules: Those that were in force on the day, by version.
+    """
+
+    sales: Mapping[str, tuple[Sale, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    noted: Mapping[str, tuple[Noted, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    rules: Mapping[str, Rules] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class WhatIf:
     """Puts recorded moments to other rules or another model, in the order of their time.
-
-    Args:
-        knowledge: The other rules and model.
-        zone: The store's time zone.
-        sales: By visitor, oldest first.
 
     Attributes:
         found: What came of the moments that were put so far.
     """
 
     def __init__(
-        self, knowledge: Knowledge, *, zone: tzinfo, sales: Mapping[str, tuple[Sale, ...]]
+        self,
+        knowledge: Knowledge,
+        *,
+        zone: tzinfo,
+        kept: Kept,
+        rules_at: Callable[[dict[str, Any]], Rules] | None = None,
     ) -> None:
+        """Begins with nothing said.
+
+        Args:
+            knowledge: The other rules and model.
+            zone: The store's time zone.
+            kept: What is kept of the day beside its records.
+            rules_at: The other rules as they would have been at a recorded decision: with HQ's
+                campaigns of then. Left out, they are those of `knowledge`.
+        """
         self._knowledge = knowledge
         self._zone = zone
-        self._sales = sales
-        self._said: dict[str, list[Contact]] = defaultdict(list)
-        self._uses: Counter[str] = Counter()
-        self._uses_today: Counter[tuple[str, str]] = Counter()
-        self._units: dict[str, UnitId] = {}
+        self._kept = kept
+        self._rules_at = rules_at or (lambda _told: knowledge.rules)
+        self._was = Said(kept.sales, kept.noted)
+        self._would = Said(kept.sales, kept.noted)
+        self._units = RecordedUnits()
         # Whoever a person was known behind so far: his telephone, a basket.
         self._behind: dict[str, dict[VisitorId, None]] = defaultdict(dict)
         self.found = Comparison()
+
+    def note_unit(self, told: dict[str, Any]) -> None:
+        """Takes in which control groups a recorded moment is in: of all, before the first is put.
+
+        Raises:
+            ValueError, KeyError, TypeError, AttributeError: It is no whole record.
+        """
+        own = self._own_rules(told)
+        if own is not None:
+            self._units.note(told, slot_s=own.slot_s)
 
     def put(self, decision: str, told: dict[str, Any]) -> None:
         """Puts one recorded moment; staff's are left out, no rule of marketing moves them.
@@ -114,13 +138,16 @@ class WhatIf:
             return
         self.found.decisions += 1
         was = recorded_answer(told)
+        knowledge = replace(self._knowledge, rules=self._rules_at(told))
         try:
-            taken = self._taken(told)
+            taken = taken_under(told, knowledge, partial(self._known, told, knowledge.rules))
         except StillUnasked:
             self.found.unknowable += 1
             return
         would = answer_now(taken)
-        self._remember(told, would, taken.missed)
+        missed = told.get("rules", {}).get("missed", ())
+        self._remember(self._was, told, was, tuple(map(CampaignId, missed)))
+        self._remember(self._would, told, would, taken.missed)
         add(self.found.was, told, was, self._bought_after(told, was))
         add(self.found.would, told, would, self._bought_after(told, would))
         if (was.products, was.campaigns) != (would.products, would.campaigns):
@@ -137,94 +164,67 @@ class WhatIf:
                 )
             )
 
-    def _taken(self, told: dict[str, Any]) -> Taken:
-        return taken_under(told, self._knowledge, partial(self._known, told))
+    def _own_rules(self, told: dict[str, Any]) -> Rules | None:
+        """Returns the rules that a decision was taken under; None where they are not kept."""
+        named = told.get("rules")
+        if named is None:
+            return None
+        known = (self._kept.rules.get(named["version"]), self._knowledge.rules)
+        return next((each for each in known if each and each.digest == named["digest"]), None)
 
-    def _known(self, told: dict[str, Any], moment: Moment) -> Known:
+    def _known(self, told: dict[str, Any], rules: Rules, moment: Moment) -> Known:
+        """Returns what other rules know of a recorded moment."""
+        recorded = told.get("rules", {}).get("known")
+        own = None if recorded is None else self._own_rules(told)
+        base = self._unruled(told) if recorded is None else known_from(recorded)
+        asked = () if own is None else book_of(own).names
+        local = local_time(told["now"], self._zone)
+        seen = facts_of(
+            (each for each in book_of(rules).names if each not in asked),
+            visible_sources(
+                moment,
+                local=local,
+                minute=base.minute_of_day % _MINUTES_PER_HOUR,
+                departments=self._knowledge.departments,
+            ),
+            audience=moment.place.audience,
+        )
+        counted = self._counted(told, base, own, rules)
+        unit = self._unit(told, rules, moment)
+        return replace(counted, facts={**seen, **base.facts}, unit=unit)
+
+    def _unruled(self, told: dict[str, Any]) -> Known:
+        """Returns what is known of a moment that was decided under no rules."""
         now_ms = told["now"]
-        was = told.get("rules", {}).get("known")
-        base = (
-            Known(facts={}, rung=ladder.MODEL, minute_of_day=self._minute(now_ms))
-            if was is None
-            else known_from(was)
-        )
-        contacts, is_to_several = self._contacts(told), _is_to_several(told)
-        rules = self._knowledge.rules
-        local = local_time(now_ms, self._zone)
-        day_ms = local_day_start_ms(local.day, self._zone)
-        sources = visible_sources(
-            moment,
-            local=local,
-            minute=self._minute(now_ms) % _MINUTES_PER_HOUR,
-            departments=self._knowledge.departments,
-        )
-        seen = facts_of(book_of(rules).names, sources, audience=moment.place.audience)
-        until_ms = now_ms - self._knowledge.policy.screen_show_s * SECOND_MS
-        after = rules.caps.ignored_after
-        return replace(
-            base,
-            facts={**base.facts, **seen},
-            n_contacts_day=(
-                base.n_contacts_day if is_to_several else _n_said(contacts, since_ms=day_ms)
-            ),
-            last_offer_ms=base.last_offer_ms if is_to_several else last_gated_ms(contacts, rules),
-            last_missed_ms=(
-                base.last_missed_ms if is_to_several else last_missed_ms(contacts, rules)
-            ),
-            bought=base.bought | self._bought(told, since_ms=day_ms),
-            ignored=ignored_often(contacts, after=after, until_ms=until_ms) if after else {},
-            ignored_texts=(
-                texts_ignored_often(contacts, rules, until_ms=until_ms) if after else {}
-            ),
-            uses=self._uses_by(local.day, base if is_to_several else contacts),
-            unit=self._unit(told, moment),
-        )
-
-    def _minute(self, now_ms: int) -> int:
         local = datetime_from_ms(now_ms).astimezone(self._zone)
-        return local.hour * _MINUTES_PER_HOUR + local.minute
+        day_ms = local_day_start_ms(local_time(now_ms, self._zone).day, self._zone)
+        return Known(
+            facts={},
+            rung=ladder.MODEL,
+            minute_of_day=local.hour * _MINUTES_PER_HOUR + local.minute,
+            bought=self._bought(told, since_ms=day_ms),
+        )
 
-    def _uses_by(self, day: str, told: Known | tuple[Contact, ...]) -> dict[CampaignId, Uses]:
-        if isinstance(told, Known):
-            to_him = Counter({name: uses.visitor for name, uses in told.uses.items()})
-            missed = Counter({name: uses.missed for name, uses in told.uses.items()})
-        else:
-            to_him = Counter(name for each in told for name in each.campaigns)
-            missed = Counter(name for each in told for name in each.missed)
-        return {
-            each.id: Uses(
-                total=self._uses[each.id],
-                today=self._uses_today[each.id, day],
-                visitor=to_him[each.id],
-                missed=missed[each.id],
-            )
-            for each in self._knowledge.rules.campaigns
-        }
+    def _counted(
+        self, told: dict[str, Any], base: Known, own: Rules | None, rules: Rules
+    ) -> Known:
+        day = local_time(told["now"], self._zone).day
+        window = Window(
+            now_ms=told["now"],
+            day=day,
+            day_ms=local_day_start_ms(day, self._zone),
+            shown_until_ms=told["now"] - self._knowledge.policy.screen_show_s * SECOND_MS,
+        )
+        people, campaigns = self._circle(told), [each.id for each in rules.campaigns]
+        would = self._would.counts(people, rules, campaigns, window)
+        was = None if own is None else self._was.counts(people, own, campaigns, window)
+        found = known_with(base, own, rules, was=was, would=would)
+        return _as_to_several(base, found) if _is_to_several(told) else found
 
-    def _unit(self, told: dict[str, Any], moment: Moment) -> UnitId | None:
-        rules = self._knowledge.rules
+    def _unit(self, told: dict[str, Any], rules: Rules, moment: Moment) -> UnitId | None:
         if not any(each.control_share > 0 for each in rules.campaigns):
             return None
-        unit = unit_of(
-            moment,
-            held=self._units.get(told["visitor"]),
-            now_ms=told["now"],
-            slot_s=rules.slot_s,
-            key=_ARMS_KEY,
-        )
-        if told["visitor"] is not None:
-            self._units[told["visitor"]] = unit
-        return unit
-
-    def _contacts(self, told: dict[str, Any]) -> tuple[Contact, ...]:
-        """Returns what would have been said to somebody, with what he has bought of it by now."""
-        people = self._circle(told)
-        found = {each.id: each for who in people for each in self._said[who]}
-        sales = [sale for who in people for sale in self._sales.get(who, ())]
-        return tuple(
-            _with_purchases(each, sales, until_ms=told["now"])
-            for each in sorted(found.values(), key=lambda each: each.order)
-        )
+        return self._units.unit_at(told, moment, slot_s=rules.slot_s)
 
     def _circle(self, told: dict[str, Any]) -> tuple[VisitorId, ...]:
         """Returns all that a moment's person is known by, as far as the records have shown."""
@@ -237,14 +237,14 @@ class WhatIf:
     def _bought(self, told: dict[str, Any], *, since_ms: int) -> frozenset[ProductId]:
         products: set[ProductId] = set()
         for who in _people(told):
-            for sale in self._sales.get(who, ()):
+            for sale in self._kept.sales.get(who, ()):
                 if since_ms <= sale.at_ms <= told["now"]:
                     products |= sale.products
         return frozenset(products)
 
     def _bought_after(self, told: dict[str, Any], answer: Answer) -> frozenset[ProductId]:
         """Returns what of an answer its visitor paid for within the window."""
-        sales = self._sales.get(told["visitor"] or "", ())
+        sales = self._kept.sales.get(told["visitor"] or "", ())
         first = bisect_left(sales, told["now"], key=lambda sale: sale.at_ms)
         until_ms = told["now"] + self._knowledge.policy.bought_within_s * SECOND_MS
         paid = {
@@ -256,25 +256,48 @@ class WhatIf:
         return frozenset(answer.products) & paid
 
     def _remember(
-        self, told: dict[str, Any], would: Answer, missed: tuple[CampaignId, ...]
+        self, side: Said, told: dict[str, Any], answer: Answer, missed: tuple[CampaignId, ...]
     ) -> None:
-        day = local_time(told["now"], self._zone).day
         # A screen's default in a campaign's words is no use of it, and nobody's contact.
-        for campaign in () if told["moment"] == STORE_DEFAULT else would.campaigns:
-            self._uses[campaign] += 1
-            self._uses_today[campaign, day] += 1
-        if not (would.says_something or missed) or told["visitor"] is None:
+        if told["moment"] != STORE_DEFAULT:
+            side.count_uses(answer.campaigns, local_time(told["now"], self._zone).day)
+        if not (answer.says_something or missed) or told["visitor"] is None:
             return
         contact = Contact(
             id=told["decision"],
             at_ms=told["now"],
             channel=told["place"]["channel"],
-            products=would.products,
-            campaigns=would.campaigns,
+            products=answer.products,
+            campaigns=answer.campaigns,
             missed=missed,
+            whose=told["visitor"],
         )
-        for who in _people(told):
-            self._said[who].append(contact)
+        side.note(contact, _people(told))
+
+
+def _as_to_several(base: Known, found: Known) -> Known:
+    """Returns what is known of several people: of whom, no record says, so their counts stay."""
+    told = {name: base.uses.get(name, Uses()) for name in found.uses}
+    return replace(
+        found,
+        n_contacts_day=base.n_contacts_day,
+        last_offer_ms=base.last_offer_ms,
+        last_missed_ms=base.last_missed_ms,
+        uses={
+            name: uses._replace(visitor=told[name].visitor, missed=told[name].missed)
+            for name, uses in found.uses.items()
+        },
+    )
+
+
+def order_of(told: dict[str, Any]) -> tuple[int, int]:
+    """Returns what recorded decisions are put in order by; where it is equal, by their ids.
+
+    Of one person's in one instant that came first before which he had been told less; where the
+    rules of the day did not count that, nobody knows.
+    """
+    known = told.get("rules", {}).get("known", {})
+    return int(told["now"]), int(known.get("n_contacts_day", 0))
 
 
 def taken_under(
@@ -327,10 +350,6 @@ def _is_silenced_by_law(told: dict[str, Any]) -> bool:
     return told["level"] == _SILENCE and told.get("rules", {}).get("known") is None
 
 
-def _n_said(contacts: Iterable[Contact], *, since_ms: int) -> int:
-    return sum(each.at_ms >= since_ms and each.says_something for each in contacts)
-
-
 def _is_to_several(told: dict[str, Any]) -> bool:
     return bool(told.get("company", {}).get("held"))
 
@@ -338,13 +357,3 @@ def _is_to_several(told: dict[str, Any]) -> bool:
 def _people(told: dict[str, Any]) -> tuple[VisitorId, ...]:
     named = (told["visitor"], told["member"] or told.get("holder"))
     return tuple(dict.fromkeys(VisitorId(each) for each in named if each is not None))
-
-
-def _with_purchases(contact: Contact, sales: Iterable[Sale], *, until_ms: int) -> Contact:
-    bought = {
-        ("bought", product)
-        for sale in sales
-        if contact.at_ms <= sale.at_ms <= until_ms
-        for product in sale.products.intersection(contact.products)
-    }
-    return replace(contact, outcomes=contact.outcomes | bought) if bought else contact

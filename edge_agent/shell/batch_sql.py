@@ -121,8 +121,9 @@ SQL: Final = {
     "contacts_delete": "DELETE FROM contact WHERE visitor = ? AND id GLOB 'hq/*'",
     "contacts_told_delete": "DELETE FROM campaign_told WHERE visitor = ? AND id GLOB 'hq/*'",
     "contact": (
-        "INSERT INTO contact (visitor, id, at_ms, channel, products, campaigns, outcome, missed)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (visitor, id) DO UPDATE SET"
+        # Told again, it is known no later than before.
+        "INSERT INTO contact (visitor, id, at_ms, channel, products, campaigns, outcome, missed,"
+        " known_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (visitor, id) DO UPDATE SET"
         " at_ms = excluded.at_ms, channel = excluded.channel, products = excluded.products,"
         " campaigns = excluded.campaigns, outcome = excluded.outcome, missed = excluded.missed"
     ),

@@ -18,6 +18,7 @@ from edge_agent.domain.ids import CampaignId, DecisionId, ProductId, VisitorId
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterator
 
     from edge_agent.domain.decisions import Decision
     from edge_agent.domain.effects import JoinPurchases, RecordOutcome
@@ -44,6 +45,9 @@ _CAME_OF_IT: Final = (
 _NOTED: Final = (
     "SELECT id, at_ms, channel, products, campaigns, outcome, missed FROM contact"
     " WHERE visitor = ? AND at_ms >= ?"
+)
+_ALL_NOTED: Final = (
+    "SELECT id, at_ms, channel, products, campaigns, outcome, {}, {}, visitor FROM contact"
 )
 
 # Of decisions that are purged: what the caps of campaigns count (`shell.campaign_told`).
@@ -253,6 +257,19 @@ class ContactBook:
             )
             for decision, at_ms, channel, items, campaigns, missed, whose in rows
         }
+
+
+def noted_contacts(connection: sqlite3.Connection) -> Iterator[tuple[str, int, Contact]]:
+    """Returns what HQ told of and what several were told at once: to whom, known when, what."""
+    # A database that no newer agent has opened since says less.
+    has = {str(row[1]) for row in connection.execute("PRAGMA table_info(contact)")}
+    columns = [
+        each if each in has else instead
+        for each, instead in (("missed", "'[]'"), ("known_at_ms", "NULL"))
+    ]
+    for *row, known_at_ms, visitor in connection.execute(_ALL_NOTED.format(*columns)):
+        contact = _noted_from(tuple(row))
+        yield visitor, contact.at_ms if known_at_ms is None else known_at_ms, contact
 
 
 def _without(index: dict[Any, set[VisitorId]], key: str, person: VisitorId) -> None:

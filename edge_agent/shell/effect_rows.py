@@ -76,7 +76,7 @@ class EffectRows:
     def _take_contact(self, effect: effects.RecordContact | effects.ForgetContacts) -> None:
         gone = effect.visitor
         if isinstance(effect, effects.RecordContact):
-            self._pending.add("contact", rows.contact_row(effect.visitor, effect.contact))
+            self._pending.add("contact", rows.contact_row(effect))
             self._state.contacts.note_reported(effect.visitor, effect.contact)
             return
         self._pending.drop("contact", lambda row: row[0] == gone and row[1].startswith(HQ_PREFIX))

@@ -11,7 +11,6 @@ from zlib import crc32
 
 from edge_agent.domain.basket import Basket, CardReading, Line, LineChange, Sale
 from edge_agent.domain.chain import Chain, values_of
-from edge_agent.domain.contacts import Contact
 from edge_agent.domain.ids import (
     BasketId,
     CampaignId,
@@ -41,6 +40,8 @@ from edge_agent.domain.visitor import (
 if TYPE_CHECKING:
     import sqlite3
 
+    from edge_agent.domain.effects import RecordContact
+
 Row = tuple[Any, ...]
 
 GOAL_BYTES: Final = 8
@@ -66,11 +67,12 @@ def campaigns_json(campaigns: tuple[CampaignId, ...]) -> str:
     return canonical_json(list(campaigns))
 
 
-def contact_row(visitor: VisitorId, contact: Contact) -> Row:
+def contact_row(effect: RecordContact) -> Row:
     """Returns what HQ told of, or what was said to several people, as a row of `contact`."""
+    contact = effect.contact
     outcome = next((kind for kind, _ in sorted(contact.outcomes, key=str)), "")
     return (
-        visitor,
+        effect.visitor,
         contact.id,
         contact.at_ms,
         contact.channel,
@@ -78,6 +80,7 @@ def contact_row(visitor: VisitorId, contact: Contact) -> Row:
         campaigns_json(contact.campaigns),
         outcome,
         campaigns_json(contact.missed),
+        effect.known_at_ms,
     )
 
 

@@ -847,6 +847,13 @@ def m030_receipts(database: Database) -> None:
         database.execute(statement)
 
 
+@migrations()
+def m031_contacts_known(database: Database) -> None:
+    """Adds from when on a contact of HQ's was known, which is later than it happened."""
+    database.execute("ALTER TABLE contact ADD COLUMN known_at_ms INTEGER")
+    database.execute("UPDATE meta SET value = '31' WHERE key = 'schema_version'")
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is not applied yet, each migration in one transaction with its record."""
     migrations.apply(Database(connection))

@@ -18,7 +18,7 @@ from edge_agent.domain.scoring import PastBasket
 from edge_agent.domain.time import DAY_MS, datetime_from_ms
 from edge_agent.replay.again import Knowledge
 from edge_agent.replay.verification import Verifier
-from edge_agent.replay.what_if import WhatIf
+from edge_agent.replay.what_if import Kept, WhatIf
 from tests.factories import (
     CARD,
     PHONE,
@@ -594,7 +594,7 @@ def test_what_if_takes_the_caps_of_several_from_their_record() -> None:
     heard.take(lifted("d1", 100, who=OTHER))
     several = [each for each in heard.decisions() if each.moment.kind == "company"]
     assert [each.campaigns for each in several] == [(), (), ("c2",)]
-    what_if = WhatIf(knowledge_of(heard), zone=NEW_YORK, sales={})
+    what_if = WhatIf(knowledge_of(heard), zone=NEW_YORK, kept=Kept())
     for each in heard.decisions():
         what_if.put(each.id, json.loads(each.record))
     assert what_if.found.decisions == len(heard.decisions())
