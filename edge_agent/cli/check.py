@@ -87,13 +87,14 @@ def _notes_on(path: Path) -> tuple[str, ...]:
         return ()
     if loaded.rules is None:
         return ()
-    notes = rule_files.unsold(Path(loaded.rules), loaded)
+    rules = Path(loaded.rules)
+    notes = (*rule_files.forgotten(rules, loaded), *rule_files.unsold(rules, loaded))
     if loaded.model.bundle is None:
         return notes
     from edge_agent.shell.bundles import load_bundle  # noqa: PLC0415 - loads the model runtime
 
     known = load_bundle(Path(loaded.model.bundle)).catalogue
-    return (*notes, *rule_files.unknown_products(Path(loaded.rules), known))
+    return (*notes, *rule_files.unknown_products(rules, known))
 
 
 def _settings_problems(path: Path) -> list[str]:

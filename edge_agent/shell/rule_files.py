@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ValidationError
 
-from edge_agent.config import decoded
+from edge_agent.config import DAY_S, decoded
 from edge_agent.decide.conditions import suggested
 from edge_agent.domain.rules import Rules
 from edge_agent.errors import ConfigError
@@ -109,6 +109,22 @@ def unsold(path: Path, config: Config) -> tuple[str, ...]:
     if file.margins and unnamed:
         found.append(Problem(("margins",), f"one piece of these is worth 1: {', '.join(unnamed)}"))
     return by_line(_told(each, text, str(path)) for each in found)
+
+
+def forgotten(path: Path, config: Config) -> tuple[str, ...]:
+    """Returns which cap of a good file looks farther back than decisions are kept.
+
+    No error: one file serves many stores, and each says how long it keeps them.
+    """
+    text = text_of(path)
+    file = _form_of(_document(text, str(path)))
+    days = config.retention.decisions_days
+    if file.caps.cooldown_s <= days * DAY_S:
+        return ()
+    what = (
+        f"it holds for {days} days alone: no longer are decisions kept (retention.decisions_days)"
+    )
+    return (_told(Problem(("caps", "cooldown_s"), what), text, str(path)),)
 
 
 def unknown_products(path: Path, known: Container[str]) -> tuple[str, ...]:

@@ -441,6 +441,21 @@ def test_a_department_without_a_margin_is_noted(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("cooldown_s", [86_400, 86_401])
+def test_a_cool_down_that_outlasts_the_decisions_is_noted(tmp_path: Path, cooldown_s: int) -> None:
+    """What is purged begins no time any more."""
+    agent, policy = tmp_path / "agent.toml", tmp_path / "policy.toml"
+    policy.write_text(f'version = "v"\n[caps]\ncooldown_s = {cooldown_s}\n')
+    agent.write_text(f'rules = "{policy}"\n{STORE}\n[retention]\ndecisions_days = 1\n')
+    done = CliRunner().invoke(command_line(), ["check", str(agent)])
+    assert done.exit_code == 0
+    note = (
+        f"  note: {policy}:3: caps.cooldown_s: it holds for 1 days alone:"
+        " no longer are decisions kept (retention.decisions_days)"
+    )
+    assert done.output.splitlines()[1:] == ([note] if cooldown_s > 86_400 else [])
+
+
 def test_a_product_that_the_bundle_does_not_know_is_noted(tmp_path: Path) -> None:
     """HQ's feed may know it; a slip of a digit would be said of nothing."""
     agent, policy = tmp_path / "agent.toml", tmp_path / "policy.toml"
