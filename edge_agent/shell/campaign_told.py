@@ -38,7 +38,7 @@ _OF_DECISIONS: Final = tuple(
     " iif(EXISTS (SELECT 1 FROM visitor WHERE id = d.visitor), d.visitor, p.id)"
     " FROM (SELECT * FROM decision WHERE id < :decision ORDER BY id LIMIT :limit) d"
     f" JOIN json_each(iif(json_valid(d.{column}), d.{column}, '[]')) c"
-    " JOIN visitor p ON p.id IN (d.visitor, d.member)"
+    " JOIN visitor p ON p.id IN (d.visitor, iif(d.is_mistaken, NULL, d.member))"
     f" WHERE d.channel <> 'staff' AND {_IS_CAPPED}"
     for column, is_missed in (("campaigns", 0), ("missed", 1))
 )

@@ -34,7 +34,7 @@ _DECIDED: Final = (
     " AND (items <> '[]' OR campaigns <> '[]' OR missed <> '[]')"
     # To whoever was taken for him then, such as a basket that his card was shown with.
     " UNION ALL SELECT id, at_ms, channel, items, campaigns, missed, visitor FROM decision"
-    " WHERE member = ?1 AND at_ms >= ?2 AND channel <> 'staff'"
+    " WHERE member = ?1 AND at_ms >= ?2 AND channel <> 'staff' AND NOT is_mistaken"
     " AND (items <> '[]' OR campaigns <> '[]' OR missed <> '[]')"
 )
 _CAME_OF_IT: Final = (
@@ -119,7 +119,8 @@ class ContactBook:
             if each.id == decision:
                 return tuple(sorted(_people_of(each)))
         row = self._db.execute(
-            "SELECT visitor, member FROM decision WHERE id = ?", (decision,)
+            "SELECT visitor, iif(is_mistaken, NULL, member) FROM decision WHERE id = ?",
+            (decision,),
         ).fetchone()
         people = () if row is None else (each for each in row if each is not None)
         return tuple(sorted({VisitorId(each) for each in people}))

@@ -854,6 +854,32 @@ def m031_contacts_known(database: Database) -> None:
     database.execute("UPDATE meta SET value = '31' WHERE key = 'schema_version'")
 
 
+_MISTAKEN: Final = (
+    # Of a visitor who is gone: that he was not the person who he was taken for (`member`), which
+    # his link said. It stands in no digest: the row stays what was decided.
+    "ALTER TABLE decision ADD COLUMN is_mistaken INTEGER NOT NULL DEFAULT 0",
+    "DROP TRIGGER visitor_gone",
+    """CREATE TRIGGER visitor_gone AFTER DELETE ON visitor BEGIN
+    UPDATE decision SET is_mistaken = 1 WHERE visitor = OLD.id AND member IN (
+        SELECT visitor FROM link WHERE kind = 'visitor' AND pseudonym = OLD.id GROUP BY visitor
+        HAVING NOT max(basis <> 'unlink' AND coalesce(ended_by, '') <> 'unlink'));
+    DELETE FROM campaign_told WHERE whose = OLD.id AND whose <> visitor AND visitor IN (
+        SELECT visitor FROM link WHERE kind = 'visitor' AND pseudonym = OLD.id GROUP BY visitor
+        HAVING NOT max(basis <> 'unlink' AND coalesce(ended_by, '') <> 'unlink'));
+    UPDATE campaign_told SET whose = visitor WHERE whose = OLD.id AND whose <> visitor;
+    DELETE FROM link WHERE kind = 'visitor' AND pseudonym = OLD.id;
+END""",
+    "UPDATE meta SET value = '32' WHERE key = 'schema_version'",
+)
+
+
+@migrations()
+def m032_mistaken_links(database: Database) -> None:
+    """Leaves decisions as written when a visitor goes who was mistaken for somebody else."""
+    for statement in _MISTAKEN:
+        database.execute(statement)
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is not applied yet, each migration in one transaction with its record."""
     migrations.apply(Database(connection))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # The newest of `shell.schema`'s migrations; a database of a higher version is refused.
-SCHEMA_VERSION: Final = 31
+SCHEMA_VERSION: Final = 32
 # Small pages keep small commits small; measured against 4096: a third of the bytes an event.
 PAGE_BYTES: Final = 1_024
 # 4 MiB of log before it is folded back: each checkpoint costs two syncs.

@@ -41,6 +41,7 @@ from edge_agent.domain.store import Fact, Level
 from edge_agent.domain.time import DAY_MS, SECOND_MS
 from edge_agent.domain.visitor import Visit
 from edge_agent.shell.retention import purge
+from edge_agent.shell.row_digest import COLUMNS
 from edge_agent.wire.events import Event
 from edge_agent.wire.offers import OfferRequest
 from edge_agent.wire.staff import StaffFeedback
@@ -514,6 +515,10 @@ def test_a_mistaken_link_does_not_count_once_the_visitor_is_gone(tmp_path: Path)
     assert len(heard.state.contacts_of(card.id, since_ms=0)) == 2
     heard.unlink("ble", PHONE)
     heard.unit.commit()
+    query = f"SELECT {', '.join(COLUMNS)} FROM decision WHERE member IS NOT NULL ORDER BY id"  # noqa: S608 - names of ours
+    written = heard.connection.execute(query).fetchall()
+    purge(heard.connection, Retention(visits_days=1), now_ms=heard.now_ms + 2 * DAY_MS)
+    assert heard.connection.execute(query).fetchall() == written
     for days, periods in ((0, Retention(visits_days=1)), (3, Retention(decisions_days=1))):
         heard.now_ms += (days or 2) * DAY_MS
         while purge(
