@@ -11,11 +11,13 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from edge_agent.domain.time import DAY_MS, MINUTE_MS, SECOND_MS
+from edge_agent.domain.time import DAY_MS, MINUTE_MS, SECOND_MS, rfc3339_from_ms
 from edge_agent.errors import StoreError
+from edge_agent.hq.keys import public_text
 from edge_agent.shell.opening import ENDS_OF_ROT
+from edge_agent.shell.signing import DEMO_KEY_ID, demo_private_key, sign_command
 from edge_agent.wire import topics
-from tests.factories import T0
+from tests.factories import T0, command
 from tests.integration.driven_agent import STORE, TILL, DrivenAgent, driven_agent, told
 
 CARDS: Final = tuple(f"64000000{n:05d}" for n in range(12))
@@ -25,7 +27,8 @@ WITHDREW: Final = CARDS[4:8]
 """They consented once, and withdrew it; what they bought is still known."""
 BEFORE: Final = T0 - 3 * DAY_MS
 LATER: Final = T0 + 30 * MINUTE_MS
-N_PRODUCTS: Final = 5
+PRODUCTS: Final = tuple(f"102974{n}" for n in range(5))
+KEY: Final = demo_private_key()
 DATABASE: Final = "state.db"
 LOG: Final = "state.db-wal"
 SECOND: Final = "state.db.second"
@@ -59,7 +62,9 @@ class SetClock:
 def running(folder: Path, at_ms: int) -> AbstractContextManager[DrivenAgent]:
     """An agent on a folder, at an instant."""
     SetClock.present_ms = at_ms
-    return driven_agent(folder, clock="system", extra=MORE, system_clock=SetClock)
+    return driven_agent(
+        folder, clock="system", extra=MORE, key=public_text(KEY), system_clock=SetClock
+    )
 
 
 def at(now_ms: int) -> None:
@@ -77,11 +82,26 @@ def phone(number: str) -> dict[str, str]:
     return {"kind": "ble", "value": f"AC233F{int(number) % 1_000_000:06d}"}
 
 
+def feed(agent: DrivenAgent, at_ms: int) -> None:
+    """Has HQ say what is sold: of what has no title nothing is said to anybody."""
+    rows = [{"product": each, "title": each, "price": "1.00"} for each in PRODUCTS]
+    times = {
+        "issued_at": rfc3339_from_ms(at_ms - 1),
+        "expires_at": rfc3339_from_ms(at_ms + DAY_MS),
+    }
+    # Each is newer than the one before: no start is earlier than the one before it.
+    said = command("catalogue", {"rows": rows}, version=at_ms, **times)
+    signed = sign_command(said, key=KEY, key_id=DEMO_KEY_ID)
+    agent.raw(topics.hq_down(STORE, "catalogue"), signed, link="hq")
+    agent.turn()
+
+
 def shop(agent: DrivenAgent, number: str, at_ms: int, *, when: str) -> None:
     """Has a card's holder come to the till with his telephone, show the card and pay."""
     basket = {"basket": f"{when}-{number}", "register": TILL}
     # A receipt recommends what others buy.
-    item = {"product": f"102974{int(number) % N_PRODUCTS}", "quantity": 1, "amount": "1.00"}
+    product = PRODUCTS[int(number) % len(PRODUCTS)]
+    item = {"product": product, "quantity": 1, "amount": "1.00"}
     line = {**item, "discount": "0.00"}
     sale = {"currency": "USD", "total": "1.00", "lines": [line]}
     here = {"visitor": phone(number), "zone": "checkout-2"}
@@ -107,6 +127,7 @@ def make_store(folder: Path) -> Path:
     live, left = folder / "live", folder / "left"
     live.mkdir(parents=True)
     with running(live, BEFORE) as agent:
+        feed(agent, BEFORE)
         for n, number in enumerate(CARDS):
             at_ms = BEFORE + n * SECOND_MS
             agent.take(told("desk", "consent.granted", at_ms, f"g{n}", **_consent(number)))
@@ -200,6 +221,7 @@ def start_in(folder: Path, *, at_ms: int = LATER) -> Outcome:
 
 
 def _come_again(agent: DrivenAgent, at_ms: int) -> None:
+    feed(agent, at_ms)
     for n, number in enumerate(CARDS):
         now_ms = at_ms + n * MINUTE_MS // 2
         at(now_ms)
