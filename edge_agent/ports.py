@@ -254,10 +254,18 @@ class State(Protocol):
         """Returns how often a campaign was said and redeemed in this store, in all and by day."""
         ...
 
-    def tried(self, day: str, *, window_days: int) -> Mapping[str, tuple[int, int]]:
+    def tried(
+        self, day: str, *, begins_ms: int, window_days: int
+    ) -> Mapping[str, tuple[int, int]]:
         """Returns how often each action stood first and was answered in the days before one.
 
-        The day itself does not count: what was tried is the same for all of it, whenever asked.
+        The day itself does not count, nor what is answered on it, whatever it answers: what was
+        tried is the same for all of it, whenever asked.
+
+        Args:
+            day: The store-local day.
+            begins_ms: Its first instant.
+            window_days: How many days before it count.
         """
         ...
 

@@ -82,7 +82,7 @@ class MemoryState:
         self.showings: dict[ScreenId, Showing] = {}
         self.calls: dict[DecisionId, Call] = {}
         self.decisions: list[Decision] = []
-        self.outcomes: set[tuple[DecisionId, str, str]] = set()
+        self.outcomes: dict[tuple[DecisionId, str, str], int] = {}
         self.counted: dict[tuple[str, str, int], tuple[int, int]] = {}
         self.levels: dict[tuple[str, ZoneId], tuple[int, int]] = {}
         self.returns: dict[int, effects.CountReturn] = {}
@@ -300,7 +300,9 @@ class MemoryState:
                 uses = uses.with_more(day, given=given, redeemed=redeemed)
         return uses
 
-    def tried(self, day: str, *, window_days: int) -> Mapping[str, tuple[int, int]]:
+    def tried(
+        self, day: str, *, begins_ms: int, window_days: int
+    ) -> Mapping[str, tuple[int, int]]:
         """Returns how often each action stood first and was answered in the days before one."""
         since = (date.fromisoformat(day) - timedelta(days=window_days)).isoformat()
         found: dict[str, tuple[int, int]] = {}
@@ -308,13 +310,14 @@ class MemoryState:
             at, _, action = (decision.tried or "").partition(" ")
             if since <= at < day:
                 shown, answered = found.get(action, (0, 0))
-                found[action] = (shown + 1, answered + self._is_answered(decision))
+                is_answered = self._is_answered(decision, before_ms=begins_ms)
+                found[action] = (shown + 1, answered + is_answered)
         return found
 
-    def _is_answered(self, decision: Decision) -> bool:
+    def _is_answered(self, decision: Decision, *, before_ms: int) -> bool:
         first = decision.chosen[0].scored.product
-        kinds = ("bought", "redeemed", "tapped")
-        return any((decision.id, kind, first) in self.outcomes for kind in kinds)
+        keys = [(decision.id, kind, first) for kind in ("bought", "redeemed", "tapped")]
+        return any(self.outcomes[key] < before_ms for key in keys if key in self.outcomes)
 
     # --- what a step changes ------------------------------------------------------------------
 
@@ -340,7 +343,8 @@ class MemoryState:
             case effects.RecordDecision():
                 self.decisions.append(effect.decision)
             case effects.RecordOutcome():
-                self.outcomes.add((effect.decision, effect.kind, effect.product or ""))
+                key = (effect.decision, effect.kind, effect.product or "")
+                self.outcomes.setdefault(key, effect.at_ms)
             case effects.CountReturn():
                 self.returns[effect.tie] = effect
             case effects.SetStock():
@@ -392,7 +396,8 @@ class MemoryState:
             ):
                 for each in decision.chosen:
                     if each.scored.product in join.products:
-                        self.outcomes.add((decision.id, "bought", each.scored.product))
+                        key = (decision.id, "bought", each.scored.product)
+                        self.outcomes.setdefault(key, join.at_ms)
 
     def _measure(self, effect: effects.CountPeople | effects.SetLevel, period_ms: int) -> None:
         if isinstance(effect, effects.SetLevel):

@@ -215,7 +215,8 @@ def _tried(draft: Draft) -> Mapping[str, tuple[int, int]]:
     exploration, day = draft.context.rules.exploration, draft.context.local.day
     if exploration.share <= 0:
         return NOTHING_TRIED
-    return draft.state.tried(day, window_days=exploration.window_days)
+    begins_ms = _day_start_ms(day, draft.context.zone)
+    return draft.state.tried(day, begins_ms=begins_ms, window_days=exploration.window_days)
 
 
 def _uses(draft: Draft, campaign: CampaignId, told: Told) -> Uses:

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Final
 
+from edge_agent.decide.trace import lowest_id_at
 from edge_agent.domain.ids import CampaignId, UnitId
 from edge_agent.domain.time import HOUR_MS
 
@@ -23,6 +24,17 @@ DECIDED_BEFORE_MS: Final = HOUR_MS
 _TRIED: Final = (
     "SELECT substr(what, 12), sum(shown), sum(answered) FROM tried"
     " WHERE what >= ? AND what < ? GROUP BY 1 ORDER BY 1"
+)
+# What was answered since an instant of what was tried before it, as the trigger counted it:
+# a decision once. Ids are in the order of time, so that what is of today is not looked up.
+_ANSWERED_SINCE: Final = (
+    "SELECT substr(d.tried, 12), count(DISTINCT d.id) FROM outcome o CROSS JOIN decision d"
+    " ON d.id = o.decision WHERE o.at_ms >= :begins_ms AND o.decision < :first"
+    " AND o.kind IN ('bought', 'redeemed', 'tapped') AND d.tried >= :since"
+    " AND instr(substr(d.tried, 12) || ' ', o.product || ' ') = 1"
+    " AND NOT EXISTS (SELECT 1 FROM outcome e WHERE e.decision = o.decision"
+    " AND e.product = o.product AND e.kind IN ('bought', 'redeemed', 'tapped')"
+    " AND e.at_ms < :begins_ms) GROUP BY 1"
 )
 
 
@@ -45,13 +57,18 @@ class DecisionBook:
         """Returns the unit that a visitor's arms are drawn for; None before the first was."""
         return next(iter(self._exposed(visitor).values()), None)
 
-    def tried(self, day: str, *, window_days: int) -> Mapping[str, tuple[int, int]]:
+    def tried(
+        self, day: str, *, begins_ms: int, window_days: int
+    ) -> Mapping[str, tuple[int, int]]:
         """Returns how often each action stood first and was answered in the days before one."""
         if self._tried_for != (day, window_days):
             since = (date.fromisoformat(day) - timedelta(days=window_days)).isoformat()
-            found = self._db.execute(_TRIED, (since, day)).fetchall()
+            first = lowest_id_at(begins_ms)
+            given = {"begins_ms": begins_ms, "first": first, "since": since}
+            late = dict(self._db.execute(_ANSWERED_SINCE, given).fetchall())
             self._tried = {
-                str(action): (int(shown), int(answered)) for action, shown, answered in found
+                str(action): (int(shown), int(answered) - int(late.get(action, 0)))
+                for action, shown, answered in self._db.execute(_TRIED, (since, day))
             }
             self._tried_for = (day, window_days)
         return self._tried

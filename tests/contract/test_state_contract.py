@@ -38,7 +38,7 @@ from edge_agent.domain.policy import Retention
 from edge_agent.domain.rules import Exploration, Help, Rules, Sharing, Team
 from edge_agent.domain.scoring import FIRST_PLAN, PromotionPlan
 from edge_agent.domain.store import Fact, Level
-from edge_agent.domain.time import DAY_MS, SECOND_MS
+from edge_agent.domain.time import DAY_MS, SECOND_MS, local_day_start_ms
 from edge_agent.domain.visitor import Visit
 from edge_agent.shell.retention import purge
 from edge_agent.shell.row_digest import COLUMNS
@@ -67,7 +67,7 @@ from tests.factories import (
     withdrawn,
     world,
 )
-from tests.fakes import World, comparable
+from tests.fakes import NEW_YORK, World, comparable
 from tests.properties.test_laws_state_store import DiskWorld
 
 MAIL: Final = Contact(
@@ -660,6 +660,12 @@ def test_a_decision_leads_to_whom_it_counts_to(heard: World, kind: str) -> None:
     assert heard.state.told_by(DecisionId("d-0")) == ()
 
 
+def tried_before(state: Any, day: str) -> dict[str, tuple[int, int]]:
+    """Returns what was tried in the four weeks before a store-local day."""
+    begins_ms = local_day_start_ms(day, NEW_YORK)
+    return dict(state.tried(day, begins_ms=begins_ms, window_days=28))
+
+
 def test_what_was_tried_is_counted_until_the_day_before(heard: World, kind: str) -> None:
     """Showings in the first place, each answered once at most, and nothing of the day itself."""
     heard.rules = Rules(version="r1", digest="d1", exploration=Exploration(share=0.5))
@@ -672,10 +678,25 @@ def test_what_was_tried_is_counted_until_the_day_before(heard: World, kind: str)
     state = settled(heard, kind).state
     today, tomorrow = "2017-12-02", "2017-12-03"
     assert decisions[-1].tried == f"{today} {first}"
-    assert state.tried(today, window_days=28) == {}
-    assert state.tried(tomorrow, window_days=28) == {first: (1, 1)}
-    assert state.tried("2017-12-30", window_days=28) == {first: (1, 1)}
-    assert state.tried("2017-12-31", window_days=28) == {}
+    assert tried_before(state, today) == {}
+    assert tried_before(state, tomorrow) == {first: (1, 1)}
+    assert tried_before(state, "2017-12-30") == {first: (1, 1)}
+    assert tried_before(state, "2017-12-31") == {}
+
+
+def test_an_answer_of_a_day_counts_from_the_next_day_on(heard: World, kind: str) -> None:
+    """Whoever starts in the midst of a day knows what was known at its beginning."""
+    heard.rules = Rules(version="r1", digest="d1", exploration=Exploration(share=0.5))
+    decision = heard.decisions(heard.take(entered("dairy")))[-1]
+    first = decision.chosen[0].scored.product
+    next_day = DAY_MS // SECOND_MS
+    heard.now_ms = T0 + DAY_MS
+    heard.take(feedback("screen.tapped", next_day, decision.id, product=first))
+    if isinstance(heard, DiskWorld):
+        heard.unit.commit()
+    state = settled(heard, kind).state
+    assert tried_before(state, "2017-12-03") == {first: (1, 0)}
+    assert tried_before(state, "2017-12-04") == {first: (1, 1)}
 
 
 @pytest.mark.parametrize("way", ["asked", "told its code", "told its decision", "no limit"])
@@ -699,7 +720,7 @@ def test_a_redeemed_offer_is_an_answer_to_what_it_offered(
     if isinstance(heard, DiskWorld):
         heard.unit.commit()
     state = settled(heard, kind).state
-    assert state.tried("2017-12-03", window_days=28) == {f"{first} c1": (1, 1)}
+    assert tried_before(state, "2017-12-03") == {f"{first} c1": (1, 1)}
     phone = heard.visitor("ble", PHONE)
     assert phone is not None
     (contact,) = state.contacts_of(phone.id, since_ms=0)
@@ -708,7 +729,7 @@ def test_a_redeemed_offer_is_an_answer_to_what_it_offered(
     heard.take(sale(60, first, visitor=ref()))
     if isinstance(heard, DiskWorld):
         heard.unit.commit()
-    again = settled(heard, kind).state.tried("2017-12-04", window_days=28)
+    again = tried_before(settled(heard, kind).state, "2017-12-04")
     assert again == {f"{first} c1": (1, 1)}
 
 
@@ -718,7 +739,7 @@ def test_nothing_is_counted_as_tried_where_nothing_explores(heard: World, kind: 
     if isinstance(heard, DiskWorld):
         heard.unit.commit()
     assert decision.tried is None
-    assert settled(heard, kind).state.tried("2017-12-03", window_days=28) == {}
+    assert tried_before(settled(heard, kind).state, "2017-12-03") == {}
 
 
 def code_in(heard: World, found: Iterable[Effect]) -> str | None:

@@ -809,7 +809,7 @@ def test_what_was_tried_before_today_moves_what_is_tried_today() -> None:
         again = replace(shown, id=DecisionId(f"{number}"), tried=f"{yesterday} {second}")
         chosen = next(each for each in shown.chosen if each.scored.product == second)
         state.decisions.append(replace(again, chosen=(chosen,)))
-        state.outcomes.add((DecisionId(f"{number}"), "bought", second))
+        state.outcomes[DecisionId(f"{number}"), "bought", second] = T0 - DAY_MS
     after = told(one(heard, heard.ask(request(), cause="r")))
     assert after["known"]["tried"] == {second: [60, 60]}
     assert after["probabilities"][1] > before[1] + 0.2
