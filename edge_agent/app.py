@@ -51,7 +51,6 @@ from edge_agent.runner.summarise import Summariser
 from edge_agent.runner.tombstones import Tombstones
 from edge_agent.runner.wakes import rebuilt
 from edge_agent.runner.watch import DeviceWatch
-from edge_agent.shell import garbage
 from edge_agent.shell.catalogue import BundleDepartments, StoreCatalogue
 from edge_agent.shell.cipher import DayCipher
 from edge_agent.shell.clock import ReplayClock, SystemClock, monotonic_ns
@@ -756,7 +755,6 @@ class Agent:
         self._service.status(", ".join(self._problems()) or "all is well")
 
     def _progressed(self) -> None:
-        garbage.collect_due()
         now_s = self._clock.monotonic_s()
         self._rights.look(now_s)
         self._watchdog.got_on(now_s)
@@ -789,7 +787,6 @@ class Agent:
         if now_s < self._next_purge_s or not now_ms:
             return
         self._next_purge_s = now_s + PURGE_EVERY_S
-        garbage.collect_all()
         self._save_counters()
         if not self._clock.is_trusted:
             # What seems old may be of today.

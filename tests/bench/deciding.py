@@ -2,8 +2,7 @@
 
 Both are timed in turn in one thread, by that thread's processor time: what others do on the
 machine falls on neither. The decision is the whole of it but the disk: request, features, model,
-conditions in CEL, gates, campaigns, caps, order, reasons of what is said, and its record. Where
-cycles of objects are looked for is the agent's (`shell.garbage`): after a batch, not in it. Once
+conditions in CEL, gates, campaigns, caps, order, reasons of what is said, and its record. Once
 more with all that a policy may ask besides: a control group of each campaign, a rule by price, and
 exploration; every moment is of another unit then, so that some get the store's default. No
 ranking that is remembered is of use: more visitors than that come in turn, and each holds other
@@ -27,7 +26,6 @@ from edge_agent.domain.rules import NEUTRAL, Rules
 from edge_agent.domain.time import ms_from_datetime
 from edge_agent.engine.deciding import decision_on
 from edge_agent.engine.draft import Draft
-from edge_agent.shell import garbage
 from edge_agent.shell.bundles import Bundle, load_bundle
 from edge_agent.shell.catalogue import BundleDepartments, Feed, StoreCatalogue, StoreDepartments
 from edge_agent.shell.rule_files import rules_of
@@ -158,17 +156,15 @@ def _in_turn(
     # A pass to warm up: an agent has looked up every product's department after some minutes.
     for index in range(n):
         ours(index)
+    gc.collect()
+    # As the agent does when it has started: what is there for good is looked through no more.
+    gc.freeze()
     found: tuple[list[float], list[float]] = ([], [])
-    before = gc.get_threshold()
-    garbage.leave_to_batches()
     for index in range(n):
         for times, call in zip(found, (ours, theirs), strict=True):
             start = time.thread_time()
             call(index)
             times.append(1e3 * (time.thread_time() - start))
-        # As the agent does at a batch's end, when what it decided is on its way.
-        garbage.collect_due()
-    gc.set_threshold(*before)
     gc.unfreeze()
     return found
 
