@@ -29,7 +29,8 @@ from edge_agent.wire.mapping import PAYLOAD_BYTES_MAX
 
 HARDWARE = Path(__file__).resolve().parents[2] / "hardware"
 NOW_MS = 1_772_445_600_000
-# A gateway's slowest core needs some milliseconds for the largest payload; this is a hang.
+# Of the thread's processor time: what else the machine does is none of it. A gateway's slowest core
+# needs some milliseconds for the largest payload; this is a hang.
 SOON_S = 2.0
 
 MAPPINGS = {
@@ -233,9 +234,9 @@ def test_hostile_payload_ends_soon(device: str, name: str) -> None:
     payload = HOSTILE[name]()
     topics = {topic for of, topic, _ in SAMPLES if of == device}
     for topic in topics:
-        started = time.perf_counter()
+        started = time.thread_time()
         result = mapped(device, topic, payload)
-        assert time.perf_counter() - started < SOON_S
+        assert time.thread_time() - started < SOON_S
         assert_sound(result)
         assert not result.events or name in {"long number", "many rows", "long text"}
 
