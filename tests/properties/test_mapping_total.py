@@ -29,8 +29,8 @@ from edge_agent.wire.mapping import PAYLOAD_BYTES_MAX
 
 HARDWARE = Path(__file__).resolve().parents[2] / "hardware"
 NOW_MS = 1_772_445_600_000
-# Of the thread's processor time: what else the machine does is none of it. A gateway's slowest core
-# needs some milliseconds for the largest payload; this is a hang.
+# Of the thread's processor time: what else the machine does is none of it. A gateway's slowest
+# core needs some milliseconds for the largest payload; this is a hang.
 SOON_S = 2.0
 
 MAPPINGS = {
