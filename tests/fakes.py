@@ -674,7 +674,7 @@ class World:
         self.closed_until_ms = 0
         self.hq_heard_ms: int | None = None
         self.rules: Rules = NEUTRAL
-        self.left_ms: float | None = None
+        self.left_ms: int | None = None
         self.stopwatch: Stopwatch | None = None
         self.watermark_ms = 0
         self.effects: list[Effect] = []

@@ -68,6 +68,8 @@ class Known:
         tried: How often each action stood first of late and was answered, where the store
             explores.
         preferred: Departments that come first where there is no time for a model.
+        left_ms: Of the time budget, where that was too little for the model; the rung follows
+            from it.
     """
 
     facts: Mapping[str, object]
@@ -86,6 +88,7 @@ class Known:
     unit: UnitId | None = None
     tried: Mapping[str, tuple[int, int]] = field(default_factory=lambda: MappingProxyType({}))
     preferred: tuple[str, ...] = ()
+    left_ms: int | None = None
 
     def uses_of(self, campaign: Campaign) -> Uses:
         """Returns how often a campaign was said."""
@@ -124,7 +127,10 @@ def document_of(known: Known) -> dict[str, Any]:
         "tried": {action: list(tried) for action, tried in known.tried.items()},
         "preferred": list(known.preferred),
     }
-    return {name: value for name, value in plain.items() if value or name in _ALWAYS}
+    said = {name: value for name, value in plain.items() if value or name in _ALWAYS}
+    if known.left_ms is not None:
+        said["left_ms"] = known.left_ms
+    return said
 
 
 _ALWAYS: Final = frozenset({"rung", "minute_of_day"})
@@ -152,6 +158,7 @@ def known_from(told: Mapping[str, Any]) -> Known:
             for action, (shown, answered) in told.get("tried", {}).items()
         },
         preferred=tuple(told.get("preferred", ())),
+        left_ms=told.get("left_ms"),
     )
 
 

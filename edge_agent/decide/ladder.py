@@ -29,11 +29,12 @@ LEVELS: Final = {RULES: "rules", SEGMENT: "segment", STORE: "default"}
 """How a decision says that it was found, below the model."""
 
 
-def rung_for(left_ms: float | None, rules: Rules) -> str:
+def rung_for(left_ms: int | None, rules: Rules) -> str:
     """Returns the rung that there is time for.
 
     Args:
-        left_ms: Left of the time budget; None where nobody waits, as in a replay.
+        left_ms: Left of the time budget, negative once it is over; None for enough, and where
+            nobody waits, as in a replay.
         rules: Say what is too little for the model, and what for the rules.
     """
     if left_ms is None:

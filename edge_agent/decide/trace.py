@@ -72,12 +72,14 @@ def record_of(
     hq_silent_days: int | None = None,
     action_probability: float = 1.0,
     arm: str = "treated",
+    left_ms: int | None = None,
     rules: dict[str, Any] | None = None,
 ) -> str:
     """Returns the record as canonical JSON: sorted keys, no white space.
 
-    The days without HQ stand in it where somebody is identified, whom that concerns; `rules`
-    where there are some, with all that was known and weighed under them.
+    The days without HQ stand in it where somebody is identified, whom that concerns; what was
+    left of the time where that was too little for the model; `rules` where there are some, with
+    all that was known and weighed under them.
     """
     place = moment.place
     document: dict[str, Any] = {
@@ -112,8 +114,8 @@ def record_of(
         document["concern"] = asdict(moment.concern)
     if moment.company is not None:
         document["company"] = company_document(moment.company)
-    if hq_silent_days is not None:
-        document["hq_silent_days"] = hq_silent_days
+    numbers = {"hq_silent_days": hq_silent_days, "left_ms": left_ms}
+    document |= {name: value for name, value in numbers.items() if value is not None}
     if rules is not None:
         document["rules"] = rules
         if moment.holder is not None:

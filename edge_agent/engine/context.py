@@ -33,7 +33,8 @@ class Context:
         offer_key: Makes the codes of limited offers; the store's own secret.
         rules: What the chain's `policy.toml` says.
         unit_key: The store's key for the units that arms are drawn for (`decide.control`).
-        left_ms: Left of the time budget when this input's turn came; None where nobody waits.
+        left_ms: Left of the time budget when this input's turn came, where that is too little for
+            the model; None for enough, and where nobody waits.
         stopwatch: Measures how long a decision takes; None measures nothing.
     """
 
@@ -56,5 +57,5 @@ class Context:
     offer_key: bytes = field(default=b"", repr=False)
     rules: Rules = NEUTRAL
     unit_key: bytes = b""
-    left_ms: float | None = None
+    left_ms: int | None = None
     stopwatch: Stopwatch | None = None

@@ -101,7 +101,8 @@ def _decision_on(draft: Draft, moment: Moment) -> Decision:
         plans=draft.state.plans(),
     )
     scorer = context.scorer
-    is_default = moment.kind == "store_default"
+    # Without rules the ladder has two rungs: there is nothing else to weigh.
+    is_default = moment.kind == "store_default" or context.left_ms is not None
     scored = scorer.popular(request) if is_default else scorer.rank(request)
     candidates, refused = gated(
         scored,
@@ -236,6 +237,7 @@ def _decision(
         policy=policy.version,
         seed=context.seed,
         hq_silent_days=hq_silent_days,
+        left_ms=None if request is None else context.left_ms,
     )
     return Decision(
         id=decision_id,

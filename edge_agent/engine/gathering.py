@@ -140,6 +140,7 @@ def known_at(draft: Draft, moment: Moment, told: Told) -> Known:
         ignored_texts=ignored_texts,
         preferred=_preferred(draft, moment, member) if rung == ladder.SEGMENT else (),
         tried=_tried(draft),
+        left_ms=context.left_ms,
     )
 
 

@@ -135,7 +135,8 @@ def taken_again(told: dict[str, Any], known: Knowledge) -> Taken:
         stock = frozenset(
             ProductId(each.product) for each in _suppressions(told["ruled_out"], STOCK)
         )
-        candidates, refused, level = _ranked(moment, request, stock, known)
+        is_late = "left_ms" in told
+        candidates, refused, level = _ranked(moment, request, stock, known, is_late=is_late)
         popular = _popular(moment, request, stock, known)
     return Taken(
         moment=moment,
@@ -177,6 +178,7 @@ def record_again(told: dict[str, Any], known: Knowledge) -> str:
         policy=policy.version,
         seed=told["seed"],
         hq_silent_days=told.get("hq_silent_days"),
+        left_ms=told.get("left_ms"),
     )
 
 
@@ -323,9 +325,14 @@ def _request(told: dict[str, Any], catalogue: Catalogue) -> ScoringRequest | Non
 
 
 def _ranked(
-    moment: Moment, request: ScoringRequest, stock: frozenset[ProductId], known: Knowledge
+    moment: Moment,
+    request: ScoringRequest,
+    stock: frozenset[ProductId],
+    known: Knowledge,
+    *,
+    is_late: bool,
 ) -> tuple[tuple[Candidate, ...], tuple[Suppression, ...], str]:
-    is_default = moment.kind == _DEFAULT
+    is_default = moment.kind == _DEFAULT or is_late
     scored = known.scorer.popular(request) if is_default else known.scorer.rank(request)
     candidates, refused = gated(
         scored,

@@ -200,9 +200,10 @@ class WhatIf:
         day_ms = local_day_start_ms(local_time(now_ms, self._zone).day, self._zone)
         return Known(
             facts={},
-            rung=ladder.MODEL,
+            rung=ladder.STORE if "left_ms" in told else ladder.MODEL,
             minute_of_day=local.hour * _MINUTES_PER_HOUR + local.minute,
             bought=self._bought(told, since_ms=day_ms),
+            left_ms=told.get("left_ms"),
         )
 
     def _counted(

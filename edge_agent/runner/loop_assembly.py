@@ -132,7 +132,6 @@ def _waiting(parts: LoopParts) -> Waiting:
     return Waiting(
         store_link=parts.store_link,
         clock=parts.clock,
-        present=parts.road.present,
         intake=parts.road.intake,
         hold_back=parts.hold_back,
         queue_messages=parts.settings.queue_messages,

@@ -5,8 +5,9 @@ It changes between two inputs only: with the clock, a reloaded policy or model, 
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edge_agent.domain.rules import NEUTRAL, Rules
 from edge_agent.domain.time import local_time, ms_from_datetime
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from edge_agent.runner.people import People
     from edge_agent.runner.settings import RoadSettings
     from edge_agent.wire.downlink import AnyCommand
+
+ANSWER_WITHIN_MS: Final = 1_000
+"""The time budget of an answer, from when its event came: what a screen may take at most."""
 
 
 class Present:
@@ -62,6 +66,7 @@ class Present:
         self._use_plans = use_plans
         self._campaigns = state.hq_campaigns()
         self._plans: tuple[PromotionPlan, ...] | None = None
+        self._waited_ms: float | None = None
         layout = self._layout = settings.layout
         self._exits = frozenset(zone.id for zone in layout.zones.values() if zone.is_exit)
         self._register_zones = frozenset(
@@ -109,13 +114,24 @@ class Present:
             stopwatch=self._stopwatch,
         )
 
-    @property
-    def hurry_ms(self) -> int:
-        """Left of the time budget, below which a decision is made more simply; 0 is never."""
-        return 0 if self._settings.is_replay else max(self.rules.hurry_ms)
+    def hurry(self, waited_ms: float | None) -> None:
+        """Says how long what is taken in next has waited; None where nobody waits for it."""
+        # In a replay the machine's speed would say what is decided.
+        self._waited_ms = None if self._settings.is_replay else waited_ms
+        # Without a word of the policy's all are answered alike, however late.
+        self._use_budget(ANSWER_WITHIN_MS if any(self.rules.hurry_ms) else None)
 
-    def hurry(self, left_ms: float | None) -> None:
-        """Says how much time is left for what is taken in next; None for enough."""
+    def answer_within(self, budget_ms: int | None) -> None:
+        """Says how long whoever sent what is being taken in waits; None where he did not say."""
+        if budget_ms is not None:
+            self._use_budget(budget_ms)
+
+    def _use_budget(self, budget_ms: int | None) -> None:
+        left_ms = None
+        if budget_ms is not None and self._waited_ms is not None:
+            left_ms = math.floor(budget_ms - self._waited_ms)
+        if left_ms is not None and left_ms >= max(self.rules.hurry_ms):
+            left_ms = None
         if left_ms != self.context.left_ms:
             self.context = replace(self.context, left_ms=left_ms)
 

@@ -68,6 +68,7 @@ class StoreMessages:
             return
         self._marks.add(mark, now_ms=now_ms)
         self._counters["requests"] += 1
+        self._present.answer_within(request.budget_ms)
         self._run(delivery, self._asked(delivery, request, identity))
 
     def take_offer_request(self, delivery: Delivery) -> None:

@@ -37,7 +37,7 @@ class Taking:
             road: Takes one message in.
             unit: Undoes a batch.
             dead_letters: Keeps what is refused.
-            waiting: Knows how much time is left for an answer.
+            waiting: Knows how long a message has waited for its turn.
             clock: The present, unless it is a replay's.
             rebuild: Makes what is in memory follow from the state, after a batch was undone.
             is_replay: Whether a replay's ticks are the clock.
@@ -86,7 +86,7 @@ class Taking:
             now_ms = self._clock.now_ms()
             if now_ms != present.now_ms:
                 present.set_now(now_ms)
-        present.hurry(self._waiting.left_ms(delivery))
+        present.hurry(self._waiting.waited_ms(delivery))
         n_events = self._road.take(delivery)
         present.hurry(None)
         return n_events

@@ -16,13 +16,9 @@ if TYPE_CHECKING:
     from edge_agent.ports import Clock, Delivery, Link
     from edge_agent.runner.event_intake import EventIntake
     from edge_agent.runner.hold_back import HoldBack
-    from edge_agent.runner.present import Present
 
 # Messages that are decoded and looked up together.
 LOOK_AHEAD: Final = 200
-DECIDE_WITHIN_MS: Final = 1_000
-"""The time budget of an answer, from when its event came: what a screen may take at most."""
-
 Message = tuple[str, Any]
 
 
@@ -34,7 +30,6 @@ class Waiting:
         *,
         store_link: Link,
         clock: Clock,
-        present: Present,
         intake: EventIntake,
         hold_back: HoldBack | None,
         queue_messages: int,
@@ -43,20 +38,18 @@ class Waiting:
 
         Args:
             store_link: Paused while too much waits.
-            clock: When messages came, and how long to wait for one.
-            present: What is too late for an answer.
+            clock: How long messages wait, and how long to wait for one.
             intake: Decodes events ahead.
             hold_back: Puts events of people in order; None where they go on as they come.
             queue_messages: Messages in memory before the socket is no longer read.
         """
         self._store_link = store_link
         self._clock = clock
-        self._present = present
         self._intake = intake
         self._hold_back = hold_back
         self._queue_messages = queue_messages
         self._queue: SimpleQueue[tuple[str, Any, float | None]] = SimpleQueue()
-        # When messages came that wait, by identity, where that matters.
+        # When messages came that wait, by identity.
         self._came_s: dict[int, float] = {}
         # Taken off the queue and looked at together, not yet in a batch.
         self._ready: deque[Message] = deque()
@@ -66,9 +59,7 @@ class Waiting:
 
     def put(self, link: str, delivery: Delivery) -> None:
         """Queues a message; called in a network thread. `link` is `store` or `hq`."""
-        # When it came matters only where the chain says what is too late.
-        came_s = self._clock.monotonic_s() if self._present.hurry_ms else None
-        self._queue.put((link, delivery, came_s))
+        self._queue.put((link, delivery, self._clock.monotonic_s()))
         if self._queue.qsize() > self._queue_messages and not self._is_paused:
             self._is_paused = True
             self._store_link.pause()
@@ -99,13 +90,10 @@ class Waiting:
             self._fill(wait_s)
         return self._ready.popleft() if self._ready else None
 
-    def left_ms(self, delivery: Delivery) -> float | None:
-        """Returns what is left of the time for an answer to a message; None for enough."""
-        came_s = self._came_s.pop(id(delivery), None) if self._came_s else None
-        if came_s is None:
-            return None
-        left_ms = DECIDE_WITHIN_MS - (self._clock.monotonic_s() - came_s) * SECOND_MS
-        return left_ms if left_ms < self._present.hurry_ms else None
+    def waited_ms(self, delivery: Delivery) -> float | None:
+        """Returns how long a message waited for its turn; None where nobody waits for more."""
+        came_s = self._came_s.pop(id(delivery), None)
+        return None if came_s is None else (self._clock.monotonic_s() - came_s) * SECOND_MS
 
     def forget_times(self) -> None:
         """Forgets when messages came: nobody waits for an answer to those that are still here."""

@@ -19,6 +19,7 @@ from edge_agent.wire.base import (
 from edge_agent.wire.offers import Code
 
 ITEMS_MAX = 20
+BUDGET_MS_MAX = 10_000
 
 Audience = Literal["public", "semi_private", "private"]
 NoticeKind = Literal["content", "service", "question"]
@@ -110,7 +111,8 @@ class RecommendRequest(Message):
     The answer goes to the request's response topic, with its correlation data: to
     `store/{store}/reply/{source}` or below, where only the asker may read; only there can it be
     personal. `id` and `source` become the answer's `cause`; without an `id` the correlation data
-    stands for it.
+    stands for it. `budget_ms` is how long the asker waits, from when the agent gets the request:
+    with little of it left a simpler answer is given, with none the simplest, at once.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -121,6 +123,7 @@ class RecommendRequest(Message):
     basket: Name | None = None
     products: Annotated[tuple[Name, ...], Field(max_length=200)] = ()
     limit: Annotated[int, Field(ge=1, le=ITEMS_MAX)] = 5
+    budget_ms: Annotated[int, Field(ge=1, le=BUDGET_MS_MAX)] | None = None
 
 
 class RecommendReply(Message):

@@ -108,10 +108,15 @@ class DrivenAgent:
             where = topic or topics.event(STORE, each["source"])
             self.raw(where, json.dumps(each).encode())
 
-    def raw(self, topic: str, payload: bytes, *, link: str = "store") -> None:
-        """Hands one message in."""
+    def raw(
+        self, topic: str, payload: bytes, *, link: str = "store", response_topic: str | None = None
+    ) -> None:
+        """Hands one message in; `response_topic` is where its answer goes."""
         self._n_sent += 1
-        self.loop.waiting.put(link, FakeDelivery(topic=topic, payload=payload, mid=self._n_sent))
+        delivery = FakeDelivery(
+            topic=topic, payload=payload, mid=self._n_sent, response_topic=response_topic
+        )
+        self.loop.waiting.put(link, delivery)
 
     def tick(self, now_ms: int) -> None:
         """Moves a replay's clock on."""

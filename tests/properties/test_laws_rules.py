@@ -370,9 +370,9 @@ class AnyDay(RuleBasedStateMachine):
 
     @rule(
         minutes=st.sampled_from((0, 1, 1, 5, 40, 700)),
-        left_ms=st.sampled_from((None, None, None, None, 10.0, 1.0)),
+        left_ms=st.sampled_from((None, None, None, None, 10, 1)),
     )
-    def time_passes(self, minutes: int, left_ms: float | None) -> None:
+    def time_passes(self, minutes: int, left_ms: int | None) -> None:
         """By nothing or most of a day; with more or less time to answer from then on."""
         self.heard.left_ms = left_ms
         for _ in range(minutes // 40 + 1):

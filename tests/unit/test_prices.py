@@ -305,9 +305,9 @@ def test_in_a_hurry_what_could_be_forbidden_by_its_price_is() -> None:
     rule = Rule(id="r", when=never, price_from=Decimal(100), is_forbidden=True)
     heard = selling(rule, hurry_ms=(20, 5))
     assert ruled_out(on_screen(heard)) == {}
-    heard.left_ms = 10.0
+    heard.left_ms = 10
     (decision,) = heard.decisions(heard.take(lifted("d0", 1)))
-    heard.left_ms = 1.0
+    heard.left_ms = 1
     (decision,) = heard.decisions(heard.take(lifted("k1", 2)))
     assert ruled_out(decision).keys() == {"d2"}
     assert Verifier(knowledge(heard)).differences(decision.id, decision.record) == []

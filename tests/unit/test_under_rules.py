@@ -15,7 +15,15 @@ from typing_extensions import override
 from edge_agent.decide.control import arm_of
 from edge_agent.domain.decisions import Decision
 from edge_agent.domain.ids import CampaignId, DecisionId, ProductId, ScreenId
-from edge_agent.domain.rules import GETS_NEXT_BEST, Caps, Exploration, Rule, Rules, Sharing
+from edge_agent.domain.rules import (
+    GETS_NEXT_BEST,
+    NEUTRAL,
+    Caps,
+    Exploration,
+    Rule,
+    Rules,
+    Sharing,
+)
 from edge_agent.domain.scoring import ScoredProduct, ScoringRequest
 from edge_agent.domain.time import DAY_MS, HOUR_MS, local_time, rfc3339_from_ms
 from edge_agent.replay.again import Knowledge
@@ -724,9 +732,9 @@ def test_an_age_is_known_of_somebody_alone_with_his_device() -> None:
 
 @pytest.mark.parametrize(
     ("left_ms", "level"),
-    [(None, "model"), (50.0, "model"), (10.0, "rules"), (1.0, "segment"), (0.0, "default")],
+    [(None, "model"), (50, "model"), (10, "rules"), (1, "segment"), (0, "default")],
 )
-def test_with_less_time_there_is_a_simpler_answer(left_ms: float | None, level: str) -> None:
+def test_with_less_time_there_is_a_simpler_answer(left_ms: int | None, level: str) -> None:
     """Model, rules, segment default, store default; the rung stands in the record."""
     heard = under(ruled(campaign("c1", "k3", value=9.0), hurry_ms=(20, 5)))
     heard.left_ms = left_ms
@@ -739,13 +747,25 @@ def test_with_less_time_there_is_a_simpler_answer(left_ms: float | None, level: 
         assert "BAKERY" in departments
 
 
+@pytest.mark.parametrize("rules", [NEUTRAL, ruled()])
+def test_out_of_time_the_store_s_own_order_stands(rules: Rules) -> None:
+    """With a policy or without one; how late it was stands in the record."""
+    heard = under(rules)
+    heard.left_ms = -5
+    decision = one(heard, heard.take(entered("bakery")))
+    assert (decision.level, len(decision.chosen)) == ("default", 3)
+    assert {each.scored.reason for each in decision.chosen} == {"popular_now"}
+    record = json.loads(decision.record)
+    assert record.get("rules", {}).get("known", record)["left_ms"] == -5
+
+
 def test_in_a_hurry_all_that_could_be_forbidden_is() -> None:
     """Nobody looked whether the condition holds."""
     never = When(facts={"hour": 99})
     rule = Rule(id="no", when=never, departments=frozenset({"DAIRY"}), is_forbidden=True)
     heard = under(ruled(rules=(rule,), hurry_ms=(20, 5)))
     assert "d0" in products_of(one(heard, heard.take(entered("dairy"))))
-    heard.left_ms = 1.0
+    heard.left_ms = 1
     decision = one(heard, heard.take(entered("bakery", 1)))
     assert all(heard.catalogue.department(ProductId(p)) != "DAIRY" for p in products_of(decision))
 
