@@ -163,7 +163,8 @@ demo.__doc__ = HELP
 def _run(options: DemoOptions, folder: StateFolder, *, keep: bool, as_json: bool) -> bool:
     console = Console(stderr=True)
     if options.identifiers is not None:
-        _begin_identifiers(options.identifiers)
+        # What cannot be written is told before anything is slow.
+        playing.write_identifiers(options.identifiers, ())
     with console.status("reading the data set"):
         prepared = playing.prepare(options.replay)
         profiles = prepared.profiles()
@@ -261,14 +262,6 @@ def _state_folder(state: Path | None) -> Iterator[StateFolder]:
 
 def _end_at_once(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(_SIGNALLED + number)
-
-
-def _begin_identifiers(path: Path) -> None:
-    try:
-        playing.write_identifiers(path, ())
-    except OSError as error:
-        reason = f"cannot write: {error.strerror}"
-        raise typer.BadParameter(reason, param_hint="--identifiers") from error
 
 
 def _level(store: str) -> str:

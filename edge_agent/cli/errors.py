@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from edge_agent.errors import EdgeAgentError, described
+from edge_agent.errors import ConfigError, EdgeAgentError, described
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 def shown(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -26,6 +28,19 @@ def shown(command: Callable[..., Any]) -> Callable[..., Any]:
             raise typer.Exit(error.exit_code) from error
 
     return guarded
+
+
+@contextmanager
+def named(option: str, path: Path, *, hint: str) -> Iterator[None]:
+    """Tells what the system refuses as wrong use, with the place that was asked for.
+
+    Raises:
+        ConfigError: The system refused.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"{option} {path}: {error.strerror}", hint=hint) from error
 
 
 def report(error: EdgeAgentError) -> None:

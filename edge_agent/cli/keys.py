@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import secrets
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from edge_agent import config as configuration
-from edge_agent.cli.errors import shown
+from edge_agent.cli.errors import named, shown
 from edge_agent.cli.run import DEFAULT_CONFIG
 from edge_agent.domain.time import DAY_MS, rfc3339_from_ms
 from edge_agent.shell.control import ROTATE_KEYS, SHOW_KEYS, ask
@@ -27,6 +27,8 @@ app = typer.Typer(
 
 Config = Annotated[Path, typer.Option("--config", "-c", help="The agent's file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
+
+_THE_FILE: Final = "as root, name the file that the unit hands the store's key in from"
 
 
 @app.command()
@@ -69,11 +71,16 @@ def rotate(
         key = secrets.token_bytes(KEY_BYTES)
         # On the disk before the agent relies on it; in its place once the agent does.
         following = credential.with_name(f"{credential.name}.next")
-        write_whole(following, key)
+        with named("--credential", credential, hint=_THE_FILE):
+            # A name that is mistyped would get a key that no unit hands in.
+            credential.open("r+b").close()
+            write_whole(following, key)
         request["key"] = key.hex()
     found = ask(loaded.control_socket, request)
     if following is not None and credential is not None:
-        following.rename(credential)
+        hint = f"the agent has taken the new key: move {following} there, then restart the agent"
+        with named("--credential", credential, hint=hint):
+            following.rename(credential)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final
 import typer
 from pydantic_core import to_json
 
+from edge_agent.cli.errors import named
 from edge_agent.errors import ConfigError
 from edge_agent.ingest.instants import moment_of
 from edge_agent.ingest.mapping import (
@@ -33,6 +34,7 @@ from edge_agent.shell.clock import SystemClock
 from edge_agent.wire.events import Event
 
 _FILE_MODE: Final = 0o600
+_A_FILE: Final = "name a file in a folder that exists and may be written"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,11 +133,8 @@ def map(  # noqa: A001 - the command's name, and its options
         _print(mapped, message.topic)
         is_refused = is_refused or bool(mapped.refusals)
     if state is not None:
-        try:
+        with named("--state", state, hint=_A_FILE):
             _write_state(state, remembered)
-        except OSError as error:
-            hint = "name a file in a folder that exists and may be written"
-            raise ConfigError(f"{state} cannot be written", hint=hint) from error
     if is_refused:
         raise typer.Exit(1)
 
@@ -239,15 +238,19 @@ def _lookups(path: Path | None) -> Lookups:
 
 
 def _read_state(path: Path | None) -> dict[str, Entry]:
-    if path is None or not path.exists():
+    if path is None:
         return {}
+    with named("--state", path, hint=_A_FILE):
+        if not path.exists():
+            return {}
+        data = path.read_bytes()
     try:
-        rows: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        rows: Mapping[str, Any] = json.loads(data)
         return {
             key: Entry(value=tuple(row["value"]), until_ms=row["until_ms"])
             for key, row in rows.items()
         }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f"{path} is no state file", hint="remove it to start anew") from error
 
 

@@ -250,7 +250,8 @@ def _run(
     identifiers: Path | None,
 ) -> tuple[playing.PlayReport, playing.Replay]:
     if identifiers is not None:
-        _begin_identifiers(identifiers)
+        # What cannot be written is told before anything is slow.
+        playing.write_identifiers(identifiers, ())
     console = Console(stderr=True)
     with console.status("reading the data set"):
         prepared = playing.prepare(options)
@@ -289,14 +290,6 @@ def _run(
                 watch=watch,
             )
             return running.result(), prepared
-
-
-def _begin_identifiers(path: Path) -> None:
-    try:
-        playing.write_identifiers(path, ())
-    except OSError as error:
-        reason = f"cannot write: {error.strerror}"
-        raise typer.BadParameter(reason, param_hint="--identifiers") from error
 
 
 def _send_profiles(prepared: playing.Replay, hq_link: LinkSettings) -> None:

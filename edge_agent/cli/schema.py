@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edge_agent import wire
-from edge_agent.errors import ConfigError
+from edge_agent.cli.errors import named
 from edge_agent.wire.catalog import SCHEMA_URN
 from edge_agent.wire.documents import ASYNCAPI, documents
 
@@ -66,7 +65,7 @@ def _no_longer_made(made: Mapping[str, str], folder: Path) -> set[str]:
 
 
 def _check(made: Mapping[str, str], folder: Path, *, as_json: bool) -> None:
-    with _named(folder, hint="name a folder that may be read"):
+    with named("--out", folder, hint="name a folder that may be read"):
         found = stale(made, folder)
     if as_json:
         typer.echo(json.dumps({"folder": str(folder), "documents": len(made), "stale": found}))
@@ -80,7 +79,7 @@ def _check(made: Mapping[str, str], folder: Path, *, as_json: bool) -> None:
 
 
 def _write(made: Mapping[str, str], folder: Path, *, as_json: bool) -> None:
-    with _named(folder, hint="name a folder that may be written"):
+    with named("--out", folder, hint="name a folder that may be written"):
         folder.mkdir(parents=True, exist_ok=True)
         changed = stale(made, folder)
         for name in changed:
@@ -92,15 +91,6 @@ def _write(made: Mapping[str, str], folder: Path, *, as_json: bool) -> None:
         typer.echo(json.dumps({"folder": str(folder), "documents": len(made), "written": changed}))
     else:
         typer.echo(f"{len(made)} documents in {folder}, {len(changed)} of them changed")
-
-
-@contextmanager
-def _named(folder: Path, *, hint: str) -> Iterator[None]:
-    """Tells what the system refuses as wrong use, with the folder that was asked for."""
-    try:
-        yield
-    except OSError as error:
-        raise ConfigError(f"--out {folder}: {error.strerror}", hint=hint) from error
 
 
 def _print(made: Mapping[str, str], name: str) -> None:

@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final
@@ -22,7 +23,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from edge_agent import config as configuration
-from edge_agent.cli.errors import shown
+from edge_agent.cli.errors import named, shown
 from edge_agent.cli.run import DEFAULT_CONFIG
 from edge_agent.cli.visitor_page import page_of
 from edge_agent.errors import AgentUnreachable, ConfigError, RequestRefused
@@ -43,6 +44,7 @@ ASK_AGAIN_S: Final = 0.5
 IDENTIFIER_MAX: Final = 256
 OWNER_ONLY: Final = 0o600
 SHOWN: Final = 50
+_A_FOLDER: Final = "give a folder that may be written with --out"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -104,8 +106,9 @@ def export(
 
     Example: edge-agent visitor export --kind loyalty --out /root/request-17
     """
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out} is no folder", hint="give a folder with --out")
+    with named("--out", out, hint=_A_FOLDER):
+        if out.exists() and not out.is_dir():
+            raise ConfigError(f"{out} is no folder", hint=_A_FOLDER)
     loaded = configuration.load(config)
     held = _asked(config, EXPORT_VISITOR, identifier, kind)["held"]
     if not held["is_held"]:
@@ -115,7 +118,8 @@ def export(
         "visitor.json": json.dumps(held, indent=2, ensure_ascii=False) + "\n",
         "visitor.html": page_of(held, zone=loaded.zone_info),
     }
-    written = [str(_written(out / name, text)) for name, text in files.items()]
+    with named("--out", out, hint=_A_FOLDER):
+        written = [str(_written(out / name, text)) for name, text in files.items()]
     if as_json:
         typer.echo(json.dumps({**_counted(held), "files": written}, indent=2))
     else:
@@ -144,7 +148,10 @@ def receipt(
         typer.echo("nothing was stated", err=True)
         raise typer.Exit(1)
     text = json.dumps(receipts, indent=2, ensure_ascii=False)
-    typer.echo(text if out is None else f"written: {_written(out, f'{text}{os.linesep}')}")
+    if out is not None:
+        with named("--out", out, hint="name a file that may be written"):
+            text = f"written: {_written(out, f'{text}{os.linesep}')}"
+    typer.echo(text)
 
 
 @app.command()
@@ -300,7 +307,9 @@ def _typed(identifier: str | None) -> str:
 
 
 def _written(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    # A file in the folder's place is told by what follows: it is no folder.
+    with suppress(FileExistsError):
+        path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:

@@ -67,17 +67,23 @@ class StateFolder:
         return self.path / "demo.log"
 
     def prepare(self) -> None:
-        """Makes the folder.
+        """Makes the folder, and the files in it that the demo itself writes.
 
         Raises:
-            ConfigError: It cannot be made, or holds another demo's state.
+            ConfigError: They cannot be made, or it holds another demo's state.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self._refuse_earlier()
+            for path in (self.config, self.agent_log, self.demo_log):
+                # Opened: a folder of that name, or another's file, would only show later.
+                path.open("a", encoding="utf-8").close()
         except OSError as error:
             raise ConfigError(
                 f"--state {self.path}: {error.strerror}", hint="choose a folder you may write to"
             ) from error
+
+    def _refuse_earlier(self) -> None:
         for taken in (self.agent_database, self.hq_database):
             if taken.exists():
                 # The same day again would be nothing but duplicates.

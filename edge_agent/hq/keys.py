@@ -52,10 +52,12 @@ def write_new_key(path: Path) -> Ed25519PrivateKey:
             file.write(pem)
             file.flush()
             os.fsync(file.fileno())
+    except FileExistsError as error:
+        hint = "a key is never overwritten; choose another name"
+        raise ConfigError(f"{path}: {error.strerror}", hint=hint) from error
     except OSError as error:
-        raise ConfigError(
-            f"{path}: {error.strerror}", hint="a key is never overwritten; choose another name"
-        ) from error
+        hint = "name a file in a folder that exists and may be written"
+        raise ConfigError(f"{path}: {error.strerror}", hint=hint) from error
     return key
 
 

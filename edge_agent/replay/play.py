@@ -15,6 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final, Protocol
 
+from edge_agent.errors import ConfigError
 from edge_agent.replay.dataset import (
     DEFAULT_DAY,
     DEFAULT_TIMEZONE,
@@ -226,10 +227,20 @@ def play(
 def write_identifiers(
     path: Path, identifiers: Iterable[RawIdentifier], *, more: bool = False
 ) -> None:
-    """Writes raw identifiers as JSON lines; `more` adds to what the file holds."""
-    with path.open("a" if more else "w", encoding="utf-8") as file:
-        for each in identifiers:
-            file.write(json.dumps({"kind": each.kind, "value": each.value}) + "\n")
+    """Writes raw identifiers as JSON lines; `more` adds to what the file holds.
+
+    Raises:
+        ConfigError: The file cannot be written.
+    """
+    try:
+        with path.open("a" if more else "w", encoding="utf-8") as file:
+            for each in identifiers:
+                file.write(json.dumps({"kind": each.kind, "value": each.value}) + "\n")
+    except OSError as error:
+        raise ConfigError(
+            f"--identifiers {path}: {error.strerror}",
+            hint="name a file in a folder that exists and may be written",
+        ) from error
 
 
 def _told(day: SimulatedDay, on_day: Callable[[SimulatedDay], None]) -> SimulatedDay:

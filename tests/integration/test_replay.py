@@ -190,7 +190,7 @@ def test_an_interrupt_while_it_is_just_starting_ends_it_too(
         (("--hq-broker", "nowhere:0"), 2, "HOST:PORT"),
         (("--duplicates", "1.5"), 2, "duplicates"),
         (("--day", "tomorrow"), 2, "day"),
-        (("--identifiers", "/nowhere/at/all.jsonl"), 2, "cannot write"),
+        (("--identifiers", "/nowhere/at/all.jsonl"), 2, "No such file"),
         (("--day", "2017-12-25"), 3, "no sales on 2017-12-25"),
         (("--timezone", "America/Nowhere"), 3, "no time zone"),
     ],
