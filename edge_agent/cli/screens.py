@@ -11,8 +11,8 @@ from typing import Annotated, Final
 import typer
 
 from edge_agent.cli.broker import PORT_MAX, broker_address, existing, password_in
-from edge_agent.errors import BrokerError, ConfigError
-from edge_agent.shell.mqtt_client import LinkSettings
+from edge_agent.errors import ConfigError
+from edge_agent.shell.mqtt_client import LinkSettings, unreachable
 from edge_agent.shell.signals import on_end
 from edge_agent.web.server import ScreensServer
 from edge_agent.web.strings import LOCALES
@@ -120,7 +120,7 @@ screens.__doc__ = HELP
 def _serve(server: ScreensServer, settings: LinkSettings, *, may_wait: bool) -> None:
     stopping = threading.Event()
     on_end(stopping.set)
-    server.start()
+    server.start(is_awaited=True)
     try:
         print(server.url, flush=True)
         _wait_for_broker(server, settings, stopping, may_wait=may_wait)
@@ -135,14 +135,12 @@ def _wait_for_broker(
     for _ in range(PATIENCE_TURNS):
         if server.wait_linked(PATIENCE_TURN_S) or stopping.is_set():
             return
-        if server.link_error and not may_wait:
+        if server.login_refusal or (server.link_error and not may_wait):
             break
-    reason = server.link_error or "no answer"
-    message = f"no broker at {settings.host}:{settings.port}: {reason}"
+    error = unreachable(settings, reason=server.link_error, login_refusal=server.login_refusal)
     if not may_wait:
-        hint = "start the broker, or name the right one with --broker HOST:PORT"
-        raise BrokerError(message, hint=hint)
-    _say(f"waiting: {message}; the pages show their defaults meanwhile")
+        raise error
+    _say(f"waiting: {error.message}; the pages show their defaults meanwhile")
 
 
 def _check_choices(store: str, *, locale: str, clock: str, port: int) -> None:

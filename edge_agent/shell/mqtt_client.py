@@ -70,6 +70,9 @@ CONNECT_WITHIN_S: Final = 300.0
 NO_SUBSCRIBERS: Final = 0x10
 REFUSED: Final = 0x80
 TOPIC_INVALID: Final = 0x90
+# Reason codes of a CONNACK (MQTT 5, section 3.2.2.2) that the same login gets again: bad user name
+# or password, not authorised, banned, bad authentication method. Others may pass by themselves.
+LOGIN_REFUSED: Final = frozenset({0x86, 0x87, 0x8A, 0x8C})
 # Publishes handed to paho before the socket is given a chance to write.
 COMMANDS_PER_TURN: Final = 500
 
@@ -183,9 +186,14 @@ class MqttLink:
         self._asked: dict[int, tuple[Subscription, ...]] = {}
         self._granting: dict[int, threading.Event] = {}
         self._connected = threading.Event()
-        # The first word on a broker that is waited for: it let us in, or nobody listens there.
+        # The first word on a broker that is waited for: it let us in, it refuses the login, or
+        # nobody listens there.
         self._answered = threading.Event()
-        self._is_nobody_there = False
+        self._is_turned_away = False
+        # Whoever started the link waits for that word, and is told it in place of the log.
+        self._is_awaited = False
+        # Why the login is refused, in the broker's words; empty unless that was the first word.
+        self.login_refusal = ""
         self._is_let_in = False
         self._stopping = threading.Event()
         # Whoever stops the link has waited long enough for what the broker does not answer.
@@ -208,8 +216,14 @@ class MqttLink:
 
     # --- for other threads ------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Starts the network thread; it connects, and goes on doing so, by itself."""
+    def start(self, *, is_awaited: bool = False) -> None:
+        """Starts the network thread; it connects, and goes on doing so, by itself.
+
+        Args:
+            is_awaited: The caller waits for the first connection and tells of its failure, so the
+                log need not.
+        """
+        self._is_awaited = is_awaited
         self._note_turn(within_s=TURN_WITHIN_S)
         self._thread.start()
 
@@ -238,8 +252,8 @@ class MqttLink:
         return self._connected.wait(timeout_s)
 
     def wait_connected_or_refused(self, timeout_s: float) -> bool:
-        """Returns what `wait_connected` does, and at once that nobody listens on the port."""
-        return self._answered.wait(timeout_s) and not self._is_nobody_there
+        """Returns what `wait_connected` does, and at once a refusal of port or login."""
+        return self._answered.wait(timeout_s) and not self._is_turned_away
 
     @property
     def connected(self) -> bool:
@@ -371,11 +385,17 @@ class MqttLink:
             )
         except (OSError, ValueError) as error:
             self._note_failure(str(error) or type(error).__name__)
-            if isinstance(error, ConnectionRefusedError) and not self._answered.is_set():
-                self._is_nobody_there = True
-                self._answered.set()
+            if isinstance(error, ConnectionRefusedError):
+                self._turned_away()
             return False
         return True
+
+    def _turned_away(self, *, login: str = "") -> None:
+        """Notes a first word that stays so; the thread goes on trying, for a login may change."""
+        if not self._answered.is_set():
+            self.login_refusal = login
+            self._is_turned_away = True
+            self._answered.set()
 
     def _serve(self) -> None:
         deadline = time.monotonic() + CONNACK_TIMEOUT_S
@@ -521,7 +541,7 @@ class MqttLink:
         return len(recent) > QUICK_ATTEMPTS and time.monotonic() - recent[0] < MINUTE_S
 
     def _note_failure(self, reason: str) -> None:
-        if reason != self.last_error:
+        if reason != self.last_error and not self._is_awaited:
             log.warning(
                 "broker_unreachable",
                 extra={"fields": {"client": self._settings.client_id, "reason": reason}},
@@ -564,6 +584,8 @@ class MqttLink:
     ) -> None:
         if reason.is_failure:
             self._note_failure(f"refused: {reason}")
+            if reason.value in LOGIN_REFUSED:
+                self._turned_away(login=str(reason))
             return
         self.broker_packet_bytes = getattr(properties, "MaximumPacketSize", None)
         if self._left:
@@ -620,6 +642,7 @@ class MqttLink:
     def _now_connected(self) -> None:
         self._attempts = 0
         self.last_error = ""
+        self._is_awaited = False
         self._connected.set()
         self._answered.set()
         log.info("broker_connected", extra={"fields": {"client": self._settings.client_id}})
@@ -703,18 +726,37 @@ class MqttLink:
 def connect_or_raise(link: MqttLink, settings: LinkSettings, *, timeout_s: float) -> None:
     """Starts a link and waits for it, for programs that are of no use without their broker.
 
-    A broker that is slow to answer may take its time; where nobody listens at all nobody waits.
+    A broker that is slow to answer may take its time; where nobody listens at all, or the login is
+    refused, nobody waits.
 
     Raises:
         BrokerError: It does not come up in time; the message says why.
     """
-    link.start()
-    if not link.wait_connected_or_refused(timeout_s):
-        link.stop()
-        raise BrokerError(
-            f"no broker at {settings.host}:{settings.port}: {link.last_error or 'no answer'}",
-            hint="start the broker, or give --broker host:port of the right one",
+    link.start(is_awaited=True)
+    if link.wait_connected_or_refused(timeout_s):
+        return
+    link.stop()
+    raise unreachable(settings, reason=link.last_error, login_refusal=link.login_refusal)
+
+
+def unreachable(settings: LinkSettings, *, reason: str, login_refusal: str) -> BrokerError:
+    """Returns the error of a link that does not come up, with what helps.
+
+    Args:
+        settings: The link's.
+        reason: Its last error; empty where the broker says nothing.
+        login_refusal: Why the broker refuses the login; empty where it does not.
+    """
+    where = f"{settings.host}:{settings.port}"
+    if login_refusal:
+        return BrokerError(
+            f"the broker at {where} refuses the login: {login_refusal}",
+            hint="give the name of a user whom it knows, and his password with --password-file",
         )
+    return BrokerError(
+        f"no broker at {where}: {reason or 'no answer'}",
+        hint="start the broker, or give --broker host:port of the right one",
+    )
 
 
 def _publish_properties(

@@ -131,12 +131,20 @@ class ScreensServer:
         """Why the broker is not there, in its own words."""
         return self._link.last_error
 
+    @property
+    def login_refusal(self) -> str:
+        """Why the broker refuses the login, in its own words; empty where it does not."""
+        return self._link.login_refusal
+
     def wait_linked(self, timeout_s: float) -> bool:
         """Returns whether the broker is there before the time is over."""
         return self._link.wait_connected(timeout_s)
 
-    def start(self) -> None:
+    def start(self, *, is_awaited: bool = False) -> None:
         """Listens, then connects to the broker, which may come later.
+
+        Args:
+            is_awaited: The caller waits for the broker and tells of its failure itself.
 
         Raises:
             BrokerError: The address cannot be listened on.
@@ -150,7 +158,7 @@ class ScreensServer:
             if is_late or not self._thread.is_alive():
                 raise BrokerError("the pages' HTTP server did not start", hint="see its log")
             self._thread.join(0.01)
-        self._link.start()
+        self._link.start(is_awaited=is_awaited)
 
     def stop(self) -> None:
         """Closes all streams, the link and the port."""
