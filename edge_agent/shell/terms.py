@@ -44,7 +44,7 @@ def noted(connection: sqlite3.Connection, config: Config) -> int | None:
     try:
         connection.execute("INSERT OR IGNORE INTO terms (text) VALUES (?)", (text,))
     except sqlite3.OperationalError as error:
-        log.error("terms_not_kept", extra={"fields": {"error": str(error)}})  # noqa: TRY400 - told in our words
+        log.warning("terms_not_kept", extra={"fields": {"error": str(error)}})
     row = connection.execute("SELECT id FROM terms WHERE text = ?", (text,)).fetchone()
     return None if row is None else int(row[0])
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from edge_agent.config import Config
 from edge_agent.domain.policy import Policy
 from edge_agent.shell.sqlite_db import open_for_reading, open_for_writing
@@ -48,9 +50,14 @@ def test_terms_come_back_as_they_were(tmp_path: Path) -> None:
     assert then.locale == "de"
 
 
-def test_a_disk_that_takes_nothing_keeps_no_agent_from_starting(tmp_path: Path) -> None:
-    """Its decisions name no terms."""
+def test_a_disk_that_takes_nothing_keeps_no_agent_from_starting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its decisions name no terms; it warns of that, in a line without a trace."""
     path = tmp_path / "state.db"
     open_for_writing(path).close()
     with closing(open_for_reading(path)) as connection:
         assert noted(connection, config()) is None
+    (told,) = caplog.records
+    assert (told.getMessage(), told.levelname) == ("terms_not_kept", "WARNING")
+    assert told.exc_info is None
