@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 COLUMNS: Final = (
     "zone",
@@ -28,7 +28,9 @@ def shadow_table(shadow: dict[str, Any]) -> Table:
     """Returns the comparison, a row for each zone, and above it what is wrong."""
     title = f"shadow policy {shadow['version'] or '(none)'}, muted, beside the one in force"
     lines = [title, *_troubles(shadow)]
-    table = Table(*COLUMNS, title=escape("\n".join(lines)), caption=NOTE)
+    # Folded, not cut: half a figure is another one, nine columns are many for a terminal.
+    columns = (Column(name, overflow="fold") for name in COLUMNS)
+    table = Table(*columns, title=escape("\n".join(lines)), caption=NOTE)
     for each in shadow["zones"]:
         table.add_row(*(escape(cell) for cell in _cells(each)))
     return table

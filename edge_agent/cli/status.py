@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from edge_agent import config as configuration
 from edge_agent.cli.run import DEFAULT_CONFIG
@@ -79,7 +79,7 @@ def status(
         if devices:
             Console().print(_devices(devices))
         if uplifts:
-            Console().print(_uplifts(uplifts))
+            Console().print(uplift_table(uplifts))
         if calls:
             Console().print(_calls(calls))
         if shadow is not None:
@@ -208,8 +208,11 @@ def _devices(devices: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _uplifts(uplifts: tuple[Uplift, ...]) -> Table:
-    table = Table("campaign", *COLUMNS, title=f"{TITLE} in this store", caption=NOTE)
+def uplift_table(uplifts: tuple[Uplift, ...]) -> Table:
+    """Returns what campaigns with a control group do, a row for each."""
+    # Folded, not cut: half a figure is another one, and eleven columns are many for a terminal.
+    columns = (Column(name, overflow="fold") for name in ("campaign", *COLUMNS))
+    table = Table(*columns, title=f"{TITLE} in this store", caption=NOTE)
     for each in uplifts:
         table.add_row(escape(each.campaign), *(escape(text) for text in texts_of(each)))
     return table
