@@ -18,6 +18,7 @@ from edge_agent.decide.calls import (
     chain_from,
     first_team,
     next_team,
+    queue_told,
     same_call,
     still_to_ask,
     team_for,
@@ -235,6 +236,7 @@ def _escalate(draft: Draft, call: Call) -> None:
     draft.add(Count("call_escalated"))
     tell(draft, call, before, status="escalated")
     tell(draft, call, team, status="open")
+    _look_at_queues(draft)
 
 
 def settle(draft: Draft) -> None:
@@ -292,6 +294,23 @@ def _end(draft: Draft, call: Call, outcome: str, *, status: AlertStatus) -> None
     draft.touch_summaries(call.opened_at_ms)
     for team in call.teams:
         tell(draft, call, team, status=status)
+    _look_at_queues(draft)
+
+
+def _look_at_queues(draft: Draft) -> None:
+    """Has queues looked at again that were not told of while their team or zone had its calls.
+
+    A sensor that tells of changes alone is silent while nobody moves on.
+    """
+    context = draft.context
+    least, now_ms = context.rules.help.queue_length, context.now_ms
+    if least == 0:
+        return
+    for zone in sorted(context.layout.zones):
+        level = draft.state.level("queue", zone)
+        is_long = level is not None and level.value >= least
+        if is_long and queue_told(draft.calls(), zone) is None:
+            draft.add(ScheduleWake(due_ms=now_ms, kind=LONG_QUEUE, key=zone))
 
 
 def _put(draft: Draft, call: Call) -> None:

@@ -473,6 +473,34 @@ def test_a_team_with_enough_to_do_gets_no_more_that_nobody_asked_for() -> None:
     assert said(heard, found) == [("floor", "open")]
 
 
+def test_a_queue_that_was_held_back_is_told_when_there_is_room() -> None:
+    """Its sensor tells of changes alone, and nobody has moved on since."""
+    heard = store(team("floor", most=1), queue=3)
+    heard.take(pressed(0, "dairy"))
+    assert Count("call_held_back") in heard.take(queued(5, 1))
+    answer(heard, "helped", by="floor")
+    assert said(heard, heard.pass_s(1)) == [("floor", "open")]
+    assert call_of(heard).kind == "long_queue"
+
+
+def test_a_queue_is_told_when_its_busy_team_passes_a_call_on() -> None:
+    """What another team was asked for takes no room any more."""
+    heard = store(team("floor", to="office", most=1), team("office"), queue=3)
+    heard.take(pressed(0, "dairy"), queued(5, 1))
+    assert len(heard.memory.calls) == 1
+    found = heard.pass_s(WITHIN_S + 1)
+    assert said(heard, found) == [("floor", "escalated"), ("office", "open")]
+    assert said(heard, heard.pass_s(1)) == [("floor", "open")]
+
+
+def test_a_queue_that_went_meanwhile_calls_nobody() -> None:
+    """Room alone is no reason to come."""
+    heard = store(team("floor", most=1), queue=3)
+    heard.take(pressed(0, "dairy"), queued(5, 1), queued(1, 2))
+    answer(heard, "helped", by="floor")
+    assert said(heard, heard.pass_s(60)) == []
+
+
 def test_a_request_goes_to_the_next_of_the_chain_when_the_first_is_busy() -> None:
     """Whoever has room comes first; without any the zone's team is called."""
     heard = store(team("floor", to="office", most=1), team("office", most=1))
