@@ -20,7 +20,16 @@ Bad input is no error: it is a `DeadLetter` value. An error says what to do in `
 
 from __future__ import annotations
 
-from typing import ClassVar
+import errno
+from typing import ClassVar, Final
+
+AS_THE_AGENT: Final = "run it as the agent's user or with sudo"
+"""What helps whoever may not read what is the agent's."""
+AS_ITS_USER: Final = "run it as the user that may read it or with sudo"
+"""What helps whoever may not read what is HQ's: no agent is there."""
+NO_SUCH_NAME: Final = "give another path: the system takes no such name"
+"""What helps where a path is none that could ever be."""
+_NO_NAME: Final = frozenset({errno.ENAMETOOLONG, errno.ELOOP})
 
 
 class EdgeAgentError(Exception):
@@ -119,6 +128,23 @@ class DataSetError(EdgeAgentError):
 
 class HqError(EdgeAgentError):
     """The HQ receiver cannot do what was asked."""
+
+
+def refusal_of(error: OSError, *, denied: str = AS_THE_AGENT) -> ConfigError | None:
+    """Returns what the system refuses of a path as wrong use; None of any other trouble.
+
+    Only what whoever typed a command can mend is told so: a connection that breaks, or a disk that
+    fails, is no wrong use, and its trace is wanted.
+
+    Args:
+        error: What the system said.
+        denied: What to do where it said that this user may not.
+    """
+    is_no_name = error.errno in _NO_NAME
+    if error.filename is None or not (is_no_name or isinstance(error, PermissionError)):
+        return None
+    hint = NO_SUCH_NAME if is_no_name else denied
+    return ConfigError(f"{error.filename}: {error.strerror}", hint=hint)
 
 
 def described(error: EdgeAgentError) -> str:

@@ -94,10 +94,16 @@ def _serve(config: str) -> None:
     from pathlib import Path  # noqa: PLC0415
 
     from edge_agent.cli.service import serve  # noqa: PLC0415
-    from edge_agent.errors import EdgeAgentError, described  # noqa: PLC0415
+    from edge_agent.errors import EdgeAgentError, described, refusal_of  # noqa: PLC0415
 
     try:
         serve(Path(config))
     except EdgeAgentError as error:
         sys.stderr.write(described(error))
         sys.exit(error.exit_code)
+    except OSError as error:
+        refused = refusal_of(error)
+        if refused is None:
+            raise
+        sys.stderr.write(described(refused))
+        sys.exit(refused.exit_code)

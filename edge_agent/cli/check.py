@@ -14,7 +14,7 @@ from edge_agent import config as configuration
 from edge_agent.bridge import settings as bridge_settings
 from edge_agent.cli.map import check_mapping
 from edge_agent.cli.run import DEFAULT_CONFIG
-from edge_agent.errors import BundleError, ConfigError
+from edge_agent.errors import BundleError, ConfigError, refusal_of
 from edge_agent.ingest.places import by_line
 from edge_agent.shell import mapping_files, rule_files
 
@@ -64,14 +64,16 @@ def check(
 
 def problems_of(path: Path) -> list[str]:
     """Returns all that is wrong with a file or bundle folder; empty when it is good."""
-    if path.is_dir():
-        return _bundle_problems(path)
-    if not path.exists():
-        return ["no such file"]
     try:
+        if path.is_dir():
+            return _bundle_problems(path)
         text = path.read_text(encoding="utf-8-sig", errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return ["no such file"]
     except OSError as error:
-        return [f"cannot be read: {error.__class__.__name__}"]
+        refused = refusal_of(error)
+        hint = "" if refused is None else f"; {refused.hint}"
+        return [f"cannot be read: {error.strerror}{hint}"]
     if path.name == POLICY_FILE or _is_policy(text):
         return _policy_problems(path, None)
     if path.name == MAPPING_FILE or _OF_MAPPING.search(text):

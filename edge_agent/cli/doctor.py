@@ -19,7 +19,7 @@ from edge_agent.cli.check import problems_of
 from edge_agent.cli.run import DEFAULT_CONFIG
 from edge_agent.decide.eligibility import is_unheard
 from edge_agent.domain.time import DAY_MS, SECOND_MS, rfc3339_from_ms
-from edge_agent.errors import EdgeAgentError
+from edge_agent.errors import AS_THE_AGENT, EdgeAgentError, refusal_of
 from edge_agent.shell.health import read_health
 
 CONNECT_TIMEOUT_S: Final = 3.0
@@ -49,7 +49,7 @@ def doctor(
     Example: edge-agent doctor --config /etc/edge-agent/agent.toml
     """
     loaded = configuration.load(config)
-    findings = [look(loaded) for look in CHECKS]
+    findings = [_looked(look, loaded) for look in CHECKS]
     model = problems_of(config)
     findings.append(Finding("files", "good" if not model else model[0], "; ".join(model)))
     if as_json:
@@ -62,6 +62,19 @@ def doctor(
                 typer.echo(f"    -> {finding.mend}")
     if any(finding.mend for finding in findings):
         raise typer.Exit(1)
+
+
+def _looked(
+    look: Callable[[configuration.Config], Finding], loaded: configuration.Config
+) -> Finding:
+    """Returns what was found; what may not be looked at is a finding too, and no end of them."""
+    try:
+        return look(loaded)
+    except OSError as error:
+        refused = refusal_of(error)
+        if refused is None:
+            raise
+        return Finding(look.__name__.removeprefix("_"), refused.message, refused.hint)
 
 
 def _broker(loaded: configuration.Config) -> Finding:
@@ -111,7 +124,8 @@ def _disk(loaded: configuration.Config) -> Finding:
     if not folder.exists():
         return Finding("state", f"{folder} does not exist", f"mkdir -p {folder}")
     if not os.access(folder, os.W_OK):
-        return Finding("state", f"{folder} is not writable", f"chown edge-agent {folder}")
+        mend = f"{AS_THE_AGENT}; where the agent may not either, chown edge-agent {folder}"
+        return Finding("state", f"{folder} is not writable", mend)
     free = shutil.disk_usage(folder).free
     mend = "" if free > FREE_BYTES_MIN else f"free space on {folder}: no events are taken soon"
     return Finding("disk", f"{free / 1e6:,.0f} MB free", mend)
@@ -157,7 +171,9 @@ def _sqlite(_loaded: configuration.Config) -> Finding:
 
 def _keys(loaded: configuration.Config) -> Finding:
     folder = loaded.key_directory
-    open_to_others = [path.name for path in folder.glob("*.key") if path.stat().st_mode & 0o077]
+    # Listed, not globbed: of a folder that may not be read `glob` would find that all is well.
+    found = [path for path in folder.iterdir() if path.suffix == ".key"] if folder.is_dir() else []
+    open_to_others = [path.name for path in found if path.stat().st_mode & 0o077]
     mend = f"chmod 600 {folder}/*.key" if open_to_others else ""
     return Finding("keys", "private" if not open_to_others else "readable by others", mend)
 

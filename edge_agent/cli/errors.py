@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from edge_agent.errors import ConfigError, EdgeAgentError, described
+from edge_agent.errors import ConfigError, EdgeAgentError, described, refusal_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,6 +26,12 @@ def shown(command: Callable[..., Any]) -> Callable[..., Any]:
         except EdgeAgentError as error:
             report(error)
             raise typer.Exit(error.exit_code) from error
+        except OSError as error:
+            refused = refusal_of(error)
+            if refused is None:
+                raise
+            report(refused)
+            raise typer.Exit(refused.exit_code) from error
 
     return guarded
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from edge_agent.errors import ConfigError, EdgeAgentError
+from edge_agent.errors import AS_ITS_USER, ConfigError, EdgeAgentError, refusal_of
 from edge_agent.hq.dashboard import DashboardServer
 from edge_agent.hq.downlink import ALL_STORES, KINDS, CommandWriter, Draft, send_commands
 from edge_agent.hq.gateway_report import device_table, gateway_table
@@ -272,10 +272,19 @@ def _errors_as_exit_codes() -> Iterator[None]:
     try:
         yield
     except EdgeAgentError as error:
-        _say(f"error: {error.message}")
-        if error.hint:
-            _say(f"  what to do: {error.hint}")
-        raise typer.Exit(error.exit_code) from error
+        raise _told(error) from error
+    except OSError as error:
+        refused = refusal_of(error, denied=AS_ITS_USER)
+        if refused is None:
+            raise
+        raise _told(refused) from error
+
+
+def _told(error: EdgeAgentError) -> typer.Exit:
+    _say(f"error: {error.message}")
+    if error.hint:
+        _say(f"  what to do: {error.hint}")
+    return typer.Exit(error.exit_code)
 
 
 def _settings(

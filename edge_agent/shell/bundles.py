@@ -36,7 +36,7 @@ from typing_extensions import override
 from edge_agent import __version__
 from edge_agent.domain.ids import ProductId
 from edge_agent.domain.scoring import PastBasket, ScoringRequest
-from edge_agent.errors import BundleError
+from edge_agent.errors import AS_THE_AGENT, BundleError
 from edge_agent.shell.mapped_tables import let_go, map_verified, mapped_arrays
 from edge_agent.shell.onnx_scorer import Ids, OnnxScorer, open_session
 from edge_agent.state.features import FEATURES, Neighbours, RankerTables
@@ -59,6 +59,7 @@ MAX_EXAMPLES: Final = 100
 _VERSION: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}-[0-9]{1,4}(\.[0-9]{1,4}){0,3}")
 """A name and at most four numbers that tell newer from older."""
 REPLACE: Final = "Install a bundle that was released for this agent; the old one stays in use."
+READ_AS_AGENT: Final = f"{AS_THE_AGENT[0].upper()}{AS_THE_AGENT[1:]}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,15 +343,19 @@ def read_parts(
 
 def read_bounded(path: Path, limit: int) -> bytes:
     """Returns a file of at most `limit` bytes: no link out of the bundle, no endless device."""
-    if path.is_symlink():
-        raise BundleError(f"{path.name} is a link", hint=REPLACE)
     try:
+        if path.is_symlink():
+            raise BundleError(f"{path.name} is a link", hint=REPLACE)
         # Opening a pipe that nobody writes would wait for ever.
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(handle, "rb") as file:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise BundleError(f"{path.name} is no file", hint=REPLACE)
             data = file.read(limit + 1)
+    except PermissionError as error:
+        # A bundle that may not be read need not be another.
+        what = f"{path.name} cannot be read: {error.strerror}"
+        raise BundleError(what, hint=READ_AS_AGENT) from error
     except OSError as error:
         raise BundleError(f"{path.name} cannot be read: {error.strerror}", hint=REPLACE) from error
     if len(data) > limit:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.errors import (
+    AS_THE_AGENT,
     SchemaTooNew,
     StoreBusy,
     StoreCorrupt,
     StoreError,
     StoreFull,
     StoreRefused,
+    refusal_of,
 )
 
 if TYPE_CHECKING:
@@ -65,20 +68,37 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     """Opens the database read-only, beside a running agent.
 
     Raises:
-        StoreError: There is no database.
+        StoreError: There is no database, or it may not be read.
     """
-    if not path.exists():
-        raise StoreError(
-            f"no database at {path}", hint="has the agent run with this state folder?"
-        )
+    _refuse_unreadable(path)
     try:
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
         connection.row_factory = sqlite3.Row
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         connection.execute("SELECT 1 FROM meta LIMIT 1")
     except sqlite3.Error as error:
+        name = getattr(error, "sqlite_errorname", "") or ""
+        if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")):
+            # Reading wants files beside it, which only a running agent, or its user, makes.
+            raise StoreError(f"{path}: {error}", hint=AS_THE_AGENT) from error
         raise store_error(error, path) from error
     return connection
+
+
+def _refuse_unreadable(path: Path) -> None:
+    try:
+        # Not `exists`: it raises where a folder on the way may not be looked into.
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        hint = "has the agent run with this state folder?"
+        raise StoreError(f"no database at {path}", hint=hint) from error
+    except OSError as error:
+        refused = refusal_of(error)
+        hint = "see edge-agent doctor" if refused is None else refused.hint
+        raise StoreError(f"{path}: {error.strerror}", hint=hint) from error
+    # Asked, not opened: closing the file again would let go of this process's locks on it.
+    if not os.access(path, os.R_OK):
+        raise StoreError(f"{path}: {os.strerror(errno.EACCES)}", hint=AS_THE_AGENT)
 
 
 def store_error(error: sqlite3.Error, path: Path) -> StoreError:
