@@ -61,7 +61,8 @@ class EventIntake:
         self._devices = devices
         self._guard = guard
         self.watermark_ms = watermark_ms
-        self._decoded: dict[int, list[Event | Refusal]] = {}
+        # By identity, which is told again once a message is gone: so each stays as long.
+        self._decoded: dict[int, tuple[Delivery, list[Event | Refusal]]] = {}
 
     def look_ahead(self, deliveries: list[Delivery]) -> None:
         """Decodes messages that wait and looks all their marks up at once."""
@@ -72,7 +73,7 @@ class EventIntake:
             if topic_source(delivery) is None:
                 continue
             found = decode_events(delivery.payload, max_bytes=max_bytes)
-            self._decoded[id(delivery)] = found
+            self._decoded[id(delivery)] = (delivery, found)
             for each in found:
                 if not isinstance(each, Refusal):
                     marks.add(mark_of(each.source, each.id))
@@ -88,9 +89,11 @@ class EventIntake:
             source: Whose topic it came on; None for a screen's.
             screen: Whose feedback it is; None for no screen's.
         """
-        found = self._decoded.get(id(delivery))
-        if found is None:
+        known = self._decoded.get(id(delivery))
+        if known is None:
             found = decode_events(delivery.payload, max_bytes=self._settings.max_message_bytes)
+        else:
+            found = known[1]
         for each in found:
             refusal = each if isinstance(each, Refusal) else None
             if isinstance(each, Refusal):

@@ -249,3 +249,18 @@ def test_a_row_that_cannot_be_read_is_damage_too(tmp_path: Path) -> None:
         agent.take(entered(T0, 2))
         assert agent.rows("SELECT count(*) FROM inbox") == [(1,)]
     assert path.with_name(f"{path.name}.damaged").exists()
+
+
+# --- a message is never taken for one that is gone ----------------------------------------------
+
+
+def test_what_waits_at_a_full_disk_is_not_taken_for_what_is_gone(agent: DrivenAgent) -> None:
+    """Messages that were never decoded ahead may lie where acknowledged ones have lain."""
+    agent.take(*crowd(T0, range(50)))
+    # A real link lets go of what it acknowledged.
+    agent.link.acked.clear()
+    agent.hand(*crowd(T0, range(50, 100)))
+    # So are they all looked through for what restricts.
+    assert len(agent.loop.waiting.all()) == 50
+    agent.turn()
+    assert agent.rows("SELECT count(*) FROM inbox") == [(100,)]
