@@ -46,7 +46,8 @@ class Isolation:
         Args:
             messages: The batch; what must not be acknowledged is taken out.
         """
-        is_well = True
+        # Without messages it was what somebody asked for, or the like: that is written by nobody.
+        is_well = bool(messages)
         for message in list(messages):
             error = self._written(message)
             if error is not None:

@@ -6,7 +6,8 @@ They are of the road, the periods and what is kept in bounds; everything but the
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,7 @@ from typing import Any, Final
 import pytest
 
 from edge_agent.domain.time import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
+from edge_agent.errors import StoreError
 from edge_agent.runner import dead_letters
 from edge_agent.shell.register_stays import HORIZON_MS
 from edge_agent.wire import topics
@@ -264,3 +266,27 @@ def test_what_waits_at_a_full_disk_is_not_taken_for_what_is_gone(agent: DrivenAg
     assert len(agent.loop.waiting.all()) == 50
     agent.turn()
     assert agent.rows("SELECT count(*) FROM inbox") == [(100,)]
+
+
+# --- what was asked for and could not be written is not said to be done --------------------------
+
+
+def test_a_call_that_the_database_refuses_is_not_answered_as_done(agent: DrivenAgent) -> None:
+    """Whoever asks hears the database's error, and what is asked next is done."""
+
+    def unwritable() -> dict[str, Any]:
+        agent.agent._unit.add("audit", ("no time", 0, "planted", "ok"))
+        return {"done": True}
+
+    first, second = asked(agent, unwritable), asked(agent, lambda: {"done": True})
+    agent.loop._answering.answer_all()
+    assert isinstance(first.exception(timeout=0), StoreError)
+    assert second.result(timeout=0) == {"done": True}
+    assert agent.loop.trouble.message == ""
+
+
+def asked(agent: DrivenAgent, do: Callable[[], dict[str, Any]]) -> Future[dict[str, Any]]:
+    """Asks for something as another thread does; it is answered between two batches."""
+    future: Future[dict[str, Any]] = Future()
+    agent.loop.calls._waiting.append((do, future, False))
+    return future
