@@ -107,7 +107,11 @@ class Road:
             return 1
 
     def retry(self, delivery: Delivery, *, at_ms: int) -> Refusal | None:
-        """Takes a refused message again, as of its arrival; returns why it is refused again."""
+        """Takes a refused message again, as of its arrival; returns why it is refused again.
+
+        Raises:
+            HalfApplied: The batch is to be rolled back and done again.
+        """
         mappings = self._mapper.hearing(delivery.topic)
         if not mappings and not delivery.topic.startswith(f"{topics.STORE_LEVEL}/"):
             return Refusal(reason="unknown_topic", detail="no mapping hears its topic any more")
@@ -117,6 +121,8 @@ class Road:
                     self._device_messages.take_again(delivery, mappings, at_ms=at_ms)
                 else:
                     self._dispatch(delivery)
+            except HalfApplied:
+                raise
             except Exception:
                 log.exception("retry_failed", extra={"fields": {"bytes": len(delivery.payload)}})
                 return Refusal(reason="failed", detail=OWN_ERROR)

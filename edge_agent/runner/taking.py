@@ -93,8 +93,13 @@ class Taking:
 
     def called(self, do: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Begins a batch and does in it what somebody asked for."""
-        self.begin()
-        return do()
+        while True:
+            self.begin()
+            try:
+                return do()
+            except HalfApplied:
+                # As in `take_all`: what failed so is refused from then on.
+                self.undo()
 
     def give_up(self, delivery: Delivery) -> None:
         """Begins a batch and keeps a message in it as a dead letter."""

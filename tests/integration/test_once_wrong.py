@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import pytest
 
+from edge_agent.domain.basket import Basket
 from edge_agent.domain.time import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 from edge_agent.errors import StoreError
 from edge_agent.runner import dead_letters
@@ -290,3 +291,38 @@ def asked(agent: DrivenAgent, do: Callable[[], dict[str, Any]]) -> Future[dict[s
     future: Future[dict[str, Any]] = Future()
     agent.loop.calls._waiting.append((do, future, False))
     return future
+
+
+# --- a letter that fails half-way when it is tried again leaves nothing behind -------------------
+
+
+def test_a_letter_that_fails_half_way_leaves_nothing_and_spares_the_others(
+    agent: DrivenAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its batch is done again without it."""
+
+    def fails(*_: object, **__: object) -> None:
+        msg = "planted"
+        raise RuntimeError(msg)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(agent.road.intake._arrivals, "of", fails)
+        agent.take(opened(T0, "o1", basket="b1"), opened(T0, "o2", basket="b2"))
+    assert agent.rows("SELECT count(*) FROM dead_letter") == [(2,)]
+    with monkeypatch.context() as broken:
+        put = agent.agent._unit.put
+        failed: set[str] = set()
+
+        def fails_after_a_basket(change: Any) -> None:
+            put(change)
+            if isinstance(change, Basket) and not failed:
+                failed.add(change.id)
+                fails()
+
+        broken.setattr(agent.agent._unit, "put", fails_after_a_basket)
+        again = asked(agent, lambda: agent.agent._retries.some((0, "")))
+        agent.loop._answering.answer_all()
+    outcomes = sorted(each["outcome"] for each in again.result(timeout=0)["letters"])
+    assert outcomes == ["refused", "taken"]
+    assert agent.rows("SELECT count(*) FROM basket") == [(1,)]
+    assert agent.rows("SELECT count(*) FROM inbox") == [(1,)]
