@@ -130,7 +130,8 @@ class Present:
         left_ms = None
         if budget_ms is not None and self._waited_ms is not None:
             left_ms = math.floor(budget_ms - self._waited_ms)
-        if left_ms is not None and left_ms >= max(self.rules.hurry_ms):
+        for_model, _ = self.rules.hurry_ms
+        if left_ms is not None and left_ms >= for_model:
             left_ms = None
         if left_ms != self.context.left_ms:
             self.context = replace(self.context, left_ms=left_ms)

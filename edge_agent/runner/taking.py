@@ -87,9 +87,11 @@ class Taking:
             if now_ms != present.now_ms:
                 present.set_now(now_ms)
         present.hurry(self._waiting.waited_ms(delivery))
-        n_events = self._road.take(delivery)
-        present.hurry(None)
-        return n_events
+        try:
+            return self._road.take(delivery)
+        finally:
+            # Nobody waits for what comes next, such as a command of HQ's.
+            present.hurry(None)
 
     def called(self, do: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Begins a batch and does in it what somebody asked for."""

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from typing_extensions import override
 
+from edge_agent.runner.steps import HalfApplied
 from edge_agent.shell.clock import SystemClock
 from edge_agent.wire import topics
 from tests.factories import T0
@@ -147,6 +149,22 @@ def test_a_budget_holds_without_a_word_of_the_policys(
         assert rung_of(agent, "q2")[0] == "model"
 
 
+@pytest.mark.parametrize(
+    ("late_s", "rung", "left_ms"), [(0.9, "model", None), (1.1, "store", -100)]
+)
+def test_what_is_enough_for_the_model_is_not_written_down(
+    tmp_path: Path, late_s: float, rung: str, left_ms: int | None
+) -> None:
+    """Also where a policy asks for more time for the rules than for the model."""
+    policy = 'version = "v1"\n[hurry]\nmodel_ms = 0\nrules_ms = 200\n'
+    with live_agent(tmp_path, policy) as (agent, clock):
+        arrive(agent, clock)
+        ask(agent, id="q1")
+        clock.elapsed_s += late_s
+        agent.turn()
+        assert rung_of(agent, "q1") == (rung, left_ms)
+
+
 def test_one_askers_budget_is_not_the_next_ones(tmp_path: Path) -> None:
     """Two that waited alike in one batch are answered each within his own time."""
     with live_agent(tmp_path) as (agent, clock):
@@ -157,6 +175,20 @@ def test_one_askers_budget_is_not_the_next_ones(tmp_path: Path) -> None:
         agent.turn()
         assert rung_of(agent, "q1")[0] == "store"
         assert rung_of(agent, "q2")[0] == "model"
+
+
+def test_whose_batch_is_done_again_hurries_nobody_else(tmp_path: Path) -> None:
+    """What is taken in first of it, such as a command of HQ's, is waited for by nobody."""
+    with live_agent(tmp_path) as (agent, clock):
+        arrive(agent, clock)
+        ask(agent, id="q1")
+        clock.elapsed_s += 0.9
+        with (
+            patch.object(agent.agent._unit, "carry_out", side_effect=RuntimeError("planted")),
+            pytest.raises(HalfApplied),
+        ):
+            agent.loop._taking.take(agent.loop.waiting.next(0.0))
+        assert agent.road.present.context.left_ms is None
 
 
 @pytest.mark.parametrize("budget_ms", [0, -1, 10_001, 1.5, "soon"])
