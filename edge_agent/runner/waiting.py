@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from queue import Empty, SimpleQueue
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.domain.time import SECOND_MS
@@ -53,6 +54,8 @@ class Waiting:
         self._came_s: dict[int, float] = {}
         # Taken off the queue and looked at together, not yet in a batch.
         self._ready: deque[Message] = deque()
+        # A network thread pauses the link and the core thread lets it read on: either wholly.
+        self._pausing = Lock()
         self._is_paused = False
 
     # --- called by other threads --------------------------------------------------------------
@@ -61,8 +64,9 @@ class Waiting:
         """Queues a message; called in a network thread. `link` is `store` or `hq`."""
         self._queue.put((link, delivery, self._clock.monotonic_s()))
         if self._queue.qsize() > self._queue_messages and not self._is_paused:
-            self._is_paused = True
-            self._store_link.pause()
+            with self._pausing:
+                self._is_paused = True
+                self._store_link.pause()
 
     def wake(self) -> None:
         """Wakes the core thread when it sleeps, by a message that asks for nothing."""
@@ -102,8 +106,9 @@ class Waiting:
     def resume(self) -> None:
         """Lets the store's link read on when enough of the queue is taken off."""
         if self._is_paused and self._queue.qsize() < self._queue_messages // 2:
-            self._is_paused = False
-            self._store_link.resume()
+            with self._pausing:
+                self._is_paused = False
+                self._store_link.resume()
 
     def all(self) -> list[Message]:
         """Returns all that waits, held back or not yet looked at; it waits on."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 
 import pytest
 from typing_extensions import override
@@ -155,6 +156,31 @@ def test_over_its_bound_it_reads_no_more_until_half_is_done(tmp_path: Path) -> N
         while agent.loop.waiting.n_queued or len(agent.link.acked) < agent._n_sent:
             agent.turn()
         assert agent.rows("SELECT count(*) FROM inbox") == [(agent._n_sent - n_before,)]
+
+
+def test_a_link_is_not_left_paused_by_two_threads_at_once(tmp_path: Path) -> None:
+    """The core thread takes the last message off while a network thread is about to pause."""
+    with driven_agent(tmp_path, ingest=BOUNDED) as agent:
+        waiting, link = agent.loop.waiting, agent.link
+
+        def resume() -> None:
+            while waiting.n_queued:
+                waiting._queue.get_nowait()
+            waiting.resume()
+
+        core = threading.Thread(target=resume)
+
+        def pause() -> None:
+            core.start()
+            core.join(0.2)
+            link.is_paused = True
+
+        with patch.object(type(link), "pause", lambda _: pause()):
+            for n in range(QUEUE + 1):
+                agent.hand(seen(n))
+        core.join(DEADLINE_S)
+        waiting.resume()
+        assert not link.is_paused
 
 
 @pytest.mark.broker
