@@ -111,9 +111,13 @@ class Waiting:
                 self._store_link.resume()
 
     def all(self) -> list[Message]:
-        """Returns all that waits, held back or not yet looked at; it waits on."""
+        """Returns all that may go on, decoded ahead or not; it waits on."""
+        came = []
         while (message := self._wait(0.0)) is not None:
-            self._ready.append(message)
+            came.append(message)
+        if self._hold_back is not None:
+            came = self._hold_back.pass_on(came, now_ms=self._clock.now_ms())
+        self._ready.extend(came)
         return list(self._ready)
 
     def take_out(self, message: Message) -> None:

@@ -326,3 +326,23 @@ def test_a_letter_that_fails_half_way_leaves_nothing_and_spares_the_others(
     assert outcomes == ["refused", "taken"]
     assert agent.rows("SELECT count(*) FROM basket") == [(1,)]
     assert agent.rows("SELECT count(*) FROM inbox") == [(1,)]
+
+
+# --- a full disk lets nothing overtake what is held back -----------------------------------------
+
+
+def test_what_waits_at_a_full_disk_is_held_back_all_the_same(tmp_path: Path) -> None:
+    """It goes on in the order that it happened in, and is acknowledged in that of its coming."""
+    with driven_agent(tmp_path, ingest="quiet_wait_ms = 0\nhold_back_s = 5") as agent:
+        n_before = len(agent.link.acked)
+        agent.take(entered(T0 + 2 * SECOND_MS, 1))
+        agent.hand(entered(T0 + SECOND_MS, 2))
+        assert agent.loop.waiting.all() == []
+        agent.turn()
+        assert agent.rows("SELECT count(*) FROM inbox") == [(0,)]
+        assert len(agent.link.acked) == n_before
+        agent.tick(T0 + 20 * SECOND_MS)
+        entries = [each for each in recommended(agent) if each.startswith("enter-")]
+        assert entries[0] == f"enter-2-dairy-{T0 + SECOND_MS}"
+        acked = [each.mid for each in agent.link.acked[n_before:]]
+        assert acked == sorted(acked)
