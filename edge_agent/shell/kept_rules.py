@@ -29,11 +29,9 @@ def kept_rules(connection: sqlite3.Connection, config: Config) -> dict[str, Rule
 
     found: dict[str, Rules] = {}
     for version, kept in rows:
-        # A recorded day of an older agent has it as it was written.
-        text = kept if isinstance(kept, str) else unpacked(kept)
         try:
             found[str(version)] = rules_of(
-                text, name=str(version), config=config, is_in_force=True
+                unpacked(kept), name=str(version), config=config, is_in_force=True
             )
         except ConfigError:
             # Written for another release of the agent: who asks is told that it is not there.

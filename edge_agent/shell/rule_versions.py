@@ -118,6 +118,6 @@ def packed(text: str) -> bytes:
     return zlib.compress(text.encode())
 
 
-def unpacked(stored: bytes) -> str:
-    """Returns a text again as it was written."""
-    return zlib.decompress(stored).decode()
+def unpacked(stored: bytes | str) -> str:
+    """Returns a text again as it was written; a recorded day of an older agent has it so."""
+    return stored if isinstance(stored, str) else zlib.decompress(stored).decode()

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from sqlite_utils import Database
 
 from edge_agent import config
 from edge_agent.decide.hq_campaigns import NO_FILE, joined, section_text
 from edge_agent.domain.ids import CampaignId
 from edge_agent.errors import ConfigError
 from edge_agent.shell.rules_beside_hq import KeptTexts, kept_beside_hq, rules_beside_hq
-from edge_agent.shell.schema import migrate
+from edge_agent.shell.schema import migrate, migrations
 
 FILE: Final = """version = "v1"
 [campaigns.ours]
@@ -135,3 +136,15 @@ def test_rules_that_hqs_campaigns_do_not_fit_are_told_of(
     with pytest.raises(ConfigError, match="HQ's campaigns of that day") as told:
         campaigns_at(other, db, version)
     assert "fax" in told.value.problems[0] or "channels" in told.value.problems[0]
+
+
+def test_a_day_of_an_older_agent_is_read_as_it_was_written(other: Path) -> None:
+    """Its texts are not packed; HQ's campaigns are found in them all the same."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        migrations.apply(Database(db), stop_before="m029_rule_sets_in_use")
+        whole = joined(tomllib.loads(FILE), HQS)
+        version = str(tomllib.loads(whole)["version"])
+        for row in (("v1", FILE), (version, whole)):
+            db.execute("INSERT INTO rule_set VALUES (?, 'd', ?, 0)", row)
+        assert campaigns_at(other, db, "v1") == ["theirs"]
+        assert campaigns_at(other, db, version) == ["a", "b", "theirs"]
