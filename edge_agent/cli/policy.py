@@ -26,6 +26,7 @@ from edge_agent.domain.rules import Exploration
 from edge_agent.domain.time import rfc3339_from_ms
 from edge_agent.offpolicy.evaluation import ENOUGH, Evaluation, evaluated
 from edge_agent.offpolicy.intervals import CONFIDENCE
+from edge_agent.replay.again import NO_WHOLE_RECORD
 from edge_agent.replay.counterfactual import Lack, Row, log_of, row_of, row_of_silence
 from edge_agent.shell.bundles import load_bundle
 from edge_agent.shell.kept_rules import kept_rules
@@ -241,7 +242,8 @@ def _taken(logged: Logged, others: _Others, *, reward: str) -> _Taken:
             told = json.loads(each.record)
             known = others.of(told)
             row = None if known is None else _row(each, told, known, reward=reward)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+            asked = told.get("rules", {}).get("known", {}).get("facts", ())
+        except NO_WHOLE_RECORD:
             unreadable += 1
             continue
         gone += known is None
@@ -249,7 +251,7 @@ def _taken(logged: Logged, others: _Others, *, reward: str) -> _Taken:
             continue
         control += row.is_control
         found += () if row.is_control else (row,)
-        facts.update(told.get("rules", {}).get("known", {}).get("facts", ()))
+        facts.update(asked)
     return _Taken(
         rows=found,
         n_control=control,

@@ -18,6 +18,7 @@ from rich.table import Table
 from edge_agent.cli.recorded_day import HINT, found_in, known_of, live_bundle
 from edge_agent.domain.ids import ProductId
 from edge_agent.errors import ConfigError
+from edge_agent.replay.again import NO_WHOLE_RECORD
 from edge_agent.replay.said import Noted, Sale
 from edge_agent.replay.what_if import Kept, WhatIf, order_of
 from edge_agent.shell.bundles import load_bundle
@@ -102,7 +103,7 @@ def _put_each(
     for decision, record in track(records, what, console=Console(stderr=True), transient=True):
         try:
             put(str(decision), json.loads(record))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except NO_WHOLE_RECORD as error:
             why = f"{type(error).__name__} {error}"
             raise ConfigError(
                 f"decision {decision} is no whole record: {why}",

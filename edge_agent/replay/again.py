@@ -47,6 +47,14 @@ if TYPE_CHECKING:
 
 STOCK: Final = "stock"
 """The gate whose reason lies outside the record: what the shelves held then."""
+NO_WHOLE_RECORD: Final = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+)
+"""What it ends in to take a decision again from a record that is none, or was changed."""
 _DEFAULT: Final = "store_default"
 
 

@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.domain.time import datetime_from_ms, local_time
+from edge_agent.replay.again import NO_WHOLE_RECORD
 from edge_agent.replay.verification import Difference
 from edge_agent.shell.row_digest import fit_of
 
@@ -43,7 +44,7 @@ def changes_in(row: Mapping[str, Any], told: Any, *, zone: tzinfo) -> list[Diffe
     try:
         beside = _beside(decision, row, _columns_from(told, zone), told)
         inside = _inside(decision, told, zone)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError):
+    except NO_WHOLE_RECORD:
         # Taking it again says that it is no whole record.
         beside, inside = [], []
     if fit is not None and not fit.beside and not beside:

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from edge_agent.domain.rules import Rules
-from edge_agent.replay.again import Knowledge, record_again
+from edge_agent.replay.again import NO_WHOLE_RECORD, Knowledge, record_again
 
 _MOST_OF_A_VALUE: Final = 160
 NO_RULES: Final[Mapping[str, Rules]] = MappingProxyType({})
@@ -57,7 +57,8 @@ class Verifier:
         Args:
             told: The record, decoded.
         """
-        version = (told.get("rules") or {}).get("version")
+        rules = told.get("rules")
+        version = rules.get("version") if isinstance(rules, dict) else None
         return None if version is None or str(version) in self._by_version else str(version)
 
     def differences(self, decision: str, record: str) -> list[Difference]:
@@ -77,7 +78,7 @@ class Verifier:
             if other is not None:
                 return [Difference(decision=decision, what="record", recorded=other)]
             again = record_again(told, self._known_of(told))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except NO_WHOLE_RECORD as error:
             why = f"it is no whole record: {type(error).__name__} {error}"
             return [Difference(decision=decision, what="record", recorded=why)]
         if again == record and told["decision"] == decision:

@@ -92,6 +92,9 @@ def test_every_decision_comes_out_as_recorded(folder: Path) -> None:
         (lambda told: told.update(model="ranker-2020.1.1"), "model", "record"),
         (lambda told: told.pop("place"), "model", "record"),
         (lambda told: told.update(request=7), "model", "record"),
+        (lambda told: told.update(rules="x"), "model", "record"),
+        (lambda told: told.update(now=10**30), "model", "record"),
+        (lambda told: told["request"].update(hour=float("nan")), "model", "record"),
     ],
 )
 def test_a_changed_record_is_found(folder: Path, change: Change, level: str, what: str) -> None:
