@@ -46,14 +46,14 @@ _DECISIONS: Final = (
     "SELECT id FROM decision WHERE visitor IN (SELECT value FROM json_each(?)) ORDER BY id"
 )
 # Taken for another visitor, and resting on his history: his card was shown with their basket, or
-# they were linked to him for a while.
+# they were linked to him for a while. Of who is purged by now no link tells any more.
 _FOR_OTHERS: Final = (
     "SELECT id FROM decision WHERE (json_extract(record, '$.member') IN"
     " (SELECT value FROM json_each(?1)) OR member IN (SELECT value FROM json_each(?1))"
     " OR json_extract(record, '$.holder') IN (SELECT value FROM json_each(?1)))"
-    " AND visitor IN (SELECT value FROM json_each(?2)"
+    " AND (visitor IN (SELECT value FROM json_each(?2)"
     " UNION SELECT pseudonym FROM link WHERE kind = 'visitor' AND visitor IN"
-    " (SELECT value FROM json_each(?1))) ORDER BY id"
+    " (SELECT value FROM json_each(?1))) OR visitor NOT IN (SELECT id FROM visitor)) ORDER BY id"
 )
 
 
