@@ -139,6 +139,7 @@ class Loop:
         """Sees a batch through: commit, acknowledgement, and what follows from them."""
         self._commits.commit(partial(self._taking.take_all, messages), messages)
         self._acknowledgements.send(messages)
+        self.waiting.let_go(messages)
         self.waiting.resume()
         self._periods.close()
         self._send_to_hq()

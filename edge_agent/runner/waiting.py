@@ -96,8 +96,14 @@ class Waiting:
 
     def waited_ms(self, delivery: Delivery) -> float | None:
         """Returns how long a message waited for its turn; None where nobody waits for more."""
-        came_s = self._came_s.pop(id(delivery), None)
+        # Kept until the batch is through: it may be begun again, and its answers are as late then.
+        came_s = self._came_s.get(id(delivery))
         return None if came_s is None else (self._clock.monotonic_s() - came_s) * SECOND_MS
+
+    def let_go(self, messages: list[Message]) -> None:
+        """Forgets when messages came that are through."""
+        for _, delivery in messages:
+            self._came_s.pop(id(delivery), None)
 
     def forget_times(self) -> None:
         """Forgets when messages came: nobody waits for an answer to those that are still here."""
@@ -123,6 +129,7 @@ class Waiting:
     def take_out(self, message: Message) -> None:
         """Takes one out of what `all` returned."""
         self._ready.remove(message)
+        self.let_go([message])
 
     def _fill(self, wait_s: float) -> None:
         came = self._came(wait_s)

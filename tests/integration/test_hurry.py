@@ -12,7 +12,8 @@ from unittest.mock import patch
 import pytest
 from typing_extensions import override
 
-from edge_agent.runner.steps import HalfApplied
+from edge_agent.domain.inputs import Arrival
+from edge_agent.runner.steps import HalfApplied, Steps
 from edge_agent.shell.clock import SystemClock
 from edge_agent.wire import topics
 from tests.factories import T0
@@ -189,6 +190,27 @@ def test_whose_batch_is_done_again_hurries_nobody_else(tmp_path: Path) -> None:
         ):
             agent.loop._taking.take(agent.loop.waiting.next(0.0))
         assert agent.road.present.context.left_ms is None
+
+
+def test_a_batch_that_is_done_again_is_as_late_as_before(tmp_path: Path) -> None:
+    """A neighbour that fails half-way gives nobody more time."""
+    with live_agent(tmp_path) as (agent, clock):
+        arrive(agent, clock)
+        ask(agent, id="q1", budget_ms=500)
+        agent.raw("store/s1/event/cam-1", json.dumps(entered(clock.now_ms(), 2)).encode())
+        clock.elapsed_s += 0.6
+        took, failing = Steps.run, iter([HalfApplied("planted")])
+
+        def run(steps: Steps, given: Any, name: object = None) -> None:
+            took(steps, given, name)
+            if isinstance(given, Arrival):
+                for error in failing:
+                    raise error
+
+        with patch.object(Steps, "run", run):
+            agent.turn()
+        assert next(failing, None) is None
+        assert rung_of(agent, "q1") == ("store", -100)
 
 
 @pytest.mark.parametrize("budget_ms", [0, -1, 10_001, 1.5, "soon"])
