@@ -20,11 +20,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from edge_agent.demo.report import print_report, report_of
-from edge_agent.demo.settings import DemoOptions, StateFolder
+from edge_agent.demo.settings import DemoOptions, StateFolder, check_rules
 from edge_agent.demo.stage import Live, Outcome, Stage
 from edge_agent.replay import play as playing
 from edge_agent.replay.dataset import DEFAULT_DAY, DEFAULT_TIMEZONE
-from edge_agent.shell.rule_files import load_rules
 from edge_agent.wire.downlink import ProfileCommand
 
 MAX_SPEED: Final = "max"
@@ -143,8 +142,7 @@ def demo(
         until=None if until is None else until.time(),
     )
     if rules is not None:
-        # The agent would go on without a policy that is wrong; here it is what was asked for.
-        load_rules(rules)
+        check_rules(rules, replay)
     options = DemoOptions(
         replay=replay, host=host, port=port, identifiers=identifiers, rules=rules
     )

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_agent.config import parse
 from edge_agent.errors import ConfigError
 from edge_agent.hq.keys import public_text
 from edge_agent.replay.layout import layout_toml, store_layout
@@ -13,6 +14,7 @@ from edge_agent.replay.play import ReplayOptions
 from edge_agent.replay.sensors import CONSENT_DESK, DOOR_COUNTER
 from edge_agent.replay.stream import LATENESS_S
 from edge_agent.shell.resources import released_bundle
+from edge_agent.shell.rule_files import load_rules
 from edge_agent.shell.signing import DEMO_KEY_ID, demo_private_key
 
 
@@ -130,6 +132,20 @@ def agent_toml(
         "receipt = true",
     ]
     return "\n".join(sections) + "\n\n" + layout_toml(store_layout())
+
+
+def check_rules(path: Path, options: ReplayOptions) -> None:
+    """Checks a policy against the demo's store, before anything is made or started.
+
+    The agent goes on without a policy that is wrong, or that does not go together with its
+    store; in a demo the policy is what was asked for.
+
+    Raises:
+        ConfigError: It is wrong; `problems` names every place.
+    """
+    # Neither folder nor ports are anything that a policy refers to.
+    text = agent_toml(StateFolder(Path()), options, store_port=1, hq_port=1)
+    load_rules(path, parse(text, name="the demo's agent.toml"))
 
 
 def _text(value: str) -> str:

@@ -26,6 +26,7 @@ COMMAND: Final = (sys.executable, "-P", "-m", "edge_agent", "demo", "--port", "0
 SMALL: Final = ("--baskets", "20", "--seed", "3")
 DEVICES: Final = frozenset({"ble", "wifi", "track", "basket"})
 SERVED: Final = frozenset({"screen", "receipt"})
+EXAMPLE: Final = Path(__file__).parents[2] / "provisioning" / "policy.example.toml"
 STILL_UP: Final = re.compile(r"Still up: (\S+) ")
 
 
@@ -258,6 +259,16 @@ def test_used_state_folder_is_refused(demo: Demo) -> None:
     assert done.returncode == 2
     assert "earlier demo" in done.stderr
     assert "hint:" in done.stderr
+
+
+def test_policy_that_does_not_fit_the_demos_store_is_refused_before_anything(
+    tmp_path: Path,
+) -> None:
+    """The example names a screen that is not there: the agent would play the day without it."""
+    done = run(*SMALL, "--speed", "max", "--rules", str(EXAMPLE), "--state", str(tmp_path / "day"))
+    assert done.returncode == 2
+    assert re.search(r"toml:\d+: screens\.dairy-1: there is no such screen", done.stderr)
+    assert not (tmp_path / "day").exists()
 
 
 def test_taken_port_is_named_with_what_to_do(tmp_path: Path) -> None:
