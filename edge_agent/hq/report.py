@@ -190,7 +190,7 @@ def figure_text(figure: Figure) -> str:
 
 def _figure(row: Row) -> Figure:
     keys: dict[str, str] = json.loads(str(row["keys"]))
-    whole = Decimal(row["value"] or 0)
+    whole = Decimal(int(row["billions"] or 0) * schema.BILLION + int(row["rest"] or 0))
     is_sum = row["what"] == "sum"
     return Figure(
         store=str(row["store"]),

@@ -260,9 +260,14 @@ INSERT_COMMAND: Final = """
     VALUES (:command, :store, :kind, :key, :version, :issued_at_ms, :expires_at_ms)
 """
 
+BILLION: Final = 1_000_000_000
+"""What `SELECT_FIGURES` divides by. SQLite adds up whole numbers within 64 bits alone, and the
+squares of what is paid in yen pass them in a season; neither of the two parts does."""
+
 # An empty filter matches everything: the comparison with '' is decided before any row is read.
 SELECT_FIGURES: Final = """
-    SELECT s.store, s.kind, v.keys, v.what, v.name, SUM(v.value) AS value
+    SELECT s.store, s.kind, v.keys, v.what, v.name, SUM(v.value / 1000000000) AS billions,
+        SUM(v.value - v.value / 1000000000 * 1000000000) AS rest
     FROM summaries s JOIN cell_values v
         ON v.store = s.store AND v.kind = s.kind
         AND v.period_start_at_ms = s.period_start_at_ms

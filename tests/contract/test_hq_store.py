@@ -253,8 +253,8 @@ def test_higher_revision_replaces_every_cell(open_store: OpenStore) -> None:
         update={"cells": (SummaryCell(counts={"sales": 11}),)}
     )
     hq.take([corrected], received_at=NOW)
-    rows = hq.rows(schema.SELECT_FIGURES, store="", day="")
-    assert [(row["keys"], row["name"], row["value"]) for row in rows] == [("{}", "sales", 11)]
+    found = figures_from(hq)
+    assert [(each.keys, each.name, each.value) for each in found] == [((), "sales", 11)]
 
 
 def test_stores_and_hours_add_up_exactly(open_store: OpenStore) -> None:
@@ -265,6 +265,16 @@ def test_stores_and_hours_add_up_exactly(open_store: OpenStore) -> None:
     assert total(hq, "amount", store="s42") == "0.3"
     assert total(hq, "amount") == "12.645678"
     assert total(hq, "sales") == "36"
+
+
+def test_sums_beyond_64_bits_add_up_exactly(open_store: OpenStore) -> None:
+    """Months of squared spend in a currency of small units end no report, of either sign."""
+    hq = open_store()
+    most = "99999999999.999999"
+    told = [summary(hour=each, amount=most) for each in range(150)]
+    hq.take([*told, summary("s43", amount=f"-{most}")], received_at=NOW)
+    assert total(hq, "amount", store="s42") == "14999999999999.99985"
+    assert total(hq, "amount") == "14899999999999.999851"
 
 
 def arms(store_name: str, n: int, *, buyers: tuple[int, int], revision: int = 1) -> Summary:
