@@ -6,6 +6,7 @@ from collections import defaultdict
 from decimal import Decimal
 from typing import Any
 
+from edge_agent.domain.decisions import CONTROL, TREATED
 from edge_agent.domain.uplift import Uplift, uplifts_of
 from edge_agent.hq.report import Comparison, Keys, Report
 from edge_agent.sync.uplift import KIND, arm_figures
@@ -13,11 +14,14 @@ from edge_agent.sync.uplift_told import COLUMNS, NOTE, TITLE, document_of, texts
 
 
 def uplifts_from(report: Report) -> tuple[Uplift, ...]:
-    """Returns what each campaign does in the stores and on the days of a report."""
+    """Returns what each campaign does in the stores and on the days of a report.
+
+    What is no arm of a campaign is left out: whatever one store sends, the others' figures stand.
+    """
     counts: defaultdict[Keys, dict[str, int]] = defaultdict(dict)
     sums: defaultdict[Keys, dict[str, Decimal]] = defaultdict(dict)
     for each in report.figures:
-        if each.kind != KIND:
+        if each.kind != KIND or not _is_arm(_names(each.keys)):
             continue
         if each.what == "count":
             known = counts[each.keys]
@@ -46,6 +50,14 @@ def uplift_table(report: Report) -> Comparison:
 def uplift_json(report: Report) -> list[dict[str, Any]]:
     """Returns the same for programs."""
     return [document_of(each) for each in uplifts_from(report)]
+
+
+def _is_arm(names: dict[str, str]) -> bool:
+    try:
+        share = float(names["share"])
+    except ValueError:
+        return False
+    return bool(names["campaign"]) and 0 <= share <= 1 and names["arm"] in {TREATED, CONTROL}
 
 
 def _names(keys: Keys) -> dict[str, str]:

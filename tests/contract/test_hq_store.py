@@ -33,6 +33,7 @@ from edge_agent.wire.summaries import (
     Confirmation,
     CustomerUpdate,
     DeviceState,
+    Dimension,
     Erasure,
     GatewayState,
     Interest,
@@ -277,11 +278,19 @@ def test_sums_beyond_64_bits_add_up_exactly(open_store: OpenStore) -> None:
     assert total(hq, "amount") == "14899999999999.999851"
 
 
-def arms(store_name: str, n: int, *, buyers: tuple[int, int], revision: int = 1) -> Summary:
+def arms(
+    store_name: str,
+    n: int,
+    *,
+    buyers: tuple[int, int],
+    revision: int = 1,
+    share: str | None = "0.5",
+) -> Summary:
     """Returns a day's arms of campaign 18: n units in each, (treated, control) bought."""
+    named: dict[Dimension, str] = {} if share is None else {"share": share}
     cells = tuple(
         SummaryCell(
-            keys={"campaign": "18", "share": "0.5", "arm": arm},
+            keys={"campaign": "18", **named, "arm": arm},
             n_visitors=n,
             counts={"units": n},
             sums={"bought": f"{m}.000000", "bought_squares": f"{m}.000000"},
@@ -317,6 +326,18 @@ def test_uplift_is_that_of_all_stores_units_together(open_store: OpenStore) -> N
     assert effect.verdict == "more"
     assert (alone.n_treated, alone.effects["bought"].treated) == (200, 0.3)
     assert set(found.effects) == {"bought"}
+
+
+@pytest.mark.parametrize("share", [None, "x", "2", "-1", "nan"])
+def test_what_is_no_arm_leaves_the_other_stores_uplift(
+    open_store: OpenStore, share: str | None
+) -> None:
+    """One store's cell without a share, or with one that is none, ends no report."""
+    with closing(open_store()) as hq:
+        told = (arms("s42", 300, buyers=(90, 60)), arms("s43", 9, buyers=(9, 9), share=share))
+        hq.take(told, received_at=NOW)
+        (found,) = uplifts_from(report_from(hq))
+    assert (found.n_treated, found.effects["bought"].treated) == (300, 0.3)
 
 
 def test_day_is_the_stores_own(open_store: OpenStore) -> None:
