@@ -69,7 +69,7 @@ def _of(kind: str, *, least: int = 1) -> Callable[[Since], bool]:
 
 def _has_weight(since: Since) -> bool:
     return any(
-        each.type == "basket.item_added" and number(_data(each).get("quantity")) % 1
+        each.type == "basket.item_added" and _is_broken(number(_data(each).get("quantity")))
         for each in since.told
     )
 
@@ -96,13 +96,19 @@ def number(value: object) -> Decimal:
     """Returns a number as JSON holds it, 0 when it is none.
 
     Example:
-        >>> number("0.482") + number(None)
+        >>> number("0.482") + number(None) + number("NaN")
         Decimal('0.482')
     """
     try:
-        return Decimal(str(value))
+        found = Decimal(str(value))
     except InvalidOperation:
         return Decimal(0)
+    return found if found.is_finite() else Decimal(0)
+
+
+def _is_broken(amount: Decimal) -> bool:
+    # No remainder: of what is too large for one there is none.
+    return amount != amount.to_integral_value()
 
 
 STEPS: Final = (

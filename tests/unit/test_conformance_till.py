@@ -147,6 +147,15 @@ def test_tax_on_top_of_the_lines_belongs_to_the_total() -> None:
     assert wrong(tried("good: tax on top")) == []
 
 
+@pytest.mark.parametrize("fault", ["no numbers", "boundless numbers"])
+def test_numbers_that_are_none_are_told_and_end_no_run(fault: str) -> None:
+    """Who divides by nothing sends NaN: the report says so, of that and of all else."""
+    found = {each.check: each for each in tried(fault)}
+    assert found["schema"].verdict == "wrong"
+    assert found["weighed"].verdict == "wrong"
+    assert found["return"].verdict == "ok"
+
+
 def test_silent_till_is_told_in_one_line_of_its_messages() -> None:
     """Of a till that says nothing, what its messages must be is not tried."""
     world = OwnWorld()
