@@ -118,6 +118,10 @@ class VendorTill:
                 data["quantity"] = "sNaN"
             case "no numbers", "sale.completed":
                 data["lines"][0]["discount"] = "NaN"
+            case "a long id", "basket.item_added":
+                said["id"] = said["id"].ljust(200, "x")
+            case "a broken id", "basket.item_added":
+                said["id"] += "\0"
             case "boundless numbers", "basket.item_added":
                 data["quantity"] = 1e50
             case _:

@@ -11,6 +11,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from pydantic import TypeAdapter, ValidationError
+
+from edge_agent.wire.base import Name
+
 if TYPE_CHECKING:
     from edge_agent.conformance.reading import Told
     from edge_agent.conformance.till_record import Outcome
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
 ANOTHER_ID: Final = "conformance-another-event"
 # The telling at which a withheld receipt is given, at the earliest.
 TELLINGS: Final = 3
+_NAME: Final[TypeAdapter[str]] = TypeAdapter(Name)
 
 
 @dataclass(slots=True)
@@ -45,7 +50,9 @@ class Desk:
             told: The telling.
             at_s: The present, on the monotonic clock that it was heard by.
         """
-        if not told.id or not (self.asks_always or told.raw.get("receipt") is True):
+        is_asked = self.asks_always or told.raw.get("receipt") is True
+        if not is_asked or not _is_name(told.id):
+            # Nor does an agent name what is none: it is refused without a receipt.
             return None
         self._n_told[told.id] += 1
         if told.event is None:
@@ -70,3 +77,11 @@ class Desk:
             return None
         self.is_done = True
         return told.id, "committed"
+
+
+def _is_name(text: str) -> bool:
+    try:
+        _NAME.validate_python(text)
+    except ValidationError:
+        return False
+    return True

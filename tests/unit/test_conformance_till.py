@@ -147,6 +147,14 @@ def test_tax_on_top_of_the_lines_belongs_to_the_total() -> None:
     assert wrong(tried("good: tax on top")) == []
 
 
+@pytest.mark.parametrize("fault", ["a long id", "a broken id"])
+def test_an_id_that_is_no_name_is_told_and_gets_no_receipt(fault: str) -> None:
+    """No receipt can name it; the report says what is wrong with it, and all else."""
+    found = {each.check: each for each in tried(fault)}
+    assert found["schema"].verdict == "wrong"
+    assert found["return"].verdict == "ok"
+
+
 @pytest.mark.parametrize("fault", ["no numbers", "boundless numbers"])
 def test_numbers_that_are_none_are_told_and_end_no_run(fault: str) -> None:
     """Who divides by nothing sends NaN: the report says so, of that and of all else."""
