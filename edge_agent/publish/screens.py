@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 # Shown when the store knows no product at all, so that a screen is never empty.
 WELCOME_PRODUCT: Final = "welcome"
 
+# Why a caller hears nothing where no gate silenced all, and each product has its own.
+NOTHING_LEFT: Final = "nothing_left"
+
 # The limited offers of a decision that has none.
 NOTHING_GIVEN: Final[Given] = MappingProxyType({})
 
@@ -133,6 +136,8 @@ def reply_of(
 ) -> RecommendReply:
     """Returns the answer to a request; empty, with the reason, when silence is due."""
     silence = next((each.gate for each in decision.suppressions if each.product == "*"), None)
+    if silence is None and not decision.chosen and decision.notice is None:
+        silence = NOTHING_LEFT
     return RecommendReply.model_construct(
         decision=decision.id,
         cause=_cause(decision),

@@ -194,7 +194,7 @@ _STORE: Final[dict[str, Json]] = {
         "cause": {"source": "kiosk-1", "id": "q-88"},
         "locale": "en",
         "items": [],
-        "silence": "complaint_open",
+        "silence": "complaint",
         **_MODEL,
     },
     "offer.request": {

@@ -127,7 +127,12 @@ class RecommendRequest(Message):
 
 
 class RecommendReply(Message):
-    """The answer to a request; `items` is empty only when silence is due (`silence` says why)."""
+    """The answer to a request; `items` is empty when silence is due, or a notice is all there is.
+
+    `silence` then says why: by which gate (`complaint`, `refused`, `unknown`, `hq_unheard`, `cap`,
+    `quiet`, `day_cap`, `rule`), or `nothing_left`, where each product was kept out by one of its
+    own. Others may be added.
+    """
 
     decision: Name
     cause: Cause

@@ -12,6 +12,7 @@ from edge_agent.decide.trace import decision_id_from, lowest_id_at
 from edge_agent.domain.decisions import Cause, Decision, Place
 from edge_agent.domain.effects import Confirm, Count, Publish
 from edge_agent.domain.ids import ProductId, ScreenId
+from edge_agent.domain.rules import Rules
 from edge_agent.domain.store import Product
 from edge_agent.wire.screens import Recommendation, RecommendReply
 from edge_agent.wire.staff import StaffAlert
@@ -19,6 +20,7 @@ from tests.factories import (
     CARD,
     T0,
     at,
+    campaign,
     command,
     complained,
     entered,
@@ -28,6 +30,7 @@ from tests.factories import (
     lifted,
     policy,
     presence,
+    products,
     ref,
     request,
     scanned_card,
@@ -425,6 +428,17 @@ def test_a_silent_reply_says_that_silence_is_due() -> None:
     reply = reply_of(heard.ask(request(visitor=ref("loyalty", CARD))))
     assert reply.items == ()
     assert reply.silence == "complaint"
+
+
+def test_a_reply_without_anything_left_to_say_says_so() -> None:
+    """Where each product has a gate of its own nobody is silenced, and the asker hears why."""
+    heard = world()
+    everything = [each.id for each in products()]
+    reply = reply_of(heard.ask(request(products=everything)))
+    assert (reply.items, reply.silence) == ((), "nothing_left")
+    heard.rules = Rules(version="t", campaigns=(campaign(),))
+    reply = reply_of(heard.ask(request(products=everything), cause="with-notice"))
+    assert (reply.items, reply.silence, reply.notice is None) == ((), None, False)
 
 
 def refusal(heard: World, *commands: Any) -> list[str | None]:
