@@ -28,7 +28,7 @@ from edge_agent.domain.offers import (
     said_again,
     taken_with,
 )
-from edge_agent.domain.time import MINUTE_MS, SECOND_MS, datetime_from_ms
+from edge_agent.domain.time import MINUTE_MS, SECOND_MS, datetime_from_ms, local_time
 from edge_agent.engine import persons
 from edge_agent.wire.base import Cause as WireCause
 from edge_agent.wire.offers import OfferReply
@@ -173,6 +173,8 @@ def asked(draft: Draft, question: OfferAsked) -> None:
     request, now_ms = question.request, draft.context.now_ms
     offer = draft.state.offer(mark_of_code(request.code, key=draft.context.offer_key))
     outcome = judged(offer, by=question.by, now_ms=now_ms)
+    if outcome == GOOD and offer is not None and _is_for_another(draft, offer, question):
+        outcome = USED
     if offer is not None and offer.redeemed is None and outcome == GOOD:
         others = _others_of(draft, offer)
         earlier = taken_with(offer, others)
@@ -182,6 +184,18 @@ def asked(draft: Draft, question: OfferAsked) -> None:
             _take(draft, offer, mine, earlier, others, day=draft.context.local.day)
     draft.add(Count(f"offer_{request.action}_{outcome}"))
     _answer(draft, question, offer, outcome)
+
+
+def _is_for_another(draft: Draft, offer: Offer, question: OfferAsked) -> bool:
+    """Returns whether an offer went into another basket than is asked about.
+
+    A till that numbers its requests anew with each basket says an id twice, and repeats nothing.
+    Baskets are known by their names for a day.
+    """
+    redeemed, context = offer.redeemed, draft.context
+    if redeemed is None or redeemed.basket in {None, question.basket} or question.basket is None:
+        return False
+    return local_time(redeemed.at_ms, context.zone).day == context.local.day
 
 
 def _answer(draft: Draft, question: OfferAsked, offer: Offer | None, outcome: Judgement) -> None:

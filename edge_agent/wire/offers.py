@@ -18,8 +18,9 @@ class OfferRequest(Message):
 
     `check` changes nothing. `redeem` takes the code in: one request of all tills of the store
     hears `good`, and so does the same `id` of the same `source` again, so that a till repeats
-    until it has its answer. The answer goes to the request's response topic, with its correlation
-    data: to `store/{store}/reply/{source}` or below. It needs no HQ.
+    until it has its answer; not for another `basket` of that day. The answer goes to the request's
+    response topic, with its correlation data: to `store/{store}/reply/{source}` or below. It needs
+    no HQ.
 
     Somebody may hold several codes of an offer, of a screen and of a receipt, say. They are one
     offer: when one of them is taken, the others are `used`.

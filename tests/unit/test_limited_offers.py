@@ -256,6 +256,20 @@ def asked(heard: World, code: str, action: str = "redeem", **fields: Any) -> Off
     return heard.ask_about(OfferRequest.model_validate_json(json.dumps(body)))
 
 
+def test_a_code_is_good_for_one_basket_whatever_its_requests_are_called() -> None:
+    """A till that numbers requests anew with each basket says one id twice; a repeat does too."""
+    heard = shop()
+    code, _ = given(heard)
+    assert asked(heard, code, basket="b1").outcome == "good"
+    assert asked(heard, code, basket="b1").outcome == "good"
+    assert asked(heard, code, "check", basket="b2").outcome == "used"
+    assert asked(heard, code, basket="b2").outcome == "used"
+    assert asked(heard, code).outcome == "good"
+    # Of another day's baskets nobody knows which is which.
+    heard.tick(at(DAY_S - 60))
+    assert asked(heard, code, basket="b1").outcome == "good"
+
+
 def redeemed(code: str | None, seconds: float = 60, *, basket: str = "b1", **data: Any) -> Event:
     """Returns a till's word that it took an offer."""
     told = {"campaign": "cheese", "code": code, "basket": basket, **data}
