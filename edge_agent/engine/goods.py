@@ -51,6 +51,18 @@ def visits_now(draft: Draft, visitor_id: VisitorId | None, *, audience: str) -> 
     return (*own, *persons.visits_beside(draft, visitor)) if audience == "private" else own
 
 
+def visits_spoken_to(
+    draft: Draft, carrier: VisitorId | None, member: VisitorId | None
+) -> tuple[Visit, ...]:
+    """Returns the visits that a receipt's reader is in now, under all names that he is known by.
+
+    Those of whoever carries the basket, and of the card holder whom the receipt speaks to: where
+    nobody was sensed with this basket, his telephone may have been with another.
+    """
+    found = [visits_now(draft, each, audience="private") for each in (carrier, member)]
+    return tuple({each.id: each for visits in found for each in visits}.values())
+
+
 def held_in(
     draft: Draft, visits: Iterable[Visit], *, beside: BasketId | None = None
 ) -> tuple[ProductId, ...]:
@@ -60,7 +72,7 @@ def held_in(
 
     Args:
         draft: What is known.
-        visits: All that he is in: `visits_now`.
+        visits: All that he is in: `visits_now`, of a receipt's reader `visits_spoken_to`.
         beside: A basket of which the caller knows more than is stored.
     """
     found: dict[ProductId, None] = {}
@@ -107,7 +119,13 @@ def known_price(draft: Draft, product: ProductId) -> str | None:
 def _quantities(draft: Draft, moment: Moment) -> dict[ProductId, Decimal]:
     """Returns how much of each product lies in the baskets that a moment's goods are in."""
     baskets: dict[BasketId, Basket] = {}
-    for visit in visits_now(draft, moment.visitor, audience=moment.place.audience):
+    place = moment.place
+    visits = (
+        visits_spoken_to(draft, moment.visitor, moment.member)
+        if place.channel == "receipt"
+        else visits_now(draft, moment.visitor, audience=place.audience)
+    )
+    for visit in visits:
         baskets.update((each.id, each) for each in baskets_of(draft, visit))
     # Last: of this one more may be known than is stored.
     named = None if moment.basket is None else draft.basket(moment.basket)

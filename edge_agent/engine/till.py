@@ -276,14 +276,15 @@ def _sold(draft: Draft, before: Basket | None, basket: Basket) -> None:
 
 def _offer(draft: Draft, arrival: Arrival, basket: Basket, *, item: ProductId) -> None:
     visit = None if basket.carrier is None else draft.visit_of(basket.carrier)
+    member = persons.spoken_to(draft, basket, place="receipt")
     # Who stood here alone as two baskets began carries both, as far as a store can know.
-    visits = goods.visits_now(draft, basket.carrier, audience="private")
+    visits = goods.visits_spoken_to(draft, basket.carrier, member)
     held = goods.held_in(draft, visits, beside=basket.id)
     moment = at_receipt(
         basket,
         cause=Cause(source=arrival.event.source, id=arrival.event.id),
         visit=visit,
-        member=persons.spoken_to(draft, basket, place="receipt"),
+        member=member,
         in_basket=tuple(dict.fromkeys((*held, *basket.products))),
         item=item,
         policy=draft.context.policy,

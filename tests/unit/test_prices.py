@@ -140,6 +140,19 @@ def test_what_was_taken_out_again_costs_nothing() -> None:
     assert known(heard, heard.take(added("k1", seconds=3)))["basket_value"] == 429
 
 
+def test_a_card_holders_two_baskets_are_one_purchase_on_his_receipt() -> None:
+    """His telephone was sensed with the first, nobody with the second; his card tells of both."""
+    heard = store()
+    heard.take(granted(0), entered("dairy", 1), scanned_card(2))
+    heard.take(till("basket.item_added", 3, product="d0", quantity=2, visitor=ref()))
+    heard.take(scanned_card(4, basket="b2"))
+    found = heard.take(added("d2", seconds=5, basket="b2"))
+    assert known(heard, found)["basket_value"] == 2 * 129 + 12_000
+    (decision,) = (each for each in heard.decisions(found) if each.moment.basket is not None)
+    assert set(decision.moment.in_basket) == {"d0", "d2"}
+    assert "d0" not in {each.scored.product for each in decision.chosen}
+
+
 def test_what_is_in_hand_and_then_scanned_costs_once() -> None:
     """The shelf saw it, and the till that he stands at: one thing."""
     heard = store()
