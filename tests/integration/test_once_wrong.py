@@ -52,6 +52,12 @@ def recommended(agent: DrivenAgent) -> list[str]:
     return [each["cause"]["id"] for each in agent.documents(topic)]
 
 
+def fails(*_: object, **__: object) -> None:
+    """Fails in place of whatever it stands for."""
+    msg = "planted"
+    raise RuntimeError(msg)
+
+
 # --- a failed event is not told to be both refused and committed --------------------------------
 
 
@@ -59,11 +65,6 @@ def test_a_failed_event_is_refused_and_not_committed(
     agent: DrivenAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A till hears of an event that the agent could not take once, and in one voice."""
-
-    def fails(*_: object, **__: object) -> None:
-        msg = "planted"
-        raise RuntimeError(msg)
-
     with monkeypatch.context() as broken:
         broken.setattr(agent.road.intake._arrivals, "of", fails)
         agent.take(opened(T0, "o1"))
@@ -300,11 +301,6 @@ def test_a_letter_that_fails_half_way_leaves_nothing_and_spares_the_others(
     agent: DrivenAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its batch is done again without it."""
-
-    def fails(*_: object, **__: object) -> None:
-        msg = "planted"
-        raise RuntimeError(msg)
-
     with monkeypatch.context() as broken:
         broken.setattr(agent.road.intake._arrivals, "of", fails)
         agent.take(opened(T0, "o1", basket="b1"), opened(T0, "o2", basket="b2"))
